@@ -1,0 +1,163 @@
+"""What an evaluation leaves behind: progress while it runs, a typed outcome, and the report.
+
+Torch-free: the web reads this. All accuracies are shares in [0, 1]; bits are lists of 0/1 in data order.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+Bits = list[Literal[0, 1]]
+
+
+class SubmissionReason(enum.StrEnum):
+    """Why a submission failed: stable codes, each with a sentence a team can act on in the outcome's `detail`."""
+
+    MANIFEST = "manifest"  # the manifest or the folder is wrong
+    LOAD = "load"  # load() raised, or the weights do not fit the architecture
+    RAISED = "raised"  # the model raised on an input
+    DIED = "died"  # the host's process ended
+    MEMORY = "memory"  # the memory limit killed it
+    TIMEOUT = "timeout"  # no answer within the reply or total time
+    SHAPE = "shape"  # an answer of the wrong shape
+    DTYPE = "dtype"  # an answer of the wrong dtype
+    NOT_FINITE = "not-finite"  # NaN or Inf in an answer
+    OVERSIZED = "oversized"  # an answer larger than any right answer
+    PROTOCOL = "protocol"  # bytes that are not a reply to what was asked
+    BUDGET = "budget"  # an attack asked for more than its budget
+    UNSUPPORTED = "unsupported"  # a format that this version does not run
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a running evaluation, as shown on the boards.
+
+    stage: "starting" | "clean" | "attacking" | "verifying"; attack: the attack now running ("" outside "attacking").
+    done/total: examples settled (verdict can no longer change) of all; survivors: examples still correct so far.
+    """
+
+    stage: str
+    attack: str
+    done: int
+    total: int
+    survivors: int
+    forward_rows: int = 0
+    backward_rows: int = 0
+    seconds: float = 0.0
+    seconds_left: float | None = None
+
+
+class Frozen(BaseModel):
+    """Base of the records that are stored as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AttackRecord(Frozen):
+    """What one attack of the ensemble did.
+
+    tried: examples it was run on (survivors of the attacks before it); broken: those it broke, verified.
+    survivors: examples still correct after it. Rows are exact: one forward row is one image through the model.
+    """
+
+    name: str
+    tried: int
+    broken: int
+    survivors: int
+    forward_rows: int
+    backward_rows: int
+    seconds: float
+
+
+class Flag(Frozen):
+    """One honesty check that fired: `check` is its stable name, `evidence` one sentence with the measured figure."""
+
+    check: str
+    severity: Literal["info", "unverified"]
+    evidence: str
+
+
+class Environment(Frozen):
+    """Where the evaluation ran: versions, hardware and the isolation that was really enforced."""
+
+    evaluator: str
+    torch: str
+    python: str
+    device: str
+    threads: int
+    lane: Literal["in-process", "host"]
+    sandbox: str
+    enforced: list[str]
+
+
+class Digests(Frozen):
+    """SHA-256 of everything that determined the result."""
+
+    submission: str
+    pack: str
+    data: str
+    image: str = ""
+
+
+class Report(Frozen):
+    """The result of one evaluation of one defense on one challenge.
+
+    correct_bits: correct on the clean image; robust_bits: correct on it and under every verified adversarial input;
+    certified_bits: provably robust (all 0 without a certificate); broken_by: index into `attacks` of the attack that
+    broke the example, -1 for none or already misclassified; ids: positions in the split.
+    """
+
+    schema_version: Literal[1] = 1
+    challenge: str
+    submission: str
+    examples: int
+    ids: list[int]
+    clean_accuracy: float
+    robust_accuracy: float
+    robust_interval: tuple[float, float] = Field(description="95 % Clopper-Pearson interval of robust_accuracy")
+    certified_accuracy: float | None
+    correct_bits: Bits
+    robust_bits: Bits
+    certified_bits: Bits
+    broken_by: list[int]
+    attacks: list[AttackRecord]
+    flags: list[Flag]
+    verified: bool
+    seed: int
+    forward_rows: int
+    backward_rows: int
+    seconds: float
+    digests: Digests
+    environment: Environment
+    receipt: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The evaluation ran to its end."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
+class SubmissionFailed:
+    """The submission broke the contract: no score, counts as an attempt. `reason` is a SubmissionReason value."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class PlatformFailed:
+    """The platform failed: retried, never counted as an attempt."""
+
+    reason: str
+    detail: str
+
+
+Outcome = Completed | SubmissionFailed | PlatformFailed

@@ -1,0 +1,233 @@
+"""What a challenge pack and a submission say about themselves: the TOML manifests, validated.
+
+Torch-free: the web reads this. Unknown keys, wrong types and impossible values are refused with the file, the field
+and a line of help; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evaluator.errors import InputError
+
+MANIFEST_BYTES = 64 * 1024
+Access = Literal["gradients", "scores", "labels", "none"]
+
+
+class Strict(BaseModel):
+    """Base of every manifest table: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class LinfSpec(Strict):
+    """Linf ball of radius `epsilon` (in [0, 1] pixel units) intersected with the [0, 1] box."""
+
+    kind: Literal["linf"]
+    epsilon: float = Field(gt=0, le=1)
+
+
+class L2Spec(Strict):
+    """L2 ball of radius `epsilon` (Euclidean norm over all pixels, [0, 1] units) intersected with the [0, 1] box."""
+
+    kind: Literal["l2"]
+    epsilon: float = Field(gt=0, le=1000)
+
+
+ThreatSpec = Annotated[LinfSpec | L2Spec, Field(discriminator="kind")]
+
+
+class DataSpec(Strict):
+    """Which images rank: the first `examples` images of `split`, in data order."""
+
+    dataset: Literal["mnist"]
+    split: Literal["train", "test"] = "test"
+    examples: int = Field(gt=0, le=60000)
+
+
+class AccessSpec(Strict):
+    """What an attacker may ask the model for."""
+
+    level: Access = "gradients"
+
+
+class EvaluationSpec(Strict):
+    """Which ensemble of attacks gives the official verdict."""
+
+    ensemble: Literal["standard"] = "standard"
+    shard_examples: int = Field(default=500, gt=0, le=10000)
+
+
+class LimitsSpec(Strict):
+    """What a submission's sandbox may use. `required` names limits that must be really enforced, or the run is refused."""
+
+    memory_mb: int = Field(default=2048, ge=256, le=1024 * 1024)
+    seconds: int = Field(default=1800, ge=10, le=7 * 24 * 3600)
+    reply_seconds: int = Field(default=60, ge=1, le=3600)
+    cpus: float = Field(default=2, gt=0, le=256)
+    processes: int = Field(default=64, ge=1, le=4096)
+    gpu: bool = False
+    required: tuple[Literal["memory", "processes", "cpus", "network", "filesystem"], ...] = ("network", "filesystem")
+
+
+class PublishedRow(Strict):
+    """A figure published elsewhere, shown apart and labelled "published, not measured here". `accuracy` is in percent."""
+
+    attack: str
+    by: str = ""
+    accuracy: float = Field(ge=0, le=100)
+    date: str = ""
+    source: str = ""
+
+
+class PublishedSpec(Strict):
+    """Published figures of one model under this threat."""
+
+    title: str
+    url: str = ""
+    rows: tuple[PublishedRow, ...] = ()
+
+
+class Challenge(Strict):
+    """A challenge pack's `challenge.toml`."""
+
+    title: str = Field(min_length=3, max_length=80)
+    summary: str = Field(default="", max_length=400)
+    data: DataSpec
+    threat: ThreatSpec
+    access: AccessSpec = AccessSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    limits: LimitsSpec = LimitsSpec()
+    published: PublishedSpec | None = None
+
+
+def relative_file(value: str) -> str:
+    """Accepts a file name inside the submission's folder; refuses absolute paths and `..`."""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in value or "\0" in value:
+        raise ValueError("must be a relative file name inside the submission")
+    return value
+
+
+class CertificateSpec(Strict):
+    """A certificate the team asks the platform to compute."""
+
+    method: Literal["smoothing"]
+    sigma: float | None = Field(default=None, gt=0, le=10)
+
+
+class DefenseManifest(Strict):
+    """A defense's `defense.toml`."""
+
+    name: str = Field(min_length=1, max_length=80)
+    format: Literal["python", "safetensors", "onnx"]
+    entry: str | None = None
+    architecture: str | None = None
+    weights: str | None = None
+    randomized: bool = False
+    votes: int = Field(default=1, ge=1, le=1024)
+    bpda: str | None = None
+    certificate: CertificateSpec | None = None
+
+    @field_validator("entry", "weights", "bpda")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        return None if value is None else relative_file(value)
+
+    @model_validator(mode="after")
+    def _complete(self) -> DefenseManifest:
+        needs = {"python": ["entry"], "safetensors": ["architecture", "weights"], "onnx": ["weights"]}[self.format]
+        missing = [name for name in needs if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f'format "{self.format}" needs {" and ".join(missing)}')
+        return self
+
+
+class AttackManifest(Strict):
+    """An attack's `attack.toml`."""
+
+    name: str = Field(min_length=1, max_length=80)
+    format: Literal["python", "array"]
+    entry: str | None = None
+    target: str | None = None
+    array: str | None = None
+
+    @field_validator("entry", "array")
+    @classmethod
+    def _inside(cls, value: str | None) -> str | None:
+        return None if value is None else relative_file(value)
+
+    @model_validator(mode="after")
+    def _complete(self) -> AttackManifest:
+        needs = {"python": ["entry"], "array": ["target", "array"]}[self.format]
+        missing = [name for name in needs if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f'format "{self.format}" needs {" and ".join(missing)}')
+        return self
+
+
+class Pack(Strict):
+    """A challenge pack: its slug, its folder (None when it came over the network) and its validated manifest."""
+
+    slug: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)
+    folder: Path | None
+    challenge: Challenge
+    digest: str
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse_toml(data: bytes, model: type[M], *, where: str) -> M:
+    """Parses and validates one manifest.
+
+    data: the file's bytes (at most 64 KiB of UTF-8 TOML). where: the file name for messages.
+    Raises InputError naming the field and the nearest known one.
+    """
+    if len(data) > MANIFEST_BYTES:
+        raise InputError(f"is {len(data)} bytes long; a manifest has at most {MANIFEST_BYTES}.", where=where)
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start}).", where=where, help="Save it as UTF-8.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"is not valid TOML: {error}.", where=where, help="See https://toml.io for the format.") from error
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise InputError("; ".join(_explain(item, model) for item in error.errors()), where=where) from error
+
+
+def _explain(item: Any, model: type[BaseModel]) -> str:
+    """One validation error as a sentence with the field's path and, for an unknown field, the nearest known one."""
+    path = ".".join(str(part) for part in item["loc"]) or "the file"
+    if item["type"] == "extra_forbidden":
+        name = str(item["loc"][-1])
+        near = difflib.get_close_matches(name, _field_names(model), n=1)
+        hint = f'did you mean "{near[0]}"?' if near else "remove it."
+        return f"{path}: unknown field; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "missing":
+        return f"{path}: this field is required."
+    shown = repr(item["input"]) if len(repr(item["input"])) < 60 else "the value"
+    return f"{path}: {message}." if item["type"] == "value_error" else f"{path}: {message} (got {shown})."
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Every field name that occurs anywhere in a manifest model (for "did you mean")."""
+    schema = model.model_json_schema()
+    tables = [schema, *schema.get("$defs", {}).values()]
+    return {name for table in tables for name in table.get("properties", {})}
+
+
+def load_manifest(path: Path, model: type[M]) -> M:
+    """Reads and validates the manifest at `path`. Raises InputError when it is missing or wrong."""
+    if not path.is_file():
+        raise InputError("there is no such file.", where=str(path), help="Every submission and pack starts with its manifest.")
+    with path.open("rb") as stream:
+        return parse_toml(stream.read(MANIFEST_BYTES + 1), model, where=path.name)

@@ -1,0 +1,32 @@
+"""Runs an untrusted command with limits, read-only inputs, no network and one duplex byte stream.
+
+Knows no torch, no Django and nothing of Redoubt; it could serve another project as it is.
+"""
+
+from sandbox.base import (
+    Capabilities,
+    Exit,
+    Job,
+    Limits,
+    Mount,
+    Running,
+    Sandbox,
+    SandboxError,
+    Stream,
+    StreamClosed,
+    StreamTimeout,
+)
+
+__all__ = [
+    "Capabilities",
+    "Exit",
+    "Job",
+    "Limits",
+    "Mount",
+    "Running",
+    "Sandbox",
+    "SandboxError",
+    "Stream",
+    "StreamClosed",
+    "StreamTimeout",
+]
