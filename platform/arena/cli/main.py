@@ -1,0 +1,7 @@
+"""`redoubt`: the command line."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Evaluate defenses, submit them, and replay results.")
