@@ -6,9 +6,11 @@ The same attack runs on an in-process module and through the sandboxed proxy, me
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,13 +27,15 @@ class Batch:
     """The examples under attack.
 
     x: (n, *shape) float32 clean inputs in [0, 1]; y: (n,) int64 true labels; draws: one random stream per example;
-    target: (n,) int64 for targeted attacks, else None.
+    target: (n,) int64 the class that a targeted attack must reach, else None; aim: (n,) int64 a class that losses steer
+    towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None.
     """
 
     x: Tensor
     y: Tensor
     draws: Draws
     target: Tensor | None = None
+    aim: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -39,11 +43,16 @@ class Batch:
     def __getitem__(self, keep: Tensor | slice) -> Batch:
         """A part of the examples, each with its own streams."""
         target = None if self.target is None else self.target[keep]
-        return Batch(self.x[keep], self.y[keep], self.draws[keep], target)
+        aim = None if self.aim is None else self.aim[keep]
+        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim)
 
     def fork(self, name: int | str) -> Batch:
         """The same examples with independent random streams (one per restart or sub-attack)."""
-        return Batch(self.x, self.y, self.draws.fork(name), self.target)
+        return dataclasses.replace(self, draws=self.draws.fork(name))
+
+    def aimed(self, classes: Tensor) -> Batch:
+        """The same examples, steered towards `classes` (n,); what counts as success does not change."""
+        return dataclasses.replace(self, aim=classes)
 
     def success(self, logits: Tensor) -> Tensor:
         """(n,) bool: the adversary's goal is met. Untargeted: argmax != y; targeted: argmax == target."""
@@ -52,11 +61,29 @@ class Batch:
 
 
 class Attack(ABC):
-    """Base of every attack. Subclasses are frozen dataclasses registered with `evaluator.attacks.registry.register`."""
+    """Base of every attack. Subclasses are frozen dataclasses registered with `evaluator.attacks.registry.register`.
+
+    minimal_norm: the attack looks for the closest adversarial point whatever epsilon is, and returns the closest it found
+    (the point of no perturbation where it found none); ask `threat.contains` whether that is within the budget.
+    supported_threats, can_target: set by `register`.
+    """
+
+    minimal_norm: ClassVar[bool] = False
+    supported_threats: ClassVar[tuple[str, ...]] = ("*",)
+    can_target: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         """Returns one point of `threat` per example: an adversarial one where found, else the best candidate."""
+
+    def check(self, threat: Threat, *, targeted: bool = False) -> None:
+        """Raises InputError, before any compute, when this attack cannot do `threat` or cannot aim at a target."""
+        name = type(self).__name__
+        if "*" not in self.supported_threats and threat.kind not in self.supported_threats:
+            kinds = ", ".join(self.supported_threats)
+            raise InputError(f'{name} cannot attack the "{threat.kind}" threat.', help=f"It can do: {kinds}.")
+        if targeted and not self.can_target:
+            raise InputError(f"{name} has no targeted form.", help="Leave the target away.")
 
     def __call__(
         self,
@@ -73,6 +100,7 @@ class Attack(ABC):
 
         ids: (n,) stable example ids that key the randomness (default 0..n-1). Raises InputError on wrong input.
         """
+        self.check(threat, targeted=target is not None)
         if x.dim() < 2 or len(x) != len(y):
             raise InputError(f"x {tuple(x.shape)} and y {tuple(y.shape)} do not fit.", help="Pass a batch and its labels.")
         if len(x) and not bool((x >= 0).logical_and(x <= 1).all()):
