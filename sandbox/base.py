@@ -14,11 +14,11 @@ class SandboxError(Exception):
     """The sandbox itself could not do its work (missing binary, no user namespaces, engine down): never the job's fault."""
 
 
-class StreamClosed(Exception):
+class StreamClosed(EOFError):
     """The other end of the stream is gone."""
 
 
-class StreamTimeout(Exception):
+class StreamTimeout(TimeoutError):
     """The deadline passed before all bytes were moved."""
 
 

@@ -1,0 +1,48 @@
+"""What an ensemble of attacks promises the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from evaluator.attacks.base import Batch
+from evaluator.meter import MeteredModel
+from evaluator.report import AttackRecord
+from evaluator.threats.base import Threat
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a running search stands: the attack now running, examples settled and examples still correct."""
+
+    attack: str
+    settled: int
+    survivors: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found.
+
+    points: (n, ...) one point of the threat per example, adversarial where `broken_by` >= 0. broken_by: (n,) int64 index
+    into `records` of the attack that broke the example, -1 for survivors. records: one per attack, always the same list
+    of attacks for the same ensemble, so that shards can be merged.
+    """
+
+    points: Tensor
+    broken_by: Tensor
+    records: list[AttackRecord]
+
+
+class Ensemble(Protocol):
+    """Attacks every example of the batch (all classified correctly) until it falls or the ensemble is spent.
+
+    The result for an example depends on the example, the model, the threat and the seed only: not on its neighbours.
+    """
+
+    name: str
+
+    def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search: ...

@@ -1,0 +1,90 @@
+"""Attacks one after the other, each on the survivors of those before it, a slice of the examples at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from evaluator.attacks.base import Attack, Batch
+from evaluator.ensembles.base import Search, Step
+from evaluator.meter import MeteredModel
+from evaluator.report import AttackRecord
+from evaluator.threats.base import Threat
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attack of a sequence under the name that reports show."""
+
+    name: str
+    attack: Attack
+
+
+@dataclass
+class _Tally:
+    """What one stage has done so far, over all slices."""
+
+    tried: int = 0
+    broken: int = 0
+    forward_rows: int = 0
+    backward_rows: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Runs `stages` in order. slice_examples: how many examples are in play at once (memory and progress granularity)."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    slice_examples: int = 250
+
+    def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
+        points = threat.start(batch.x)
+        broken_by = torch.full((len(batch),), -1, dtype=torch.int64, device=batch.x.device)
+        tallies = [_Tally() for _ in self.stages]
+        for first in range(0, len(batch), self.slice_examples):
+            here = torch.arange(first, min(first + self.slice_examples, len(batch)), device=batch.x.device)
+            fallen_before = int((broken_by >= 0).sum())
+            for index, stage in enumerate(self.stages):
+                active = here[broken_by[here] < 0]
+                fallen = len(here) - len(active)
+                observe(Step(stage.name, first + fallen, len(batch) - fallen_before - fallen))
+                if not len(active):
+                    break
+                part = batch[active].fork(stage.name)
+                with _timed(tallies[index], model):
+                    found = stage.attack.run(model, part, threat)
+                    with torch.no_grad():
+                        success = part.success(model(threat.apply(part.x, found)))
+                points[active[success]] = found[success]
+                broken_by[active[success]] = index
+                tallies[index].tried += len(active)
+                tallies[index].broken += int(success.sum())
+        return Search(points, broken_by, self._records(tallies, len(batch)))
+
+    def _records(self, tallies: list[_Tally], survivors: int) -> list[AttackRecord]:
+        records = []
+        for stage, tally in zip(self.stages, tallies, strict=True):
+            survivors -= tally.broken
+            records.append(AttackRecord(name=stage.name, survivors=survivors, **vars(tally)))
+        return records
+
+
+class _timed:  # noqa: N801 (reads as a verb at its one use)
+    """Adds the rows and seconds spent inside to a tally."""
+
+    def __init__(self, tally: _Tally, model: MeteredModel) -> None:
+        self._tally, self._meter = tally, model.meter
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+        self._forward, self._backward = self._meter.forward_rows, self._meter.backward_rows
+
+    def __exit__(self, *_: object) -> None:
+        self._tally.seconds += time.perf_counter() - self._begun
+        self._tally.forward_rows += self._meter.forward_rows - self._forward
+        self._tally.backward_rows += self._meter.backward_rows - self._backward

@@ -1,0 +1,210 @@
+"""The evaluation of one model on one set of examples: clean pass, search, and verification of every claim on a fresh model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Batch, Model
+from evaluator.draws import Draws
+from evaluator.ensembles.base import Ensemble, Step
+from evaluator.errors import Cancelled
+from evaluator.meter import Meter, MeteredModel
+from evaluator.report import AttackRecord, Flag, Progress
+from evaluator.threats.base import Threat
+
+OpenModel = Callable[[], AbstractContextManager[Model]]
+_PROGRESS_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Ranked examples. ids: (n,) int64 positions in the split; x: (n, *shape) float32 in [0, 1]; y: (n,) int64; classes: K."""
+
+    ids: Tensor
+    x: Tensor
+    y: Tensor
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Examples:
+        return Examples(self.ids[part], self.x[part], self.y[part], self.classes)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Per-example result: see `evaluator.report.Report` for the meaning of each field. points: what broke each example."""
+
+    correct: Tensor
+    robust: Tensor
+    broken_by: Tensor
+    points: Tensor
+    attacks: list[AttackRecord]
+    flags: list[Flag]
+    forward_rows: int
+    backward_rows: int
+    seconds: float
+
+
+def evaluate(
+    open_model: OpenModel,
+    examples: Examples,
+    threat: Threat,
+    ensemble: Ensemble,
+    *,
+    seed: int,
+    batch_size: int = 250,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Verdict:
+    """Judges a model.
+
+    open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once
+    for the search and once more to verify. Raises SubmissionError when an answer breaks the contract, Cancelled when
+    `cancelled()` says so between two passes.
+    """
+    watch = _Watch(len(examples), Meter(), on_progress, cancelled)
+    with open_model() as model:
+        search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
+        watch.stage("clean")
+        clean = _classify(search_model, examples.x, batch_size) == examples.y
+        watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
+        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids))[clean]
+        search = ensemble.run(search_model, batch, threat, watch.observe)
+    broken_by = torch.full_like(examples.ids, -1)
+    broken_by[clean] = search.broken_by
+    points = threat.start(examples.x)
+    points[clean] = search.points
+    watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
+    with open_model() as model:
+        fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
+        checked = _verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size)
+    correct = clean & checked.correct
+    robust = correct & ~checked.broken
+    flags = _disagreements(clean, checked, broken_by >= 0)
+    broken_by = torch.where(checked.broken & correct, broken_by, -1)
+    return Verdict(
+        correct=correct,
+        robust=robust,
+        broken_by=broken_by,
+        points=points,
+        attacks=_verified_records(search.records, broken_by, int(correct.sum())),
+        flags=flags,
+        forward_rows=watch.meter.forward_rows,
+        backward_rows=watch.meter.backward_rows,
+        seconds=watch.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What the fresh model said: correct on the clean input; claims that hold (contained, finite, misclassified)."""
+
+    correct: Tensor
+    broken: Tensor
+
+
+def _verify(
+    model: Model, examples: Examples, threat: Threat, points: Tensor, claimed: Tensor, seed: int, batch_size: int
+) -> _Checked:
+    """Scores clean inputs and claims on the fresh model, in fp32, mixed in a secret order so that they look alike."""
+    broken = claimed & threat.contains(examples.x, points)
+    rendered = threat.apply(examples.x, points)[broken].float()
+    inputs = torch.cat([examples.x, rendered])
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed % 2**63))
+    labels = torch.empty(len(inputs), dtype=torch.int64)
+    labels[order] = _classify(model, inputs[order], batch_size)
+    broken[broken.clone()] = labels[len(examples) :] != examples.y[broken]
+    return _Checked(labels[: len(examples)] == examples.y, broken)
+
+
+def _classify(model: Model, x: Tensor, batch_size: int) -> Tensor:
+    """(n,) int64 labels."""
+    with torch.no_grad():
+        labels = [model(part).argmax(dim=1) for part in x.split(batch_size)]
+    return torch.cat(labels) if labels else torch.empty(0, dtype=torch.int64)
+
+
+def _disagreements(clean: Tensor, checked: _Checked, claimed: Tensor) -> list[Flag]:
+    """A deterministic, stateless model answers a fresh host as it answered the search: where it does not, say so."""
+    flags = []
+    moved, lost = int((clean != checked.correct).sum()), int((claimed & ~checked.broken).sum())
+    if moved:
+        evidence = f"{moved} of {len(clean)} clean images were classified differently by a fresh copy of the model."
+        flags.append(Flag(check="clean-repeat", severity="unverified", evidence=evidence))
+    if lost:
+        evidence = f"{lost} of {int(claimed.sum())} adversarial inputs did not break a fresh copy of the model."
+        flags.append(Flag(check="claim-repeat", severity="unverified", evidence=evidence))
+    return flags
+
+
+def _verified_records(records: list[AttackRecord], broken_by: Tensor, correct: int) -> list[AttackRecord]:
+    """The search's records with verified counts."""
+    verified, survivors = [], correct
+    for index, record in enumerate(records):
+        broken = int((broken_by == index).sum())
+        survivors -= broken
+        verified.append(record.model_copy(update={"broken": broken, "survivors": survivors}))
+    return verified
+
+
+class _Watch:
+    """Progress and cancellation, polled before every pass."""
+
+    def __init__(
+        self, total: int, meter: Meter, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+    ) -> None:
+        self.meter = meter
+        self._total, self._on_progress, self._cancelled = total, on_progress, cancelled
+        self._begun, self._reported = time.perf_counter(), 0.0
+        self._stage, self._attack, self._base, self._settled, self._survivors = "starting", "", 0, 0, total
+        self.stage("starting")
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def stage(self, name: str, *, settled: int = 0, survivors: int | None = None) -> None:
+        """A new part of the evaluation has begun."""
+        if self._cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+        self._stage, self._attack, self._base = name, "", settled
+        self._settled = self._total if name == "verifying" else settled
+        self._survivors = self._survivors if survivors is None else survivors
+        self._report()
+
+    def observe(self, step: Step) -> None:
+        """The search has moved on."""
+        self._attack, self._settled, self._survivors = step.attack, self._base + step.settled, step.survivors
+        self._report()
+
+    def tick(self) -> None:
+        """Called before every pass."""
+        if self._cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+        if self.seconds - self._reported > _PROGRESS_SECONDS:
+            self._report()
+
+    def _report(self) -> None:
+        self._reported = self.seconds
+        attacked, left = self._settled - self._base, self._total - self._settled
+        self._on_progress(
+            Progress(
+                stage=self._stage,
+                attack=self._attack,
+                done=self._settled,
+                total=self._total,
+                survivors=self._survivors,
+                forward_rows=self.meter.forward_rows,
+                backward_rows=self.meter.backward_rows,
+                seconds=self.seconds,
+                seconds_left=self.seconds / attacked * left if attacked > 0 else None,
+            )
+        )

@@ -1,0 +1,91 @@
+"""Loads a submission's folder into an nn.Module. For Python submissions this executes their code: call it in the sandbox only."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from torch import nn
+
+from evaluator.errors import InputError, SubmissionError
+from evaluator.report import SubmissionReason
+from evaluator.spec import DefenseManifest, load_manifest
+
+MANIFEST = "defense.toml"
+_MODULE = "redoubt_submission"
+
+
+def read_manifest(folder: Path) -> DefenseManifest:
+    """The folder's defense.toml. Raises SubmissionError(manifest)."""
+    try:
+        return load_manifest(folder / MANIFEST, DefenseManifest)
+    except InputError as error:
+        raise SubmissionError(SubmissionReason.MANIFEST, error.what, where=error.where, help=error.help) from error
+
+
+def load_weights_only(folder: Path, manifest: DefenseManifest) -> nn.Module:
+    """A named architecture with the folder's safetensors weights, frozen and in eval mode. Executes nothing submitted.
+
+    Raises SubmissionError(load) for an unknown architecture or weights that do not fit.
+    """
+    from evaluator.defenses.architectures import load_weights
+
+    if manifest.architecture is None or manifest.weights is None:
+        raise SubmissionError(SubmissionReason.MANIFEST, "names no architecture or no weights.", where=MANIFEST)
+    try:
+        return frozen(load_weights(manifest.architecture, folder / manifest.weights))
+    except InputError as error:
+        raise SubmissionError(SubmissionReason.LOAD, error.what, where=error.where, help=error.help) from error
+
+
+def load_python(folder: Path, manifest: DefenseManifest) -> nn.Module:
+    """Runs the submission's `load(directory)`. Raises SubmissionError(load) with the tail of its own traceback."""
+    entry = folder / (manifest.entry or "")
+    if not entry.is_file():
+        raise SubmissionError(SubmissionReason.LOAD, f"{manifest.entry} is not in the submission.", where=MANIFEST)
+    try:
+        spec = importlib.util.spec_from_file_location(_MODULE, entry)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{manifest.entry} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[_MODULE] = module
+        sys.path.insert(0, str(folder))
+        spec.loader.exec_module(module)
+        load = getattr(module, "load", None)
+        if not callable(load):
+            raise AttributeError("it defines no load(directory)")
+        model = load(folder)
+    except BaseException as error:
+        what = f"loading failed: {tail(error)}"
+        raise SubmissionError(SubmissionReason.LOAD, what, where=str(manifest.entry)) from error
+    if not isinstance(model, nn.Module):
+        what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
+        raise SubmissionError(SubmissionReason.LOAD, what, where=str(manifest.entry))
+    return frozen(model)
+
+
+def load_submission(folder: Path) -> nn.Module:
+    """Loads any format. Raises SubmissionError."""
+    manifest = read_manifest(folder)
+    match manifest.format:
+        case "safetensors":
+            return load_weights_only(folder, manifest)
+        case "python":
+            return load_python(folder, manifest)
+        case "onnx":
+            what = "ONNX submissions are not run by this version."
+            help = 'Submit the weights as format = "safetensors" or wrap the model as format = "python".'
+            raise SubmissionError(SubmissionReason.UNSUPPORTED, what, where=MANIFEST, help=help)
+
+
+def frozen(model: nn.Module) -> nn.Module:
+    """Eval mode, parameters without gradients: only inputs are differentiated."""
+    return model.eval().requires_grad_(False)
+
+
+def tail(error: BaseException, *, lines: int = 3, characters: int = 600) -> str:
+    """The end of an exception's traceback as one bounded line, for the team that wrote the code."""
+    text = traceback.format_exception(error)[-lines:]
+    return " | ".join("".join(text).split("\n")).strip(" |")[-characters:]

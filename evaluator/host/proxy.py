@@ -1,0 +1,122 @@
+"""The scorer's view of a sandboxed model: a torch.nn.Module whose forward is one round trip and whose backward another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from evaluator.errors import SubmissionError
+from evaluator.report import SubmissionReason
+from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
+
+_REASONS = {reason.value for reason in SubmissionReason}
+_DETAIL = 2000
+
+
+class Channel:
+    """Request and reply over a transport, with every way of misbehaving turned into a typed SubmissionError.
+
+    reply_seconds: the longest a reply may take, start to end. load_seconds: the same for loading.
+    """
+
+    def __init__(self, transport: Transport, *, reply_seconds: float, load_seconds: float) -> None:
+        self._transport, self._reply_seconds, self._load_seconds = transport, reply_seconds, load_seconds
+
+    def load(self) -> None:
+        """Asks the host to load the submission. Raises SubmissionError(load | manifest | timeout | died | ...)."""
+        reply = self._ask(Message("load"), limit=ENVELOPE_BYTES, seconds=self._load_seconds, doing="load the submission")
+        if reply.op != "ready":
+            raise SubmissionError(SubmissionReason.PROTOCOL, f'the host answered "{reply.op[:40]}" to load.')
+
+    def ask(self, request: Message, *, limit: int, doing: str) -> Message:
+        """One round trip; `limit` bounds the reply's bytes."""
+        return self._ask(request, limit=limit, seconds=self._reply_seconds, doing=doing)
+
+    def _ask(self, request: Message, *, limit: int, seconds: float, doing: str) -> Message:
+        try:
+            send(self._transport, request, timeout=seconds)
+            reply = receive(self._transport, limit=limit, timeout=seconds)
+        except TimeoutError as error:
+            what = f"did not {doing} within {seconds:g} s."
+            raise SubmissionError(SubmissionReason.TIMEOUT, what, help="Make it faster or submit a smaller model.") from error
+        except (EOFError, OSError) as error:
+            what = f"the process ended while it was asked to {doing}."
+            raise SubmissionError(SubmissionReason.DIED, what, help="See its log.") from error
+        except FrameTooLarge as error:
+            raise SubmissionError(SubmissionReason.OVERSIZED, f"sent {error} when asked to {doing}.") from error
+        except WireError as error:
+            what = f"sent bytes that are no reply when asked to {doing}: {error}."
+            raise SubmissionError(SubmissionReason.PROTOCOL, what, help="Leave file descriptors you did not open alone.") from error
+        if reply.op == "failed":
+            reason = reply.fields.get("reason", "")
+            detail = reply.fields.get("detail", "")[:_DETAIL]
+            raise SubmissionError(reason if reason in _REASONS else SubmissionReason.RAISED, detail or f"failed to {doing}.")
+        return reply
+
+
+class RemoteModel(nn.Module):
+    """x (n, *shape) float32 -> logits (n, classes), differentiable in x once; nothing about it betrays the host.
+
+    Shape, dtype and finiteness of answers are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
+    """
+
+    def __init__(self, channel: Channel, *, classes: int) -> None:
+        super().__init__()
+        self._channel, self._classes, self._passes = channel, classes, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _Remote.apply(x, self)  # type: ignore[no-any-return, no-untyped-call]
+        return self.logits(x)
+
+    def logits(self, x: Tensor, *, keep: str | None = None) -> Tensor:
+        """One forward round trip; `keep` names the graph that the host should hold for a VJP."""
+        fields = {} if keep is None else {"keep": keep}
+        limit = ENVELOPE_BYTES + 8 * len(x) * max(self._classes, 1) * 2
+        reply = self._channel.ask(Message("forward", fields, {"x": x}), limit=limit, doing=f"classify {len(x)} images")
+        return _tensor(reply, "logits")
+
+    def vjp(self, x: Tensor, cotangent: Tensor, keep: str) -> Tensor:
+        """One backward round trip; when the host no longer holds the graph, forward is asked again first."""
+        request = Message("vjp", {"keep": keep}, {"cotangent": cotangent})
+        limit = ENVELOPE_BYTES + 8 * x.numel()
+        doing = f"differentiate {len(x)} images"
+        reply = self._channel.ask(request, limit=limit, doing=doing)
+        if reply.op == "expired":
+            self.logits(x, keep=keep)
+            reply = self._channel.ask(request, limit=limit, doing=doing)
+        gradient = _tensor(reply, "gradient")
+        if gradient.shape != x.shape or gradient.dtype != x.dtype:
+            what = f"answered a gradient of shape {tuple(gradient.shape)} and {gradient.dtype} for an input {tuple(x.shape)}."
+            raise SubmissionError(SubmissionReason.SHAPE, what)
+        return gradient
+
+    def next_pass(self) -> str:
+        """A fresh name for a graph."""
+        self._passes += 1
+        return str(self._passes)
+
+
+class _Remote(torch.autograd.Function):
+    """Joins the two round trips into one autograd node."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, remote: RemoteModel) -> Tensor:
+        ctx.remote, ctx.keep = remote, remote.next_pass()
+        ctx.save_for_backward(x)
+        return remote.logits(x.detach().cpu(), keep=ctx.keep).to(x.device)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return ctx.remote.vjp(x.detach().cpu(), cotangent.cpu(), ctx.keep).to(x.device), None
+
+
+def _tensor(reply: Message, name: str) -> Tensor:
+    if reply.op != name or name not in reply.tensors:
+        raise SubmissionError(SubmissionReason.PROTOCOL, f'answered "{reply.op[:40]}" where {name} were asked for.')
+    return reply.tensors[name]
