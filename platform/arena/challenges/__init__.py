@@ -1,0 +1,1 @@
+"""Challenges: published packs."""

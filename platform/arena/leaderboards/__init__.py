@@ -1,0 +1,1 @@
+"""Boards: reads and ranking rules."""

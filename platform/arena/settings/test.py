@@ -1,0 +1,30 @@
+"""Settings of the test suite: SQLite in memory, or the PostgreSQL named by REDOUBT_TEST_DATABASE."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from arena.settings.base import *  # noqa: F403
+from arena.settings.base import REST_FRAMEWORK, env
+
+SECRET_KEY = "only for tests"  # noqa: S105
+DEBUG = False
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+DATA_DIR = Path(tempfile.gettempdir()) / "redoubt-tests"
+MEDIA_ROOT = DATA_DIR / "media"
+STATIC_ROOT = DATA_DIR / "static"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+REST_FRAMEWORK = {
+    **REST_FRAMEWORK,
+    "DEFAULT_THROTTLE_RATES": {"anon": "10000/min", "user": "10000/min", "submit": "10000/min"},
+}
+
+DATABASES = {
+    "default": env.db_url("REDOUBT_TEST_DATABASE", default="sqlite://:memory:"),
+}

@@ -1,0 +1,1 @@
+"""What teams hand in, and the checks before anything is unpacked."""
