@@ -1,0 +1,43 @@
+"""From stored evaluations to what pages show: plain values, computed once, so that templates only print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arena.evaluations.models import Evaluation
+from arena.web.svg import Bracket
+
+
+@dataclass(frozen=True)
+class AttackRow:
+    """One attack of the ensemble on the entry page. accuracy: share of all examples still correct after it, in [0, 1]."""
+
+    name: str
+    tried: int
+    broken: int
+    survivors: int
+    accuracy: float
+    forward_rows: int
+    backward_rows: int
+    seconds: float
+
+
+def bracket_of(evaluation: Evaluation) -> Bracket | None:
+    """The bracket's figures, None while there are none."""
+    robust, clean = evaluation.robust_accuracy, evaluation.clean_accuracy
+    if robust is None or clean is None or evaluation.interval_low is None or evaluation.interval_high is None:
+        return None
+    return Bracket(robust, (evaluation.interval_low, evaluation.interval_high), clean, evaluation.certified_accuracy)
+
+
+def attack_rows(evaluation: Evaluation) -> list[AttackRow]:
+    """The ensemble's attacks in the order they ran; empty without a report."""
+    records = (evaluation.report or {}).get("attacks", [])
+    return [AttackRow(**record, accuracy=record["survivors"] / evaluation.examples) for record in records]
+
+
+def falling_shares(evaluation: Evaluation) -> list[float]:
+    """Accuracy on clean images, then after each attack of the ensemble."""
+    if evaluation.clean_accuracy is None:
+        return []
+    return [evaluation.clean_accuracy, *(row.accuracy for row in attack_rows(evaluation))]

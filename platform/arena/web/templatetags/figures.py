@@ -1,0 +1,49 @@
+"""Drawings and figures for templates."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.safestring import SafeString
+
+from arena.evaluations.models import Evaluation
+from arena.web import svg, wording
+from arena.web.figures import bracket_of
+from arena.web.svg.marks import percent
+
+register = template.Library()
+
+register.filter("percent", percent)
+register.filter("duration", wording.duration)
+register.filter("rows", wording.rows)
+register.filter("file_size", wording.file_size)
+
+
+@register.filter
+def thousands(count: int) -> str:
+    """10000 as "10,000"."""
+    return f"{count:,}"
+
+
+@register.filter
+def short_digest(digest: str) -> str:
+    """The ends of a digest, enough to compare by eye."""
+    return f"{digest[:8]}…{digest[-4:]}"
+
+
+@register.simple_tag
+def bracket(evaluation: Evaluation, *, scale: bool = False) -> SafeString:
+    """The bracket of a completed evaluation; nothing for any other."""
+    figures = bracket_of(evaluation)
+    return svg.bracket(figures, scale=scale) if figures else SafeString("")
+
+
+@register.simple_tag
+def progress_bar(done: int, total: int, survivors: int) -> SafeString:
+    """How far a running evaluation is."""
+    return svg.progress(done=done, total=total, survivors=survivors)
+
+
+@register.simple_tag
+def standing(shares: list[float]) -> SafeString:
+    """A line of falling steps."""
+    return svg.standing(shares)
