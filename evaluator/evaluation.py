@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Batch, Model
+from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles.base import Ensemble, Step
 from evaluator.errors import Cancelled
@@ -20,22 +21,6 @@ from evaluator.threats.base import Threat
 
 OpenModel = Callable[[], AbstractContextManager[Model]]
 _PROGRESS_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Ranked examples. ids: (n,) int64 positions in the split; x: (n, *shape) float32 in [0, 1]; y: (n,) int64; classes: K."""
-
-    ids: Tensor
-    x: Tensor
-    y: Tensor
-    classes: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, part: slice) -> Examples:
-        return Examples(self.ids[part], self.x[part], self.y[part], self.classes)
 
 
 @dataclass(frozen=True)

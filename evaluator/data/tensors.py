@@ -1,0 +1,81 @@
+"""Data sets as tensors: what attacks and training read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evaluator.data.fetching import fetch, find_recipe
+from evaluator.errors import InputError, PlatformError
+from evaluator.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set, in the order of its files.
+
+    images: (n, C, H, W) uint8. labels: (n,) int64 in [0, classes). digest: SHA-256 of both (`Arrays.digest`).
+    """
+
+    images: Tensor
+    labels: Tensor
+    digest: str
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples to judge on, such as the ranked ones of a challenge.
+
+    ids: (n,) int64 positions in the split; x: (n, C, H, W) float32 in [0, 1]; y: (n,) int64; classes: K; digest: of the
+    split they come from ("" when from elsewhere).
+    """
+
+    ids: Tensor
+    x: Tensor
+    y: Tensor
+    classes: int
+    digest: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Examples:
+        return Examples(self.ids[part], self.x[part], self.y[part], self.classes, self.digest)
+
+
+def load(dataset: str, split: str) -> Dataset:
+    """Loads one split, fetching the data set first when this machine has not got it.
+
+    Raises InputError for an unknown data set or split, PlatformError("data", ...) when it cannot be had.
+    """
+    recipe = find_recipe(dataset)
+    if split not in recipe.splits:
+        raise InputError(f'{recipe.title} has no split "{split}".', help=f"It has: {', '.join(recipe.splits)}.")
+    folder, wanted = fetch(dataset), recipe.splits[split]
+    arrays = recipe.read([folder / name for name in wanted.files])
+    digest = arrays.digest
+    if digest != wanted.digest:
+        raise PlatformError("data", f"the {split} split was read as {digest} instead of {wanted.digest}.", where=recipe.title)
+    return Dataset(torch.from_numpy(arrays.images.copy()), torch.from_numpy(arrays.labels), digest, recipe.classes)
+
+
+def examples(spec: DataSpec) -> Examples:
+    """The images that rank in a challenge: the first `spec.examples` of the split, as `byte / 255` in float32.
+
+    Raises InputError when the split has fewer, and whatever `load` raises.
+    """
+    data = load(spec.dataset, spec.split)
+    if spec.examples > len(data.images):
+        help = f"The {spec.split} split of {spec.dataset} has {len(data.images)}."
+        raise InputError(f"asks for {spec.examples} examples.", where="data.examples", help=help)
+    x = data.images[: spec.examples].to(torch.float32) / 255
+    return Examples(torch.arange(spec.examples), x, data.labels[: spec.examples].clone(), data.classes, data.digest)
