@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.losses import cross_entropy, logits_and_gradient
+from evaluator.attacks.gradients import look
+from evaluator.attacks.losses import cross_entropy
 from evaluator.attacks.registry import register
 from evaluator.threats.base import Threat
 
@@ -15,9 +16,16 @@ from evaluator.threats.base import Threat
 @register("fgsm", title="Fast gradient method", access="gradients", threats=("*",), paper="Goodfellow et al. 2015, sec. 4")
 @dataclass(frozen=True)
 class FGSM(Attack):
-    """x + epsilon * steepest direction of the cross-entropy (Linf: its sign), towards the target when there is one."""
+    """x + epsilon * steepest direction of the cross-entropy (Linf: its sign), towards the target when there is one.
+
+    The steepest direction is the threat's: L2 moves along the normalised gradient, L1 spends all on the largest entry.
+    """
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        start = threat.start(batch.x)
-        _, _, gradient = logits_and_gradient(lambda z: model(threat.apply(batch.x, z)), batch, start, cross_entropy)
-        return threat.project(batch.x, start + threat.steepest_step(gradient, threat.epsilon))
+        points = threat.start(batch.x)
+        if not len(batch):
+            return points
+        seen = look(model, batch, threat, points, cross_entropy)
+        stands = batch.x[seen.keep]
+        moved = threat.project(stands, points[seen.keep] + threat.steepest_step(seen.gradient, threat.epsilon))
+        return points.index_copy(0, seen.keep, moved)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
 from evaluator.errors import InputError
 
 
@@ -17,3 +20,12 @@ def positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise InputError(f"{name} must be greater than 0, got {value}.")
+
+
+def one_of(known: Collection[str], **values: str) -> None:
+    """Raises InputError naming the first option that is not a known name, and the nearest one."""
+    for name, value in values.items():
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=1)
+            hint = f'Did you mean "{near[0]}"?' if near else f"It can be: {', '.join(known)}."
+            raise InputError(f'{name} cannot be "{value}".', help=hint)

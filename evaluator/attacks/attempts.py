@@ -1,0 +1,60 @@
+"""Composing attempts: restarts and targets in turn, on the examples that still stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.gradients import glance, ranked_classes
+from evaluator.threats.base import Threat
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one run of an attack left. points: (n, *shape), adversarial where `fell` (n,) bool, else the best candidate."""
+
+    points: Tensor
+    fell: Tensor
+
+
+Try = Callable[[Batch], Attempt]
+
+
+def with_restarts(attempt: Try, batch: Batch, threat: Threat, *, restarts: int) -> Attempt:
+    """Tries up to `restarts` times with independent randomness; an example leaves at its first success."""
+    result = Attempt(threat.start(batch.x), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device))
+    active = torch.arange(len(batch), device=batch.x.device)
+    for restart in range(restarts):
+        if not len(active):
+            break
+        tried = attempt(batch[active].fork(restart))
+        result.points[active], result.fell[active] = tried.points, tried.fell
+        active = active[~tried.fell]
+    return result
+
+
+def one_target_at_a_time(attempt: Try, model: Model, batch: Batch, threat: Threat, *, targets: int) -> Attempt:
+    """Tries with the aim at the 1st, 2nd, ... `targets`-th likeliest wrong class of each example that still stands.
+
+    One clean look ranks the classes and lets misclassified inputs go; a batch with a target is tried on it alone.
+    """
+    if batch.target is not None:
+        return attempt(batch)
+    result = Attempt(threat.start(batch.x), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device))
+    if not len(batch):
+        return result
+    logits = glance(model, batch, threat, result.points)
+    result.fell.copy_(batch.success(logits))
+    active = (~result.fell).nonzero().squeeze(1)
+    classes = ranked_classes(logits, batch.y)
+    for rank in range(min(targets, classes.shape[1])):
+        if not len(active):
+            break
+        tried = attempt(batch[active].fork(rank).aimed(classes[active, rank]))
+        result.points[active], result.fell[active] = tried.points, tried.fell
+        active = active[~tried.fell]
+    return result

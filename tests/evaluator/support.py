@@ -1,0 +1,101 @@
+"""Calibration networks and images for tests: weights read from the shared data folder, architectures written out here."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Normalized(nn.Module):
+    """(x - mean) / std per channel, then `network`: the outside sees inputs in [0, 1]."""
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network((x - self.mean) / self.std)
+        return logits
+
+
+class TradesSmallCNN(nn.Module):
+    """SmallCNN of TRADES (Zhang et al. 2019) for MNIST."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feature_extractor = nn.Sequential()
+        for name, layer in (
+            ("conv1", nn.Conv2d(1, 32, 3)), ("relu1", nn.ReLU()), ("conv2", nn.Conv2d(32, 32, 3)), ("relu2", nn.ReLU()),
+            ("maxpool1", nn.MaxPool2d(2)), ("conv3", nn.Conv2d(32, 64, 3)), ("relu3", nn.ReLU()),
+            ("conv4", nn.Conv2d(64, 64, 3)), ("relu4", nn.ReLU()), ("maxpool2", nn.MaxPool2d(2)),
+        ):  # fmt: skip
+            self.feature_extractor.add_module(name, layer)
+        self.classifier = nn.Sequential()
+        for name, layer in (
+            ("fc1", nn.Linear(1024, 200)), ("relu1", nn.ReLU()), ("fc2", nn.Linear(200, 200)), ("relu2", nn.ReLU()),
+            ("fc3", nn.Linear(200, 10)),
+        ):  # fmt: skip
+            self.classifier.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.feature_extractor(x).flatten(1))
+        return logits
+
+
+def shared_data() -> Path:
+    """The folder with calibration weights: $REDOUBT_SHARED_DATA, else ../shared/data beside the repository.
+
+    Where it is absent the test is skipped with the reason, except under CI=true, where it fails.
+    """
+    folder = Path(os.environ.get("REDOUBT_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if (folder / "models").is_dir():
+        return folder
+    reason = "calibration weights are missing: set REDOUBT_SHARED_DATA to the folder that holds models/*.safetensors"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _frozen(network: nn.Module, weights: str) -> nn.Module:
+    network.load_state_dict(load_file(shared_data() / "models" / f"{weights}.safetensors"))
+    return network.eval().requires_grad_(False)
+
+
+@functools.cache
+def sdp_model(name: str) -> nn.Module:
+    """A CNN-A of the SDP calibration set in [0, 1]: "mnist_cnn_a_adv", "cifar_cnn_a_adv" or "cifar_cnn_a_mix"."""
+    channels, features = (1, 1568) if name.startswith("mnist") else (3, 2048)
+    network = nn.Sequential(
+        nn.Conv2d(channels, 16, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(features, 100), nn.ReLU(), nn.Linear(100, 10),
+    )  # fmt: skip
+    network = _frozen(network, f"sdp_{name}")
+    if channels == 1:
+        return network
+    mean, std = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
+    return Normalized(network, tuple(m / 255 for m in mean), tuple(s / 255 for s in std)).eval()
+
+
+@functools.cache
+def sdp_images(name: str) -> tuple[Tensor, Tensor]:
+    """The 200 calibration images of "mnist" or "cifar": x (200, C, H, W) float32 in [0, 1] and labels (200,) int64."""
+    with np.load(shared_data() / "models" / f"sdp_{name}_200.npz", allow_pickle=False) as stored:
+        x, y = torch.from_numpy(stored["x"]), torch.from_numpy(stored["y"])
+    return x.permute(0, 3, 1, 2).float().div(255).contiguous(), y.long()
+
+
+@functools.cache
+def trades_smallcnn() -> nn.Module:
+    """The TRADES MNIST network (clean 99.48 %, Linf 0.3), input (n, 1, 28, 28) in [0, 1]."""
+    return _frozen(TradesSmallCNN(), "trades_mnist_smallcnn")
