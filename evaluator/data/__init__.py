@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evaluator.data.fetching import Fetching, cache_folder, fetch, split_digest
+from evaluator.data.fetching import Fetching, cache_folder, fetch
 
 if TYPE_CHECKING:
     from evaluator.data.tensors import Dataset, Examples, examples, load
 
-__all__ = ["Dataset", "Examples", "Fetching", "cache_folder", "examples", "fetch", "load", "split_digest"]
+__all__ = ["Dataset", "Examples", "Fetching", "cache_folder", "examples", "fetch", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -42,14 +42,6 @@ def find_recipe(dataset: str) -> Recipe:
     return RECIPES[dataset]
 
 
-def split_digest(dataset: str, split: str) -> str:
-    """The SHA-256 that `load(dataset, split).digest` must have, without loading anything."""
-    recipe = find_recipe(dataset)
-    if split not in recipe.splits:
-        raise InputError(f'{recipe.title} has no split "{split}".', help=f"It has: {', '.join(recipe.splits)}.")
-    return recipe.splits[split].digest
-
-
 def cache_folder() -> Path:
     """Where data sets are kept: REDOUBT_CACHE, else ~/.cache/redoubt."""
     setting = os.environ.get("REDOUBT_CACHE", "").strip()
@@ -66,7 +58,7 @@ def fetch(dataset: str, *, on_progress: Callable[[Fetching], None] = lambda step
     faults = _faults(recipe.files, folder)
     if not faults:
         return folder
-    if folder.is_dir():
+    if folder.is_dir() and any(folder.iterdir()):
         _log.warning("%s in the cache is not whole and is fetched again: %s", recipe.title, "; ".join(faults))
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,127 @@
+"""The architectures that a weights-only submission can name, and how its safetensors file becomes one of them.
+
+Every network takes (n, C, H, W) float32 in [0, 1] and returns logits; input normalisation is inside. Nothing submitted is
+executed: a weights file is compared with the architecture tensor by tensor, and refused with a reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from evaluator.defenses.networks.cnn_a import cifar_cnn_a, mnist_cnn_a
+from evaluator.defenses.networks.mnist_cnn import mnist_cnn
+from evaluator.defenses.networks.trades_smallcnn import TradesSmallCNN
+from evaluator.errors import InputError
+
+_CONVERT = 'Convert it with safetensors.torch.save_file(model.state_dict(), "weights.safetensors") and submit that file.'
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch.save's zip archive; bare pickles
+_DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # as safetensors names them
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One entry of the registry. shape: (C, H, W) of one input; classes: K; summary: one line for people."""
+
+    name: str
+    summary: str
+    shape: tuple[int, int, int]
+    classes: int
+    factory: Callable[[], nn.Module]
+
+
+_MNIST, _CIFAR = (1, 28, 28), (3, 32, 32)
+_ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Architecture("mnist-cnn", "2 strided convolutions, 2 dense layers, 348 k weights", _MNIST, 10, mnist_cnn),
+        Architecture("mnist-cnn-a", "CNN-A of Dathathri et al. 2020, 166 k weights", _MNIST, 10, mnist_cnn_a),
+        Architecture("trades-smallcnn", "SmallCNN of Zhang et al. 2019, 312 k weights", _MNIST, 10, TradesSmallCNN),
+        Architecture("cifar-cnn-a", "CNN-A of Dathathri et al. 2020, 215 k weights", _CIFAR, 10, cifar_cnn_a),
+    )
+}
+
+
+def names() -> list[str]:
+    """The names that `architecture = "..."` may have, sorted."""
+    return sorted(_ENTRIES)
+
+
+def find(name: str) -> Architecture:
+    """The architecture of that name. Raises InputError naming the nearest ones."""
+    if name not in _ENTRIES:
+        near = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4)
+        hint = f"Nearest: {', '.join(near)}." if near else f"Known: {', '.join(names())}."
+        raise InputError(f'there is no architecture named "{name}".', where="architecture", help=hint)
+    return _ENTRIES[name]
+
+
+def build(name: str) -> nn.Module:
+    """A freshly initialised network of that architecture. Raises InputError for an unknown name."""
+    return find(name).factory()
+
+
+def load_weights(architecture: str, path: Path) -> nn.Module:
+    """The architecture with the weights of a safetensors file, in eval mode.
+
+    Raises InputError for an unknown architecture, a file that is not safetensors (a torch pickle is told how to become
+    one), missing or unexpected tensors, a wrong shape or dtype, and weights that are not finite.
+    """
+    network = build(architecture)
+    expected: dict[str, Tensor] = network.state_dict()
+    _refuse_pickle(path)
+    try:
+        with safe_open(path, framework="pt") as stored:
+            _compare(architecture, expected, stored, path.name)
+            weights = {name: stored.get_tensor(name) for name in expected}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"is not a safetensors file ({error}).", where=path.name, help=_CONVERT) from error
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f'tensor "{name}" holds NaN or infinity.', where=path.name, help="Save finite weights.")
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _refuse_pickle(path: Path) -> None:
+    if not path.is_file():
+        raise InputError("is not in the submission.", where=path.name, help="Name the weights file in defense.toml.")
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head.startswith(_PICKLES):
+        raise InputError("is a torch pickle, which could run code when it is read.", where=path.name, help=_CONVERT)
+
+
+def _compare(architecture: str, expected: dict[str, Tensor], stored: Any, where: str) -> None:
+    """Names, shapes and dtypes, from the file's header alone. stored: an open safetensors file."""
+    found = set(stored.keys())
+    missing, unexpected = expected.keys() - found, found - expected.keys()
+    if missing or unexpected:
+        parts = [f"lacks {_some(missing)}"] * bool(missing) + [f"has unexpected {_some(unexpected)}"] * bool(unexpected)
+        help = f"{architecture} has {_some(expected, limit=20)}."
+        if {name.removeprefix("module.") for name in found} == expected.keys():
+            help = 'Remove the prefix "module." (save the state dict of the wrapped network).'
+        raise InputError(f"does not fit {architecture}: it {' and '.join(parts)}.", where=where, help=help)
+    for name, tensor in expected.items():
+        entry = stored.get_slice(name)
+        shape, dtype, wanted = entry.get_shape(), entry.get_dtype(), _DTYPES[tensor.dtype]
+        if tuple(shape) != tuple(tensor.shape):
+            what = f'tensor "{name}" has shape {list(shape)}; {architecture} needs {list(tensor.shape)}.'
+            raise InputError(what, where=where, help="Submit the weights of this architecture, or name another one.")
+        if dtype != wanted:
+            what = f'tensor "{name}" is {dtype}; {architecture} needs {wanted}.'
+            raise InputError(what, where=where, help="Call model.float() before saving.")
+
+
+def _some(tensors: Iterable[str], *, limit: int = 5) -> str:
+    """The first few names, sorted, in quotes, and how many more there are."""
+    ordered = sorted(tensors)
+    rest = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(f'"{name}"' for name in ordered[:limit]) + rest
