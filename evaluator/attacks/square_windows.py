@@ -195,7 +195,8 @@ def _pyramid(height: int, width: int) -> Tensor:
 
 def _unit(windows: Tensor) -> Tensor:
     """Each channel of each window (n, c, h, w) scaled to norm 1."""
-    return windows / windows.flatten(2).norm(dim=2).clamp_min(1e-12)[:, :, None, None]
+    norms: Tensor = windows.flatten(2).norm(dim=2)
+    return windows / norms.clamp_min(1e-12)[:, :, None, None]
 
 
 def _images(x: Tensor) -> Tensor:
