@@ -79,7 +79,7 @@ class MeteredModel(nn.Module):
         inner.register_hook(self._check_gradient)
         logits = self._checked(self._model(inner), len(x))
         if not logits.requires_grad:  # the model cut the graph: its gradient is zero, which the honesty checks will see
-            logits = _Disconnected.apply(inner, logits)
+            logits = _Disconnected.apply(inner, logits)  # type: ignore[no-untyped-call]
         logits.register_hook(self._charge_backward)
         return logits
 
@@ -94,7 +94,9 @@ class MeteredModel(nn.Module):
 
     def _checked(self, logits: object, rows: int) -> Tensor:
         if not isinstance(logits, Tensor):
-            raise SubmissionError(SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits.")
+            raise SubmissionError(
+                SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits."
+            )
         if tuple(logits.shape) != (rows, self._classes):
             what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {self._classes})."
             raise SubmissionError(SubmissionReason.SHAPE, what, help="Return one row of logits per image.")

@@ -75,7 +75,9 @@ def read(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         what = f"is not a report of schema {SCHEMA_VERSION}: {'.'.join(map(str, first['loc']))}: {first['msg']}."
-        raise InputError(what, where=str(path), help="Use the JSON that `redoubt evaluate --json` or the site wrote.") from error
+        raise InputError(
+            what, where=str(path), help="Use the JSON that `redoubt evaluate --json` or the site wrote."
+        ) from error
 
 
 def verify(report: Report, *, trusted: str | None = None) -> str:
@@ -92,7 +94,9 @@ def verify(report: Report, *, trusted: str | None = None) -> str:
             bytes.fromhex(str(receipt.get("signature", ""))), canonical(report)
         )
     except (InvalidSignature, ValueError) as error:
-        raise InputError("the signature does not fit the report.", help="It was altered after signing, or badly copied.") from error
+        raise InputError(
+            "the signature does not fit the report.", help="It was altered after signing, or badly copied."
+        ) from error
     if trusted is not None and public != trusted:
         raise InputError(f"it was signed by {public[:16]}…, not by the expected key {trusted[:16]}….")
     return public

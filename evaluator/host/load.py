@@ -1,4 +1,4 @@
-"""Loads a submission's folder into an nn.Module. For Python submissions this executes their code: call it in the sandbox only."""
+"""Loads a submission's folder into an nn.Module. A Python submission's code runs here: call it in the sandbox only."""
 
 from __future__ import annotations
 

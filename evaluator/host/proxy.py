@@ -49,7 +49,9 @@ class Channel:
             raise SubmissionError(SubmissionReason.OVERSIZED, f"sent {error} when asked to {doing}.") from error
         except WireError as error:
             what = f"sent bytes that are no reply when asked to {doing}: {error}."
-            raise SubmissionError(SubmissionReason.PROTOCOL, what, help="Leave file descriptors you did not open alone.") from error
+            raise SubmissionError(
+                SubmissionReason.PROTOCOL, what, help="Leave file descriptors you did not open alone."
+            ) from error
         if reply.op == "failed":
             reason = reply.fields.get("reason", "")
             detail = reply.fields.get("detail", "")[:_DETAIL]
@@ -110,7 +112,7 @@ class _Remote(torch.autograd.Function):
         return remote.logits(x.detach().cpu(), keep=ctx.keep).to(x.device)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return ctx.remote.vjp(x.detach().cpu(), cotangent.cpu(), ctx.keep).to(x.device), None

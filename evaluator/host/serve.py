@@ -93,9 +93,7 @@ class Host:
         if not logits.requires_grad:
             return Message("gradient", {}, {"gradient": torch.zeros_like(leaf)})
         self._differentiated.add(request.fields["keep"])
-        (gradient,) = torch.autograd.grad(
-            logits, leaf, request.tensors["cotangent"], retain_graph=True, allow_unused=True
-        )
+        (gradient,) = torch.autograd.grad(logits, leaf, request.tensors["cotangent"], retain_graph=True, allow_unused=True)
         return Message("gradient", {}, {"gradient": torch.zeros_like(leaf) if gradient is None else gradient})
 
 

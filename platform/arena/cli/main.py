@@ -1,7 +1,43 @@
-"""`redoubt`: the command line."""
+"""`redoubt`: the command line. One command a file; errors are sentences, exit codes are stable.
+
+Exit codes: 0 completed; 1 the submission failed; 2 wrong input; 3 the platform failed; 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Evaluate defenses, submit them, and replay results.")
+from arena.cli import doctor, evaluate, replay, serve
+from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Evaluate defenses and attacks, submit them, and replay results.",
+)
+app.command("evaluate")(evaluate.evaluate)
+app.command("replay")(replay.replay)
+app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
+
+
+def main() -> None:
+    """Runs the command line; every known error becomes one line on stderr and an exit code."""
+    try:
+        app()
+    except (KeyboardInterrupt, Cancelled):
+        _fail("interrupted; nothing was stored.", 130)
+    except SubmissionError as error:
+        _fail(str(error), 1)
+    except PlatformError as error:
+        _fail(str(error), 3)
+    except RedoubtError as error:
+        _fail(str(error), 2)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"redoubt: {message}", file=sys.stderr)
+    sys.exit(code)

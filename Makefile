@@ -1,0 +1,51 @@
+# Redoubt: the commands people use. Everything runs in .venv; nothing else on the machine is touched.
+PYTHON ?= python3.11
+PORT ?= 8000
+HOST ?= 127.0.0.1
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup run check test test-nightly e2e bench format clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(STAMP): requirements.txt requirements-peers.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on the PATH; install Python 3.11 or say make PYTHON=..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip==25.3"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt -r requirements-peers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+setup: $(STAMP) ## the virtual environment with everything pinned
+
+run: $(STAMP) ## the whole product at http://localhost:8000, Ctrl-C stops it
+	@exec $(BIN)/redoubt serve --host $(HOST) --port $(PORT)
+
+check: $(STAMP) ## ruff, mypy, import rules, migrations, templates
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+test: $(STAMP) ## the whole test suite; says loudly what this machine could not run
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not nightly"
+
+test-nightly: $(STAMP) ## the full-size proofs
+	$(BIN)/python -m pytest -m nightly
+
+e2e: $(STAMP) ## only the browser tests
+	$(BIN)/python -m pytest tests/e2e
+
+bench: $(STAMP) ## every benchmark at its quick size
+	$(BIN)/python -m benchmarks.attacks --quick
+
+format: $(STAMP) ## sort imports and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what was built; keeps var/ (the site's data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache artifacts

@@ -1,0 +1,89 @@
+"""`redoubt doctor`: what this machine can do, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.base import Capabilities
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. good: False is a thing to mend, None is optional."""
+
+    what: str
+    state: str
+    good: bool | None
+    advice: str = ""
+
+
+def doctor() -> None:
+    """Tell what this machine can do and what is missing; exits 1 when untrusted code could not be run safely."""
+    import typer
+
+    out = Console()
+    table = Table(title="redoubt doctor", title_justify="left")
+    for name in ("", "what", "state", "what to do"):
+        table.add_column(name)
+    findings = [*_runtime(), *_data(), *_tools()]
+    capabilities = _sandboxes()
+    findings += [finding for backend in capabilities for finding in _promises(backend)]
+    for finding in findings:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.good]
+        table.add_row(mark, finding.what, finding.state, finding.advice)
+    out.print(table)
+    if not any(backend.available and not backend.missing(("network", "filesystem")) for backend in capabilities):
+        out.print("No sandbox here isolates files and network: only weights-only (safetensors) entries can be evaluated.")
+        raise typer.Exit(1)
+
+
+def _runtime() -> list[Finding]:
+    import torch
+
+    cuda = torch.cuda.is_available()
+    state = torch.cuda.get_device_name(0) if cuda else "none; evaluations run on the CPU"
+    return [
+        Finding("Python", platform.python_version(), platform.python_version_tuple()[:2] in {("3", "11"), ("3", "12")}),
+        Finding("PyTorch", importlib.metadata.version("torch"), True),
+        Finding("processors", str(os.cpu_count()), True),
+        Finding("CUDA device", state, True if cuda else None),
+    ]
+
+
+def _data() -> list[Finding]:
+    from evaluator.data.fetching import RECIPES, cache_folder
+
+    findings = []
+    for name, recipe in RECIPES.items():
+        here = all((cache_folder() / name / file.name).is_file() for file in recipe.files)
+        state, advice = ("in the cache", "") if here else ("not fetched yet", f"fetched on first use, or set {recipe.setting}")
+        findings.append(Finding(recipe.title, state, True if here else None, advice))
+    return findings
+
+
+def _tools() -> list[Finding]:
+    wanted = {"npm": "lets data sets come from the npm registry", "chromium": "lets `make test` run the browser tests"}
+    return [
+        Finding(name, shutil.which(name) or "absent", True if shutil.which(name) else None, why) for name, why in wanted.items()
+    ]
+
+
+def _sandboxes() -> list[Capabilities]:
+    from sandbox.select import backends
+
+    return [backend.capabilities() for backend in backends()]
+
+
+def _promises(backend: Capabilities) -> list[Finding]:
+    title = f"sandbox {backend.backend}"
+    if not backend.available:
+        return [Finding(title, "not usable", None, " ".join(backend.notes))]
+    kept = ", ".join(f"{name}: {how}" for name, how in backend.promises.items())
+    return [Finding(title, kept, not backend.missing(("network", "filesystem")), " ".join(backend.notes))]

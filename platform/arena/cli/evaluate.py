@@ -1,0 +1,99 @@
+"""`redoubt evaluate PACK PATH`: the official evaluation, here, with the same code and the same verdicts as on the site."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from arena.cli.keys import signing_key
+from evaluator import receipt
+from evaluator.challenge_packs import load_pack
+from evaluator.errors import InputError, PlatformError, SubmissionError
+from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.report import Progress as Step
+
+console = Console(stderr=True)
+
+
+def evaluate(
+    pack: Annotated[str, typer.Argument(help="A challenge pack: a slug such as mnist-linf, or a folder.")],
+    path: Annotated[Path, typer.Argument(help="The submission's folder, with its defense.toml.")],
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Rank on the first N images only (not the official score).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Repeat an evaluation bit for bit; random when left out.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the signed report here.")] = None,
+    sandbox: Annotated[str, typer.Option(help="bubblewrap, docker or auto.")] = "auto",
+    lane: Annotated[str, typer.Option(help="auto, host (always sandboxed) or in-process (weights-only entries).")] = "auto",
+) -> None:
+    """Evaluate a defense exactly as the site does; print the verdict and write a signed report."""
+    if lane not in ("auto", "host", "in-process"):
+        raise InputError(f'--lane "{lane}" is unknown.', help="Use auto, host or in-process.")
+    if json is not None and not json.parent.is_dir():
+        raise InputError("there is no such folder.", where=str(json.parent), help="Make it first.")
+    challenge = load_pack(pack)
+    if not path.is_dir():
+        raise InputError("is not a folder.", where=str(path), help="Pass the folder that holds defense.toml.")
+    outcome = run(challenge.slug, pack, path, examples, secrets.randbits(63) if seed is None else seed, sandbox, lane)
+    match outcome:
+        case SubmissionFailed(reason, detail):
+            raise SubmissionError(reason, detail, where=f"submission failed ({reason})")
+        case PlatformFailed(reason, detail):
+            raise PlatformError(reason, detail, where=f"platform failed ({reason})")
+        case Completed(report):
+            signed = receipt.sign(report, signing_key())
+            if json is not None:
+                json.write_text(signed.model_dump_json(indent=1))
+            show(signed)
+
+
+def run(
+    slug: str, pack: str, path: Path, examples: int | None, seed: int, sandbox: str, lane: str, *, quiet: bool = False
+) -> Outcome:
+    """Runs the evaluation behind a progress bar on stderr."""
+    from sandbox.select import open_sandbox
+
+    from arena.evaluations.runner import Request, run_defense
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+        task = bar.add_task(f"{slug}: starting", total=None)
+
+        def tell(step: Step) -> None:
+            what = step.attack or step.stage
+            text = f"{slug}: {what} · {step.survivors} still standing · {step.forward_rows + step.backward_rows:,} rows"
+            bar.update(task, description=text, completed=step.done, total=step.total)
+
+        log: list[bytes] = []
+        request = Request(pack=load_pack(pack), submission=path, seed=seed, examples=examples, lane=lane)  # type: ignore[arg-type]
+        outcome = run_defense(request, sandbox=open_sandbox(sandbox), on_progress=tell, on_log=log.append)
+    if isinstance(outcome, SubmissionFailed) and log and log[-1]:
+        console.print("The submission's own output:", style="dim")
+        console.print(log[-1].decode("utf-8", "replace")[-2000:], markup=False, highlight=False)
+    return outcome
+
+
+def show(report: Report) -> None:
+    """The verdict as a table on stdout."""
+    out = Console()
+    table = Table(title=f"{report.submission} on {report.challenge}, {report.examples} images", title_justify="left")
+    for name in ("attack", "tried", "broke", "still standing", "forward rows", "backward rows", "seconds"):
+        table.add_column(name, justify="left" if name == "attack" else "right")
+    for a in report.attacks:
+        counts = (a.tried, a.broken, a.survivors, a.forward_rows, a.backward_rows)
+        table.add_row(a.name, *(f"{count:,}" for count in counts), f"{a.seconds:.1f}")
+    out.print(table)
+    low, high = report.robust_interval
+    out.print(f"clean accuracy   {report.clean_accuracy:7.2%}")
+    out.print(f"robust accuracy  {report.robust_accuracy:7.2%}   95 % interval {low:.2%} to {high:.2%}")
+    if report.certified_accuracy is not None:
+        out.print(f"certified        {report.certified_accuracy:7.2%}")
+    for flag in report.flags:
+        out.print(f"flag: {flag.check}: {flag.evidence}", style="yellow")
+    out.print(f"verified: {'yes' if report.verified else 'no'} · seed {report.seed} · {report.seconds:.1f} s", highlight=False)

@@ -1,0 +1,50 @@
+"""`redoubt replay RECEIPT PATH`: run a published result again and compare it bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from arena.cli.evaluate import run
+from evaluator import receipt
+from evaluator.challenge_packs import load_pack
+from evaluator.errors import InputError, SubmissionError
+from evaluator.report import Completed
+
+
+def replay(
+    file: Annotated[
+        Path, typer.Argument(metavar="RECEIPT", help="The report that `redoubt evaluate --json` or the site wrote.")
+    ],
+    path: Annotated[Path, typer.Argument(help="The folder of the submission it is about.")],
+    pack: Annotated[str | None, typer.Option(help="The challenge pack, when it is not one of the known ones.")] = None,
+    key: Annotated[str | None, typer.Option(help="The public key (hex) that must have signed it.")] = None,
+    sandbox: Annotated[str, typer.Option(help="bubblewrap, docker or auto.")] = "auto",
+) -> None:
+    """Check a receipt's signature and digests, evaluate again with its seed, and compare every bit."""
+    out = Console()
+    original = receipt.read(file)
+    signer = receipt.verify(original, trusted=key)
+    out.print(f"signature: valid, by {signer}", highlight=False)
+    challenge = load_pack(pack or original.challenge)
+    if challenge.digest != original.digests.pack:
+        raise InputError(
+            "has changed since the receipt was signed.", where=f"pack {challenge.slug}", help="Get its old version."
+        )
+    if original.ids != list(range(len(original.ids))):
+        raise InputError("the receipt is about a part of the images; replay the whole evaluation's receipt.")
+    outcome = run(
+        challenge.slug, pack or original.challenge, path, original.examples, original.seed, sandbox, original.environment.lane
+    )
+    if not isinstance(outcome, Completed):
+        raise SubmissionError(outcome.reason, outcome.detail, where="the replay gave no verdict")
+    differences = receipt.compare(original, outcome.report)
+    for item in differences:
+        out.print(f"differs: {item.field}: was {item.original}, is {item.replayed}", style="red", highlight=False)
+    if differences:
+        help = "Versions, threads and hardware are in the receipt's environment; the submission's digest must agree first."
+        raise SubmissionError("replay", f"the replay differs in {len(differences)} fields.", help=help)
+    out.print(f"reproduced bit for bit: {original.robust_accuracy:.2%} robust on {original.examples} images")

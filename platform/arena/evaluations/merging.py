@@ -1,0 +1,77 @@
+"""The whole evaluation's outcome from those of its shards. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evaluator.errors import InputError
+from evaluator.intervals import clopper_pearson
+from evaluator.report import AttackRecord, Completed, Flag, Outcome, PlatformFailed, Report, SubmissionFailed
+
+
+def merge(shards: Sequence[Outcome]) -> Outcome:
+    """Joins shard outcomes, in data order; equal bit for bit to a run that was not sharded.
+
+    A shard whose submission failed fails the whole; a platform failure anywhere leaves no verdict.
+    """
+    if not shards:
+        raise InputError("there is no shard to merge.")
+    for kind in (SubmissionFailed, PlatformFailed):
+        for outcome in shards:
+            if isinstance(outcome, kind):
+                return outcome
+    reports = [outcome.report for outcome in shards if isinstance(outcome, Completed)]
+    return Completed(_join(reports))
+
+
+def _join(reports: list[Report]) -> Report:
+    first = reports[0]
+    for report in reports[1:]:
+        same = (report.challenge, report.seed, report.digests) == (first.challenge, first.seed, first.digests)
+        if not same or [a.name for a in report.attacks] != [a.name for a in first.attacks]:
+            raise InputError("the shards do not belong to one evaluation (challenge, seed, digests and attacks must agree).")
+    examples = sum(report.examples for report in reports)
+    robust = [bit for report in reports for bit in report.robust_bits]
+    correct = [bit for report in reports for bit in report.correct_bits]
+    certified = [bit for report in reports for bit in report.certified_bits]
+    asked = any(report.certified_accuracy is not None for report in reports)
+    flags = _flags(reports)
+    return first.model_copy(
+        update={
+            "examples": examples,
+            "ids": [i for report in reports for i in report.ids],
+            "correct_bits": correct,
+            "robust_bits": robust,
+            "certified_bits": certified,
+            "clean_accuracy": sum(correct) / examples,
+            "robust_accuracy": sum(robust) / examples,
+            "robust_interval": clopper_pearson(sum(robust), examples),
+            "certified_accuracy": sum(certified) / examples if asked else None,
+            "broken_by": [index for report in reports for index in report.broken_by],
+            "attacks": [_record(records) for records in zip(*(report.attacks for report in reports), strict=True)],
+            "flags": flags,
+            "verified": not any(flag.severity == "unverified" for flag in flags),
+            "forward_rows": sum(report.forward_rows for report in reports),
+            "backward_rows": sum(report.backward_rows for report in reports),
+            "seconds": sum(report.seconds for report in reports),
+        }
+    )
+
+
+def _record(records: Sequence[AttackRecord]) -> AttackRecord:
+    """One attack's record over all shards."""
+    return AttackRecord(
+        name=records[0].name,
+        tried=sum(r.tried for r in records),
+        broken=sum(r.broken for r in records),
+        survivors=sum(r.survivors for r in records),
+        forward_rows=sum(r.forward_rows for r in records),
+        backward_rows=sum(r.backward_rows for r in records),
+        seconds=sum(r.seconds for r in records),
+    )
+
+
+def _flags(reports: list[Report]) -> list[Flag]:
+    """Every flag, one per check and evidence."""
+    seen = {(flag.check, flag.evidence): flag for report in reports for flag in report.flags}
+    return [seen[key] for key in sorted(seen)]
