@@ -13,9 +13,6 @@ class User(AbstractUser):
 
     email = models.EmailField("email address", unique=True)
 
-    teams: models.Manager[Team]
-    tokens: models.Manager[ApiToken]
-
 
 class Team(models.Model):
     """Who entries belong to. Everyone has a personal team from sign-up on (`personal`)."""

@@ -68,8 +68,6 @@ class Evaluation(models.Model):
     started = models.DateTimeField(null=True, blank=True)
     finished = models.DateTimeField(null=True, blank=True)
 
-    shards: models.Manager[Shard]
-
     class Meta:
         ordering: ClassVar = ["-public_id"]
         indexes: ClassVar = [models.Index(fields=["state", "created"])]

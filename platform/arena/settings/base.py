@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import environ
+import environ  # type: ignore[import-untyped]  # ships no types
 from csp.constants import NONE, SELF
 
 env = environ.Env()
@@ -149,4 +149,11 @@ REDOUBT_PROGRESS_SECONDS = 0.34
 REDOUBT_LOG_BYTES = 64 * 1024
 
 REDOUBT_UPLOAD_BYTES = env.int("REDOUBT_UPLOAD_BYTES", default=256 * 1024 * 1024)
+# Rate limits, as (how often, in how many seconds); see arena.accounts.limits.
+REDOUBT_RATES = {
+    "log-in of one person from one address": (10, 300),
+    "log-in from one address": (60, 300),
+    "log-in of one person": (100, 3600),
+    "sign-up from one address": (20, 3600),
+}
 REDOUBT_SUBMISSIONS_PER_DAY = env.int("REDOUBT_SUBMISSIONS_PER_DAY", default=50)  # per team and challenge

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from arena.settings.base import *  # noqa: F403
-from arena.settings.base import REST_FRAMEWORK, env
+from arena.settings.base import REDOUBT_RATES, REST_FRAMEWORK, env
 
 SECRET_KEY = "only for tests"  # noqa: S105
 DEBUG = False
@@ -24,6 +24,7 @@ REST_FRAMEWORK = {
     **REST_FRAMEWORK,
     "DEFAULT_THROTTLE_RATES": {"anon": "10000/min", "user": "10000/min", "submit": "10000/min"},
 }
+REDOUBT_RATES = {name: (10_000, seconds) for name, (_, seconds) in REDOUBT_RATES.items()}
 
 DATABASES = {
     "default": env.db_url("REDOUBT_TEST_DATABASE", default="sqlite://:memory:"),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 
 from arena.submissions.identifiers import new_public_id
-
-if TYPE_CHECKING:
-    from arena.evaluations.models import Evaluation
 
 
 def archive_path(submission: Submission, filename: str) -> str:
@@ -40,8 +37,6 @@ class Submission(models.Model):
     size = models.PositiveBigIntegerField()
     created = models.DateTimeField(auto_now_add=True)
     withdrawn = models.DateTimeField(null=True, blank=True)
-
-    evaluations: models.Manager[Evaluation]
 
     class Meta:
         ordering: ClassVar = ["-public_id"]

@@ -1,0 +1,69 @@
+"""Queueing and cancelling evaluations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from arena.challenges.services import bump
+from arena.evaluations.models import Evaluation, Shard
+from arena.submissions.models import Submission
+from evaluator.errors import InputError
+
+
+def enqueue(*, submission: Submission) -> Evaluation:
+    """Queues an evaluation that from now on stands for the submission; an unfinished earlier one is cancelled."""
+    challenge = submission.challenge
+    pack = challenge.pack
+    examples, step = pack.challenge.data.examples, pack.challenge.evaluation.shard_examples
+    with transaction.atomic():
+        for earlier in Evaluation.objects.filter(submission=submission, current=True):
+            cancel(evaluation=earlier)
+        Evaluation.objects.filter(submission=submission, current=True).update(current=False)
+        evaluation = Evaluation.objects.create(
+            submission=submission,
+            pack=pack.model_dump(mode="json"),
+            rules_digest=challenge.rules_digest,
+            examples=examples,
+        )
+        Shard.objects.bulk_create(
+            Shard(evaluation=evaluation, index=index, start=start, stop=min(start + step, examples))
+            for index, start in enumerate(range(0, examples, step))
+        )
+        bump(challenge.pk)
+        transaction.on_commit(partial(hint, evaluation_id=evaluation.pk))
+    return evaluation
+
+
+def cancel(*, evaluation: Evaluation) -> bool:
+    """Cancels an evaluation that waits or runs; workers notice within a heartbeat. False when it was finished already."""
+    with transaction.atomic():
+        cancelled = Evaluation.objects.filter(pk=evaluation.pk, state__in=Evaluation.UNFINISHED).update(
+            state=Evaluation.State.CANCELLED, finished=timezone.now()
+        )
+        if cancelled:
+            bump(evaluation.submission.challenge_id)
+    return cancelled > 0
+
+
+def ask_to_cancel(*, evaluation: Evaluation) -> None:
+    """`cancel` for a person. Raises InputError when there is nothing left to cancel."""
+    if not cancel(evaluation=evaluation):
+        raise InputError(
+            "This evaluation is finished already.", where="evaluation", help="Only a waiting or running one can stop."
+        )
+
+
+def hint(*, evaluation_id: int) -> None:
+    """Tells the queue about an evaluation's waiting shards. Losing the hint loses nothing: the sweep sends it again."""
+    if settings.REDOUBT_QUEUE != "celery":
+        return
+    from arena.evaluations.tasks import evaluate  # the embedded installation has no Celery
+
+    waiting = Shard.objects.filter(evaluation=evaluation_id, state=Shard.State.QUEUED)
+    for shard_id in waiting.values_list("pk", flat=True):
+        evaluate.delay(shard_id)
+    waiting.update(hinted=timezone.now())

@@ -1,0 +1,242 @@
+"""Reads of boards: a constant number of queries however many entries there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery
+
+from arena.challenges.models import Challenge
+from arena.evaluations.models import Evaluation
+from arena.evaluations.progress import LiveProgress
+from arena.evaluations.queries import live_of, summaries
+from arena.leaderboards.models import Standing
+from arena.leaderboards.ranking import Score, order
+from arena.submissions.models import Submission
+
+EARLIER_RULES = "Measured under earlier rules of this challenge; it ranks again once it is re-evaluated."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One defense on a board.
+
+    rank: None unless it is ranked. Accuracies are shares in [0, 1]; interval_low and interval_high bound robust_accuracy
+    at 95 %. rows: forward plus backward rows of the verdict. reasons: why it stands below the line. progress: while it
+    runs; queue_position: while it waits (1 is next).
+    """
+
+    rank: int | None
+    submission_id: str
+    evaluation_id: str
+    name: str
+    format: str
+    team_name: str
+    team_slug: str
+    state: str
+    robust_accuracy: float | None
+    interval_low: float | None
+    interval_high: float | None
+    clean_accuracy: float | None
+    certified_accuracy: float | None
+    rows: int | None
+    seconds: float | None
+    examples: int
+    entered: datetime
+    finished: datetime | None
+    reasons: tuple[str, ...] = ()
+    progress: LiveProgress | None = None
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """A challenge's board: ranked best first; running before waiting, in queue order; unverified ones below the line."""
+
+    slug: str
+    title: str
+    revision: int
+    ranked: tuple[Row, ...]
+    running: tuple[Row, ...]
+    unverified: tuple[Row, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (*self.ranked, *self.running, *self.unverified)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A point of a defense's history: its robust accuracy from `at` on, and why."""
+
+    at: datetime
+    robust_accuracy: float
+    cause: str
+
+
+def board(challenge: Challenge) -> Board:
+    """The challenge's board as it is now. Entries that failed or were cancelled are on no board."""
+    shown = (Evaluation.State.COMPLETED, *Evaluation.UNFINISHED)
+    evaluations = list(
+        summaries()
+        .filter(
+            submission__challenge=challenge,
+            submission__kind=Submission.Kind.DEFENSE,
+            submission__withdrawn=None,
+            current=True,
+            state__in=shown,
+        )
+        .select_related("submission__team")
+        .order_by("created", "pk")
+    )
+    completed = [item for item in evaluations if item.state == Evaluation.State.COMPLETED]
+    standing = [item for item in completed if not _reasons(item, challenge)]
+    below = [item for item in completed if _reasons(item, challenge)]
+    live = live_of(item for item in evaluations if not item.is_finished)
+    unfinished = sorted((item for item in evaluations if not item.is_finished), key=lambda item: item.state != "running")
+    return Board(
+        slug=challenge.slug,
+        title=challenge.title,
+        revision=challenge.revision,
+        ranked=tuple(_row(standing[index], rank=place) for place, index in enumerate(order(_scores(standing)), 1)),
+        running=tuple(
+            _row(item, progress=live[item.pk].progress, queue_position=live[item.pk].queue_position) for item in unfinished
+        ),
+        unverified=tuple(_row(below[index], reasons=_reasons(below[index], challenge)) for index in order(_scores(below))),
+    )
+
+
+def history(submission: Submission) -> list[Event]:
+    """How the defense's robust accuracy moved, oldest first."""
+    events = Standing.objects.filter(submission=submission).values_list("at", "robust_accuracy", "cause")
+    return [Event(at=at, robust_accuracy=accuracy, cause=cause) for at, accuracy, cause in events]
+
+
+def histories(challenge: Challenge) -> dict[str, list[Event]]:
+    """Submission's public id -> its history, for a whole board in one query."""
+    found: dict[str, list[Event]] = {}
+    events = Standing.objects.filter(challenge=challenge).values_list("submission__public_id", "at", "robust_accuracy", "cause")
+    for public_id, at, accuracy, cause in events:
+        found.setdefault(public_id, []).append(Event(at=at, robust_accuracy=accuracy, cause=cause))
+    return found
+
+
+def _reasons(evaluation: Evaluation, challenge: Challenge) -> tuple[str, ...]:
+    """Why a completed evaluation does not rank; empty when it does."""
+    reasons = [EARLIER_RULES] if evaluation.rules_digest != challenge.rules_digest else []
+    if not evaluation.verified:
+        evidence = [flag["evidence"] for flag in evaluation.flags if flag["severity"] == "unverified"]
+        reasons += evidence or ["Its result could not be verified."]
+    return tuple(reasons)
+
+
+def _scores(evaluations: list[Evaluation]) -> list[Score]:
+    return [
+        Score(
+            robust_accuracy=item.robust_accuracy or 0.0,
+            clean_accuracy=item.clean_accuracy or 0.0,
+            rows=_rows(item) or 0,
+            entered=item.submission.created,
+        )
+        for item in evaluations
+    ]
+
+
+def _rows(evaluation: Evaluation) -> int | None:
+    if evaluation.forward_rows is None or evaluation.backward_rows is None:
+        return None
+    return evaluation.forward_rows + evaluation.backward_rows
+
+
+def _row(
+    evaluation: Evaluation,
+    *,
+    rank: int | None = None,
+    reasons: tuple[str, ...] = (),
+    progress: LiveProgress | None = None,
+    queue_position: int | None = None,
+) -> Row:
+    submission = evaluation.submission
+    return Row(
+        rank=rank,
+        submission_id=submission.public_id,
+        evaluation_id=evaluation.public_id,
+        name=submission.name,
+        format=submission.manifest["format"],
+        team_name=submission.team.name,
+        team_slug=submission.team.slug,
+        state=evaluation.state,
+        robust_accuracy=evaluation.robust_accuracy,
+        interval_low=evaluation.interval_low,
+        interval_high=evaluation.interval_high,
+        clean_accuracy=evaluation.clean_accuracy,
+        certified_accuracy=evaluation.certified_accuracy,
+        rows=_rows(evaluation),
+        seconds=evaluation.seconds,
+        examples=evaluation.examples,
+        entered=submission.created,
+        finished=evaluation.finished,
+        reasons=reasons,
+        progress=progress,
+        queue_position=queue_position,
+    )
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A board in miniature. changed: when an entry was last made or judged; None on an empty board."""
+
+    challenge: Challenge
+    leader: Row | None
+    ranked: int
+    running: int
+    changed: datetime | None
+
+
+def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
+    """The boards of `challenges` in miniature, in three queries however many boards and entries there are."""
+    current = Evaluation.objects.filter(
+        submission__kind=Submission.Kind.DEFENSE,
+        submission__withdrawn=None,
+        current=True,
+    )
+    ranks = Q(state=Evaluation.State.COMPLETED, verified=True, rules_digest=F("submission__challenge__rules_digest"))
+    shown = Q(state__in=(Evaluation.State.COMPLETED, *Evaluation.UNFINISHED))
+    counts = {
+        row["submission__challenge"]: row
+        for row in current.filter(submission__challenge__in=challenges)
+        .order_by()
+        .values("submission__challenge")
+        .annotate(
+            ranked=Count("pk", filter=ranks),
+            running=Count("pk", filter=Q(state__in=Evaluation.UNFINISHED)),
+            entered=Max("submission__created", filter=shown),
+            judged=Max("finished", filter=shown),
+        )
+    }
+    # The same order as `ranking.order`, in the database, so that a long board is not read for its first row.
+    best = current.filter(ranks, submission__challenge=OuterRef("pk")).order_by(
+        "-robust_accuracy", "-clean_accuracy", F("forward_rows") + F("backward_rows"), "submission__created"
+    )
+    leading = Challenge.objects.filter(pk__in=[item.pk for item in challenges]).values_list(
+        "pk", Subquery(best.values("pk")[:1])
+    )
+    leader_of = dict(leading)
+    rows = {item.pk: item for item in summaries().filter(pk__in=leader_of.values()).select_related("submission__team")}
+    return [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk))) for item in challenges]
+
+
+def _overview(challenge: Challenge, counts: dict[str, Any] | None, leader: Evaluation | None) -> Overview:
+    if counts is None:
+        return Overview(challenge=challenge, leader=None, ranked=0, running=0, changed=None)
+    moments = [moment for moment in (counts["entered"], counts["judged"]) if moment]
+    return Overview(
+        challenge=challenge,
+        leader=_row(leader, rank=1) if leader else None,
+        ranked=counts["ranked"],
+        running=counts["running"],
+        changed=max(moments, default=None),
+    )

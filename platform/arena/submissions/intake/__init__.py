@@ -1,0 +1,9 @@
+"""The checks on an uploaded archive, all made before anything is unpacked."""
+
+from __future__ import annotations
+
+from arena.submissions.intake.inspection import Inspection, inspect
+from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.unpacking import unpack
+
+__all__ = ["Inspection", "Limits", "inspect", "unpack"]

@@ -1,0 +1,99 @@
+"""What files may hold: no pickles in any disguise, no archive inside the archive, everything readable to its end."""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import re
+import tempfile
+from pathlib import PurePosixPath
+
+from arena.submissions.intake.entries import Entry, chunks, refuse
+from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.safetensors_files import check_safetensors, looks_like_safetensors
+from arena.submissions.intake.zips import read_zip
+
+_HEAD = 64 * 1024
+_TORCH_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"}
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"Rar!\x1a\x07": "rar",
+}
+_NPY = b"\x93NUMPY"
+CONVERT = (
+    "Convert it to safetensors, which holds tensors and no code:\n"
+    "    from safetensors.torch import save_file\n"
+    '    save_file(model.state_dict(), "weights.safetensors")'
+)
+
+
+def check_file(entry: Entry, limits: Limits) -> None:
+    """Reads the file to its end once and refuses what it must not hold. Raises InputError."""
+    head = _read_through(entry)
+    suffix = PurePosixPath(entry.name).suffix.lower()
+    if suffix == ".safetensors" or looks_like_safetensors(head):
+        check_safetensors(entry)
+        return
+    if head.startswith(_ZIP):
+        _check_inner_zip(entry, limits, torch=suffix in _TORCH_SUFFIXES or b"data.pkl" in head)
+        return
+    if suffix in _TORCH_SUFFIXES or _is_pickle(head) or _holds_objects(head):
+        raise refuse("is a pickle, which can run code when it is loaded; it is not accepted.", where=entry.name, help=CONVERT)
+    packer = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    packer = packer or ("tar" if head[257:262] == b"ustar" else None)
+    if packer:
+        raise refuse(f"is a {packer} archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
+
+
+def _read_through(entry: Entry) -> bytes:
+    """The entry's first 64 KiB, after reading all of it: a wrong check sum or length shows only at the end."""
+    head = b""
+    for chunk in chunks(entry):
+        if not head:
+            head = chunk[:_HEAD]
+    return head
+
+
+def _is_pickle(head: bytes) -> bool:
+    """Whether `head` begins a pickle of protocol 2 or later (torch's legacy format is several of them)."""
+    if len(head) < 4 or head[0] != 0x80 or not 2 <= head[1] <= 5:
+        return False
+    operations = 0
+    try:
+        for _ in pickletools.genops(io.BytesIO(head)):
+            operations += 1
+            if operations > 3:
+                return True
+    except Exception:  # pickletools raises whatever a malformed argument leads to; the bytes are not a pickle then
+        return operations > 3
+    return operations >= 2
+
+
+def _holds_objects(head: bytes) -> bool:
+    """Whether `head` begins a .npy array of Python objects, which is a pickle behind a header."""
+    return head.startswith(_NPY) and re.search(rb"'descr':[^}]*\|?O[^}]*'fortran_order'", head[:_HEAD]) is not None
+
+
+def _check_inner_zip(entry: Entry, limits: Limits, *, torch: bool) -> None:
+    """Refuses a zip inside the archive unless it is an .npz of plain arrays."""
+    if torch:
+        raise refuse(
+            "is a torch pickle, which can run code when it is loaded; it is not accepted.", where=entry.name, help=CONVERT
+        )
+    if not entry.name.lower().endswith(".npz"):
+        raise refuse("is a zip archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
+    with tempfile.TemporaryFile() as inner:
+        for chunk in chunks(entry):
+            inner.write(chunk)
+        arrays = read_zip(inner, limits)
+        if sum(array.size for array in arrays) > limits.unpacked_bytes:
+            raise refuse("unpacks to more than is accepted.", where=entry.name)
+        for array in arrays:
+            head = _read_through(array)
+            if not array.name.endswith(".npy") or not head.startswith(_NPY) or _holds_objects(head):
+                raise refuse("holds something that is not a plain array.", where=entry.name, help=CONVERT)

@@ -1,0 +1,72 @@
+"""The whole intake: what an accepted archive is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, Literal
+
+from arena.submissions.intake.archives import Contents, opened, sha256
+from arena.submissions.intake.contents import check_file
+from arena.submissions.intake.entries import read_all, refuse
+from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.safetensors_files import check_safetensors
+from evaluator.spec import MANIFEST_BYTES, AttackManifest, DefenseManifest, parse_toml
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An archive that passed. manifest: validated, as JSON. digest: SHA-256 of the archive; size: its bytes."""
+
+    kind: Literal["defense", "attack"]
+    name: str
+    manifest: dict[str, Any]
+    digest: str
+    size: int
+    suffix: str
+    files: tuple[str, ...]
+
+
+def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
+    """Checks an archive without unpacking it. Raises InputError saying what is wrong, where, and what to do."""
+    limits = limits or Limits.from_settings()
+    with opened(file, limits) as contents:
+        manifest = _read_manifest(contents)
+        for name in _named_files(manifest):
+            if contents.file(name) is None:
+                raise refuse(
+                    f'names "{name}", which is not in the archive.', where=contents.manifest, help="Add it or mend its name."
+                )
+        files = [entry for entry in contents.entries if not entry.directory]
+        for entry in files:
+            check_file(entry, limits)
+        if isinstance(manifest, DefenseManifest) and manifest.format == "safetensors":
+            check_safetensors(*(entry for entry in files if entry.name == str(PurePosixPath(manifest.weights or ""))))
+    return Inspection(
+        kind="defense" if isinstance(manifest, DefenseManifest) else "attack",
+        name=manifest.name,
+        manifest=manifest.model_dump(mode="json", exclude_none=True),
+        digest=sha256(file),
+        size=file.seek(0, 2),
+        suffix=contents.suffix,
+        files=tuple(sorted(entry.name for entry in files)),
+    )
+
+
+def _read_manifest(contents: Contents) -> DefenseManifest | AttackManifest:
+    entry = contents.file(contents.manifest)
+    if entry is None or entry.size > MANIFEST_BYTES:
+        raise refuse(f"is larger than {MANIFEST_BYTES // 1024} KiB.", where=contents.manifest, help="Keep it to its few lines.")
+    data = read_all(entry)
+    if contents.manifest == "defense.toml":
+        return parse_toml(data, DefenseManifest, where=contents.manifest)
+    return parse_toml(data, AttackManifest, where=contents.manifest)
+
+
+def _named_files(manifest: DefenseManifest | AttackManifest) -> list[str]:
+    """Files that the manifest says are there, as plain names."""
+    if isinstance(manifest, DefenseManifest):
+        named = [manifest.entry, manifest.weights, manifest.bpda]
+    else:
+        named = [manifest.entry, manifest.array]
+    return [str(PurePosixPath(name)) for name in named if name is not None]

@@ -1,0 +1,70 @@
+"""Checking a safetensors file by its header alone (https://huggingface.co/docs/safetensors): no tensor is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from arena.submissions.intake.entries import Entry, refuse
+
+HEADER_BYTES = 4 * 1024 * 1024
+_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+}
+_HELP = 'Save it with safetensors.torch.save_file(model.state_dict(), "weights.safetensors").'
+
+
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that starts with `head` claims to be safetensors: a small length, then a JSON object."""
+    return len(head) > 8 and int.from_bytes(head[:8], "little") <= HEADER_BYTES and head[8:9] == b"{"
+
+
+def check_safetensors(entry: Entry) -> None:
+    """Raises InputError when the entry is not a well-formed safetensors file."""
+    stream = entry.open()
+    try:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= min(HEADER_BYTES, entry.size - 8):
+            raise refuse("is not a safetensors file.", where=entry.name, help=_HELP)
+        raw = stream.read(length)
+    finally:
+        stream.close()
+    try:
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise refuse("is not a safetensors file: its header is not JSON.", where=entry.name, help=_HELP) from error
+    if not isinstance(header, dict) or not raw.startswith(b"{"):
+        raise refuse("is not a safetensors file: its header is not an object.", where=entry.name, help=_HELP)
+    tensors = [_extent(entry, name, tensor) for name, tensor in header.items() if name != "__metadata__"]
+    position = 0
+    for begin, end in sorted(tensors):
+        if begin != position:
+            raise refuse("is not a safetensors file: its tensors overlap or leave gaps.", where=entry.name, help=_HELP)
+        position = end
+    if position != entry.size - 8 - length:
+        raise refuse("is not a safetensors file: it is cut short or has bytes left over.", where=entry.name, help=_HELP)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return table
+
+
+def _extent(entry: Entry, name: str, tensor: Any) -> tuple[int, int]:
+    """Begin and end of one tensor's bytes, which its dtype and shape must fill exactly."""
+    try:
+        bits, shape, (begin, end) = _BITS[tensor["dtype"]], tensor["shape"], tensor["data_offsets"]
+        sizes = [begin, end, *shape]
+        if len(shape) > 16 or not all(type(size) is int and 0 <= size < 1 << 48 for size in sizes):
+            raise ValueError("impossible size")
+        if (end - begin) * 8 != math.prod(shape) * bits:
+            raise ValueError("shape and length disagree")
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse(f"is not a safetensors file: tensor {name[:60]!r} is malformed.", where=entry.name, help=_HELP) from error
+    return begin, end

@@ -1,0 +1,40 @@
+"""Reads about submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from arena.accounts.models import Team, User
+from arena.challenges.models import Challenge
+from arena.evaluations.models import Evaluation
+from arena.evaluations.queries import summaries
+from arena.submissions.models import Submission
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission with the evaluation that stands for it."""
+
+    submission: Submission
+    evaluation: Evaluation | None
+
+
+def of_team(team: Team) -> QuerySet[Submission]:
+    """A team's submissions, newest first."""
+    return Submission.objects.filter(team=team).select_related("team", "challenge", "user")
+
+
+def of_user(user: User, *, challenge: Challenge | None = None) -> QuerySet[Submission]:
+    """Submissions of all teams that the person belongs to, newest first."""
+    found = Submission.objects.filter(team__in=user.teams.all()).select_related("team", "challenge", "user")
+    return found if challenge is None else found.filter(challenge=challenge)
+
+
+def with_evaluations(submissions: Iterable[Submission]) -> list[Entry]:
+    """Each submission with its current evaluation (report deferred), in one more query however many there are."""
+    rows = list(submissions)
+    current = {item.submission_id: item for item in summaries().filter(submission__in=rows, current=True)}
+    return [Entry(submission=row, evaluation=current.get(row.pk)) for row in rows]

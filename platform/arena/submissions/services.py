@@ -1,0 +1,95 @@
+"""Accepting and withdrawing submissions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.files import File
+from django.db import transaction
+from django.utils import timezone
+
+from arena.accounts.models import Team, User
+from arena.challenges.models import Challenge
+from arena.challenges.services import bump
+from arena.evaluations.models import Evaluation
+from arena.evaluations.services import cancel, enqueue
+from arena.submissions.intake import inspect
+from arena.submissions.models import Submission
+from evaluator.errors import InputError
+
+DAY = timedelta(days=1)
+
+
+def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]) -> Submission:
+    """Checks an uploaded .zip or .tar.gz, stores it and queues its evaluation.
+
+    Nothing is unpacked here. Raises InputError saying what is wrong with the archive, its manifest or the attempt.
+    """
+    _check_quota(team=team, challenge=challenge)
+    inspection = inspect(archive)
+    if inspection.kind == "attack":
+        raise InputError(
+            "Attacks cannot be entered on this site yet.",
+            where="attack.toml",
+            help="Enter a defense: an archive with a defense.toml.",
+        )
+    _check_new(team=team, challenge=challenge, digest=inspection.digest)
+    archive.seek(0)
+    with transaction.atomic():
+        submission = Submission(
+            challenge=challenge,
+            team=team,
+            user=user,
+            kind=inspection.kind,
+            name=inspection.name,
+            manifest=inspection.manifest,
+            digest=inspection.digest,
+            size=inspection.size,
+        )
+        submission.archive.save(f"archive{inspection.suffix}", archive, save=False)
+        submission.save()
+        enqueue(submission=submission)
+    return submission
+
+
+def withdraw(*, submission: Submission) -> None:
+    """Takes an entry off the board and stops its evaluation; its results stay on record."""
+    with transaction.atomic():
+        withdrawn = Submission.objects.filter(pk=submission.pk, withdrawn=None).update(withdrawn=timezone.now())
+        if not withdrawn:
+            raise InputError("This entry is withdrawn already.", where=submission.public_id)
+        for evaluation in submission.evaluations.filter(state__in=Evaluation.UNFINISHED):
+            cancel(evaluation=evaluation)
+        bump(submission.challenge_id)
+
+
+def attempts_left(*, team: Team, challenge: Challenge) -> int:
+    """How many submissions the team may still make within a day. The platform's own failures do not count."""
+    ours = Evaluation.objects.filter(current=True, state=Evaluation.State.PLATFORM_FAILED)
+    recent = Submission.objects.filter(team=team, challenge=challenge, created__gt=timezone.now() - DAY)
+    per_day: int = settings.REDOUBT_SUBMISSIONS_PER_DAY
+    return max(0, per_day - recent.exclude(pk__in=ours.values("submission")).count())
+
+
+def _check_quota(*, team: Team, challenge: Challenge) -> None:
+    if attempts_left(team=team, challenge=challenge) == 0:
+        raise InputError(
+            f"Your team made {settings.REDOUBT_SUBMISSIONS_PER_DAY} submissions to this challenge within a day.",
+            where="team",
+            help="Try again later; failures of the platform do not count.",
+        )
+
+
+def _check_new(*, team: Team, challenge: Challenge, digest: str) -> None:
+    """An archive is judged once: a second try with another seed would only be fishing for luck."""
+    judged = (*Evaluation.UNFINISHED, Evaluation.State.COMPLETED)
+    earlier = Submission.objects.filter(
+        team=team, challenge=challenge, digest=digest, evaluations__current=True, evaluations__state__in=judged
+    ).first()
+    if earlier is not None:
+        raise InputError(
+            f"Your team entered exactly this archive before, as {earlier.public_id}.",
+            where="archive",
+            help="An entry is judged once; change the defense, or ask an organiser for a re-evaluation.",
+        )
