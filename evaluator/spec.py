@@ -9,37 +9,16 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from evaluator.errors import InputError
+from evaluator.strict import Strict
+from evaluator.threat_specs import ThreatSpec
 
 MANIFEST_BYTES = 64 * 1024
 Access = Literal["gradients", "scores", "labels", "none"]
-
-
-class Strict(BaseModel):
-    """Base of every manifest table: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-
-class LinfSpec(Strict):
-    """Linf ball of radius `epsilon` (in [0, 1] pixel units) intersected with the [0, 1] box."""
-
-    kind: Literal["linf"]
-    epsilon: float = Field(gt=0, le=1)
-
-
-class L2Spec(Strict):
-    """L2 ball of radius `epsilon` (Euclidean norm over all pixels, [0, 1] units) intersected with the [0, 1] box."""
-
-    kind: Literal["l2"]
-    epsilon: float = Field(gt=0, le=1000)
-
-
-ThreatSpec = Annotated[LinfSpec | L2Spec, Field(discriminator="kind")]
 
 
 class DataSpec(Strict):

@@ -2,27 +2,53 @@
 
 A threat is a set P(x) of inputs together with a parametrisation: a *point* z describes a perturbation, `apply(x, z)`
 renders it. For Lp balls the point is the adversarial input itself and `apply` the identity; for a flow field or a colour
-map it is the field or map. Attacks move points and claims are points: the scorer checks `contains(x, z)` in float64 and
-classifies `apply(x, z)`. All batches are NCHW (any trailing shape works), float32, in [0, 1].
+map it is the field or map, an (n, ...) tensor of its own shape. Attacks move points and claims are points: the scorer
+checks `contains(x, z)` in float64 and classifies `apply(x, z)`. All batches are NCHW (any trailing shape works where
+no image is needed), float32, in [0, 1].
+
+On the CPU every method treats each row of a batch as if it were alone, bit for bit.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
+from evaluator.errors import InputError
 
 SLACK = 1e-6  # claims may exceed the budget by this much (float32 rounding of third-party attacks); ours never do
+_MARGIN = 1 - 2.0**-40  # covers the float64 rounding of a sum of up to a million terms
+
+
+class Projector:
+    """`threat.project` at inputs that stay the same for many steps; `projector[keep]` follows the active examples."""
+
+    def __init__(self, threat: Threat, x: Tensor) -> None:
+        self._threat, self._x = threat, x
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Equal to threat.project(x, z), bit for bit."""
+        return self._threat.project(self._x, z)
+
+    def __getitem__(self, keep: Tensor | slice) -> Projector:
+        """The projector of a part of the examples (boolean mask, index tensor or slice)."""
+        return Projector(self._threat, self._x[keep])
 
 
 class Threat(ABC):
-    """A perturbation set P(x) inside the [0, 1] box. Instances are frozen dataclasses with an `epsilon`."""
+    """A perturbation set P(x) inside the [0, 1] box. Instances are frozen dataclasses with an `epsilon`.
+
+    box: the interval of every coordinate. (0, 1) for images; (-1, 1) around zero makes the ball of perturbations that
+    `Sum` adds to a rendered image.
+    """
 
     kind: str
     epsilon: float
+    box: tuple[float, float] = (0.0, 1.0)
 
     def start(self, x: Tensor) -> Tensor:
         """The point of no perturbation: apply(x, start(x)) == x."""
@@ -36,9 +62,13 @@ class Threat(ABC):
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """The nearest point of the set; inside in float64 too, bit for bit idempotent."""
 
+    def fixed(self, x: Tensor) -> Projector:
+        """`project` with x bound, for inner loops: whatever depends on x alone is computed once."""
+        return Projector(self, x)
+
     @abstractmethod
     def random_start(self, x: Tensor, draws: Draws) -> Tensor:
-        """A point drawn uniformly from the set (not merely from its boundary)."""
+        """A point drawn from the whole set, not merely its boundary; each class says what is exactly uniform."""
 
     @abstractmethod
     def steepest_step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
@@ -52,18 +82,73 @@ class Threat(ABC):
         """(n,) float64: how far z is from no perturbation, in the units of epsilon."""
 
     def contains(self, x: Tensor, z: Tensor, *, slack: float = SLACK) -> Tensor:
-        """(n,) bool, in float64: finite, within epsilon + slack, and rendered inside [0, 1] exactly."""
-        rendered = self.apply(x, z)
-        inside = flat((rendered >= 0) & (rendered <= 1)).all(dim=1)
-        finite = flat(torch.isfinite(z)).all(dim=1)
-        return finite & inside & (self.distance(x, z) <= self.epsilon + slack)
+        """(n,) bool, in float64: finite, within epsilon + slack, and rendered inside the box exactly.
+
+        Raises InputError when z is not one point per row of x.
+        """
+        with torch.no_grad():
+            start = self.start(x)
+            if z.shape != start.shape:
+                raise InputError(
+                    f"points of shape {tuple(z.shape)} do not fit; this {self.kind} threat has {tuple(start.shape)}.",
+                    help="Pass one point per example, as threat.start(x) is shaped.",
+                )
+            valid = flat(torch.isfinite(z)).all(dim=1)
+            safe = torch.where(rows(valid, z), z, start)
+            valid = valid & (self.distance(x, safe) <= self.epsilon + slack)
+            rendered = self.apply(x, torch.where(rows(valid, z), z, start))
+            low, high = self.box
+            return valid & flat((rendered >= low) & (rendered <= high)).all(dim=1)
 
 
 def flat(t: Tensor) -> Tensor:
     """(n, *shape) -> (n, d)."""
-    return t.reshape(len(t), -1)
+    return t.flatten(1)
 
 
 def per_example(values: float | Tensor, like: Tensor) -> float | Tensor:
     """A float, or an (n,) tensor shaped to broadcast over `like`'s (n, *shape)."""
-    return values.reshape(-1, *[1] * (like.dim() - 1)) if isinstance(values, Tensor) else values
+    return rows(values, like) if isinstance(values, Tensor) else values
+
+
+def rows(values: Tensor, like: Tensor) -> Tensor:
+    """(n,) shaped to broadcast over `like`'s (n, *shape)."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def row_sum(t: Tensor) -> Tensor:
+    """(n, d) -> (n,). Halves the rows before summing: torch's own sum of one long row depends on the thread count."""
+    while t.shape[1] > 1024:
+        half = (t.shape[1] + 1) // 2
+        folded = t[:, :half].clone()
+        folded[:, : t.shape[1] - half] += t[:, half:]
+        t = folded
+    return t.sum(dim=1)
+
+
+def settled(done: Tensor) -> bool:
+    """Every row is done, so that the rest of the work may be skipped. Asks only on the CPU: elsewhere it would stall."""
+    return done.device.type == "cpu" and bool(done.all())
+
+
+def inward(x: Tensor, move: Tensor, norm: Tensor, epsilon: float) -> Tensor:
+    """x + move (float64) in x's dtype, shrunk and rounded towards x so that the norm is at most epsilon in float64.
+
+    norm: (n,) of `move`. No coordinate ends farther from x than it was, whatever the rounding.
+    """
+    move = move * rows(epsilon / norm.clamp_min(epsilon) * _MARGIN, x)
+    nearest = (x.double() + move).to(x.dtype)
+    farther = (nearest.double() - x.double()).abs() > move.abs()
+    return torch.where(farther, torch.nextafter(nearest, x), nearest)
+
+
+def folded(t: Tensor, low: float, high: float) -> Tensor:
+    """Reflects coordinates at the walls of [low, high] until they are inside: never farther from any inside point."""
+    span = high - low
+    return low + (span - (span - torch.remainder(t - low, 2 * span)).abs())
+
+
+def check_epsilon(epsilon: float, *, kind: str) -> None:
+    """Raises InputError unless epsilon is a finite number above 0."""
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise InputError(f"epsilon must be a finite number above 0, got {epsilon}.", where=f"threat {kind}")

@@ -8,33 +8,52 @@ import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
-from evaluator.threats.base import Threat, flat, per_example
+from evaluator.threats.base import Projector, Threat, check_epsilon, flat, per_example
+
+
+class Bounds(Projector):
+    """The set at x as a box, low <= z <= high: a projection is two comparisons."""
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(z, self._low), self._high)
+
+    def __getitem__(self, keep: Tensor | slice) -> Bounds:
+        return Bounds(self._low[keep], self._high[keep])
 
 
 @dataclass(frozen=True)
 class Linf(Threat):
-    """max_i |z_i - x_i| <= epsilon, z in [0, 1]."""
+    """max_i |z_i - x_i| <= epsilon, z in the box."""
 
     epsilon: float
+    box: tuple[float, float] = (0.0, 1.0)
     kind = "linf"
 
+    def __post_init__(self) -> None:
+        check_epsilon(self.epsilon, kind=self.kind)
+
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The set as a box: (lower, upper), float32, rounded inward so that float64 agrees it is within epsilon."""
+        """The set as a box (lower, upper) of x's dtype: the outermost values whose float64 distance is within epsilon."""
         wide = x.double()
-        lower, upper = (wide - self.epsilon).clamp_(0, 1), (wide + self.epsilon).clamp_(0, 1)
-        low, high = lower.to(x.dtype), upper.to(x.dtype)
-        one, zero = torch.ones_like(low), torch.zeros_like(high)
-        low = torch.where(low.double() < lower, torch.nextafter(low, one), low)
-        high = torch.where(high.double() > upper, torch.nextafter(high, zero), high)
+        low = (wide - self.epsilon).to(x.dtype).clamp_min_(self.box[0])
+        high = (wide + self.epsilon).to(x.dtype).clamp_max_(self.box[1])
+        low = torch.where(wide - low.double() > self.epsilon, torch.nextafter(low, x), low)
+        high = torch.where(high.double() - wide > self.epsilon, torch.nextafter(high, x), high)
         return low, high
 
+    def fixed(self, x: Tensor) -> Bounds:
+        return Bounds(*self.bounds(x))
+
     def project(self, x: Tensor, z: Tensor) -> Tensor:
-        low, high = self.bounds(x)
-        return torch.minimum(torch.maximum(z, low), high)
+        return self.fixed(x)(z)
 
     def random_start(self, x: Tensor, draws: Draws) -> Tensor:
+        """Exactly uniform in ball and box together (each coordinate on its interval, in steps of 2^-24 of it)."""
         low, high = self.bounds(x)
-        return self.project(x, low + (high - low) * draws.uniform(*x.shape[1:]))
+        return Bounds(low, high)(low + (high - low) * draws.uniform(*x.shape[1:]))
 
     def steepest_step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
         return gradient.sign() * per_example(size, gradient)
