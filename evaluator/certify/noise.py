@@ -106,7 +106,8 @@ class UniformBall(Noise):
         d = flat.shape[2]
         length = self.support(d) * torch.pow(draws.uniform(count, 1).double(), 1.0 / d)
         flat = flat * (length / flat.double().norm(dim=2, keepdim=True)).to(x.dtype)
-        return repeated(x, count) + flat.reshape(normal.shape)
+        moved: Tensor = repeated(x, count) + flat.reshape(normal.shape)
+        return moved
 
     def radius(self, p: npt.ArrayLike, dimension: int) -> Array:
         excess = np.clip(down(p) - 0.5, 0.0, 0.5)

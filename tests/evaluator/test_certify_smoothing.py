@@ -5,9 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy import integrate, special, stats
+from torch import Tensor, nn
+
 from evaluator.certify.aggregation import average_certified_radius, certified_accuracy, envelope, full_curve
 from evaluator.certify.base import check_deterministic
 from evaluator.certify.binomial import (
@@ -23,9 +27,6 @@ from evaluator.certify.smoothing_cohen import smoothing_cohen
 from evaluator.certify.smoothing_curve import run_curve, smoothing_curve
 from evaluator.certify.smoothing_sequential import SequentialTest, smoothing_sequential
 from evaluator.errors import InputError
-from scipy import integrate, special, stats
-from torch import Tensor, nn
-
 from tests.evaluator.support import shared_data
 
 RADII = [0.25 * i for i in range(1, 10)]
@@ -131,14 +132,26 @@ def test_terminal_counts_are_the_least_that_prove_each_claim():
 
 
 @pytest.mark.parametrize("noise", [Gaussian(0.25), UniformBall(0.25), QuantizedGaussian(0.25)])
-def test_threshold_and_radius_invert_each_other_on_the_safe_side(noise):
+def test_threshold_and_radius_invert_each_other(noise):
     radii = np.array([0.01, 0.1, 0.25, 0.33])
     back = noise.radius(noise.threshold(radii, 784), 784)
-    assert (back <= radii).all()
     assert back == pytest.approx(radii, abs=1e-6)
     assert (noise.threshold(radii + 1e-3, 784) > noise.threshold(radii, 784)).all()
     assert float(noise.radius(0.5, 784)) == 0.0
     assert float(noise.radius(0.3, 784)) == 0.0
+
+
+def test_thresholds_round_up_and_radii_round_down():
+    gaussian, ball, d = Gaussian(0.25), UniformBall(0.25), 784
+    with mpmath.workdps(40):
+        for r in (0.05, 0.25, 0.33, 0.9):
+            exact = mpmath.ncdf(mpmath.mpf(r) / mpmath.mpf(0.25))
+            assert mpmath.mpf(float(gaussian.threshold(r, d))) >= exact
+            assert mpmath.mpf(float(gaussian.radius(float(exact), d))) <= mpmath.mpf(r) + mpmath.mpf("1e-12")
+        for r in (0.05, 0.25, 0.33):
+            share = (mpmath.mpf(r) / (2 * mpmath.mpf(0.25) * mpmath.sqrt(d + 2))) ** 2
+            lost = mpmath.betainc(0.5, mpmath.mpf(d + 1) / 2, 0, share, regularized=True)
+            assert mpmath.mpf(float(ball.threshold(r, d))) >= 0.5 + lost
 
 
 def test_the_ball_radius_matches_the_overlap_of_two_balls_measured_by_sampling():
