@@ -15,8 +15,9 @@ from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import LOSSES, Loss
 from evaluator.attacks.registry import register
+from evaluator.attacks.rows import choose
 from evaluator.attacks.validation import at_least, one_of
-from evaluator.threats.base import Threat, per_example
+from evaluator.threats.base import Threat
 
 MOMENTUM = 0.75  # alpha of eq. (1)
 RISING = 0.75  # rho of condition 1
@@ -121,7 +122,7 @@ def climb_from(model: Model, batch: Batch, threat: Threat, start: Tensor, loss: 
         moved = _move(threat, batch, state, momentum=MOMENTUM if step > 1 else 1.0)
         if step == steps:
             fallen = batch.success(glance(model, batch, threat, moved))
-            shown = torch.where(per_example(fallen, moved), moved, state.best)
+            shown = choose(fallen, moved, state.best)
             result[state.active], fell[state.active] = shown, fallen
             break
         seen = look(model, batch, threat, moved, loss)
@@ -147,15 +148,14 @@ def _move(threat: Threat, batch: Batch, state: _Climb, *, momentum: float) -> Te
 def _advance(state: _Climb, points: Tensor, value: Tensor, gradient: Tensor) -> _Climb:
     """Takes note of the new points: whether the loss rose, and whether it is the best so far."""
     better = value > state.best_value
-    wide = per_example(better, points)
     return _Climb(
         state.active,
         points,
         state.points,
         gradient,
-        torch.where(wide, points, state.best),
+        choose(better, points, state.best),
         torch.where(better, value, state.best_value),
-        torch.where(wide, gradient, state.best_gradient),
+        choose(better, gradient, state.best_gradient),
         state.size,
         value,
         state.rises + (value > state.value),
@@ -169,12 +169,11 @@ def _reconsider(state: _Climb, period: int) -> _Climb:
     rarely = state.rises < RISING * period
     stuck = ~state.halved & (state.best_then >= state.best_value)
     halve = rarely | stuck
-    wide = per_example(halve, state.points)
     return _Climb(
         state.active,
-        torch.where(wide, state.best, state.points),
+        choose(halve, state.best, state.points),
         state.previous,
-        torch.where(wide, state.best_gradient, state.gradient),
+        choose(halve, state.best_gradient, state.gradient),
         state.best,
         state.best_value,
         state.best_gradient,

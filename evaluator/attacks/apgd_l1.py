@@ -16,7 +16,8 @@ from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import Loss
-from evaluator.threats.base import Threat, flat, per_example
+from evaluator.attacks.rows import choose, wide
+from evaluator.threats.base import Threat, flat
 
 STAGES = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))  # (multiple of epsilon, share of the steps), sec. 4.3
 CHECK = 0.04  # share of the steps between two checkpoints
@@ -76,28 +77,28 @@ def _stage(
                 return Attempt(result, fell)
         better = values > best_value
         best_value = torch.where(better, values, best_value)
-        best = torch.where(per_example(better, points), points, best)
-        best_gradient = torch.where(per_example(better, points), gradient, best_gradient)
+        best = choose(better, points, best)
+        best_gradient = choose(better, gradient, best_gradient)
         if step and step % every == 0:
             moved = flat(best != batch.x).sum(dim=1).float()
             sparser = moved < SHRUNK * sparsity
             density = (moved / coordinates / REDUCTION).clamp_min(1 / coordinates)
             size = torch.where(sparser, ball.epsilon, size / REDUCTION).clamp_min(ball.epsilon / SMALLEST)
-            points = torch.where(per_example(sparser, points), best, points)
-            gradient = torch.where(per_example(sparser, points), best_gradient, gradient)
+            points = choose(sparser, best, points)
+            gradient = choose(sparser, best_gradient, gradient)
             sparsity = moved
         points = ball.project(batch.x, points + sparse_step(gradient, density, size))
     fallen = batch.success(glance(model, batch, ball, points)) if official else torch.zeros_like(density, dtype=torch.bool)
-    result[active] = torch.where(per_example(fallen, points), points, best)
+    result[active] = choose(fallen, points, best)
     fell[active] = fallen
     return Attempt(result, fell)
 
 
 def sparse_step(gradient: Tensor, density: Tensor, size: Tensor) -> Tensor:
     """The move of L1 norm `size` spread evenly over the share `density` of coordinates with the largest |gradient|."""
-    wide = flat(gradient)
-    count = (density * wide.shape[1]).floor().long().clamp(1, wide.shape[1])
-    threshold = wide.abs().sort(dim=1, descending=True).values.gather(1, count[:, None] - 1)
-    move = wide.sign() * (wide.abs() >= threshold)
+    rows = flat(gradient)
+    count = (density * rows.shape[1]).floor().long().clamp(1, rows.shape[1])
+    threshold = rows.abs().sort(dim=1, descending=True).values.gather(1, count[:, None] - 1)
+    move = rows.sign() * (rows.abs() >= threshold)
     move = move / move.abs().sum(dim=1, keepdim=True).clamp_min(1e-12)
-    return move.reshape(gradient.shape) * per_example(size, gradient)
+    return move.reshape(gradient.shape) * wide(size, gradient)

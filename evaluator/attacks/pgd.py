@@ -49,8 +49,21 @@ class PGD(Attack):
         return with_restarts(once, batch, threat, restarts=self.restarts).points
 
 
-def ascend(model: Model, batch: Batch, threat: Threat, points: Tensor, loss: Loss, *, steps: int, size: float) -> Attempt:
-    """`steps` projected steps of `size` from `points`; the last points stand for those that did not fall."""
+def ascend(
+    model: Model,
+    batch: Batch,
+    threat: Threat,
+    points: Tensor,
+    loss: Loss,
+    *,
+    steps: int,
+    size: float,
+    last_look: bool = True,
+) -> Attempt:
+    """`steps` projected steps of `size` from `points`; the last points stand for those that did not fall.
+
+    last_look: False leaves the last points unjudged, for a caller who looks at them anyway.
+    """
     result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
     active = torch.arange(len(batch), device=batch.x.device)
     for _ in range(steps):
@@ -61,6 +74,7 @@ def ascend(model: Model, batch: Batch, threat: Threat, points: Tensor, loss: Los
             result[active], fell[active] = points, seen.success
             batch, active, points = batch[seen.keep], active[seen.keep], points[seen.keep]
         points = threat.project(batch.x, points + threat.steepest_step(seen.gradient, size))
-    if len(active):
-        result[active], fell[active] = points, batch.success(glance(model, batch, threat, points))
+    result[active] = points
+    if len(active) and last_look:
+        fell[active] = batch.success(glance(model, batch, threat, points))
     return Attempt(result, fell)

@@ -1,0 +1,180 @@
+"""Fast Adaptive Boundary attack (Croce and Hein 2020, "Minimally distorted Adversarial Examples with FAB", ICML)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.gradients import glance, gradient_of, look, ranked_classes
+from evaluator.attacks.losses import margin
+from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.norms import NORMS, Norm
+from evaluator.attacks.registry import register
+from evaluator.attacks.rows import choose, wide
+from evaluator.attacks.validation import at_least
+from evaluator.threats.base import Threat
+
+_PAPER = "Croce and Hein 2020 (FAB), alg. 1"
+
+
+@dataclass(frozen=True)
+class _Boundary(Attack):
+    """Minimal-norm search: step to the linearised boundary, stay near the original, pull back when across.
+
+    steps: iterations per start. restarts: the first starts at the original, the others near it. alpha: the most that a
+    step leans on the original. overshoot (eta): steps go this factor beyond the linearised boundary. backward (beta):
+    a point across is pulled back to this share of its distance. refine: bisections at the end, between the original and
+    the closest point found. stop_within: an example leaves as soon as a point within epsilon is known.
+    """
+
+    minimal_norm: ClassVar[bool] = True
+
+    steps: int = 100
+    restarts: int = 1
+    alpha: float = 0.1
+    overshoot: float = 1.05
+    backward: float = 0.9
+    refine: int = 3
+    stop_within: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, restarts=self.restarts, overshoot=self.overshoot)
+        at_least(0, alpha=self.alpha, backward=self.backward, refine=self.refine)
+
+    def search(self, model: Model, batch: Batch, threat: Threat, known: Closest, targets: int | None) -> Closest:
+        """All restarts for examples that are classified correctly; `targets`: see `_linearise`."""
+        norm = NORMS[threat.kind]
+        for restart in range(self.restarts):
+            part = batch.fork(restart)
+            start = batch.x if restart == 0 else self._nearby(part, threat, norm, known)
+            known = self._descend(model, part, threat, norm, start, known, targets)
+        return self._refined(model, batch, threat, norm, known)
+
+    def _nearby(self, batch: Batch, threat: Threat, norm: Norm, known: Closest) -> Tensor:
+        """A random point at half the distance of the closest one known (or of epsilon where none is)."""
+        noise = 2 * batch.draws.uniform(*batch.x.shape[1:]) - 1
+        radius = known.distance.clamp_max(threat.epsilon) / 2
+        return (batch.x + noise * wide(radius / norm.size(noise).clamp_min(1e-12), noise)).clamp(0, 1)
+
+    def _descend(
+        self, model: Model, batch: Batch, threat: Threat, norm: Norm, z: Tensor, known: Closest, targets: int | None
+    ) -> Closest:
+        """`steps` iterations of alg. 1 from z."""
+        everyone, active = known, torch.arange(len(batch), device=z.device)
+        for _ in range(self.steps):
+            if self.stop_within:
+                keep = (~within(threat, batch, known.points)).nonzero().squeeze(1)
+                if len(keep) < len(active):
+                    everyone = everyone.replaced(active, known)
+                    batch, z, known, active = batch[keep], z[keep], known[keep], active[keep]
+            if not len(active):
+                return everyone
+            gap, normal = _linearise(model, batch, threat, z, norm, targets)
+            z = self._step(norm, batch.x, z, normal, gap)
+            adversarial = batch.success(glance(model, batch, threat, z))
+            known = known.updated(z, norm.size(z - batch.x), adversarial)
+            z = choose(adversarial, batch.x + self.backward * (z - batch.x), z)
+        return everyone.replaced(active, known)
+
+    def _step(self, norm: Norm, x: Tensor, z: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+        """(1 - a)(z + eta d) + a (x + eta d_x), d and d_x the moves of z and x to the hyperplane, a by their sizes."""
+        from_x = gap + ((z - x) * normal).flatten(1).sum(dim=1)
+        both = norm.to_hyperplane(torch.cat([z, x]), torch.cat([normal, normal]), torch.cat([gap, from_x]))
+        move, move_x = both.chunk(2)
+        size, size_x = norm.size(move), norm.size(move_x)
+        lean = (size / (size + size_x).clamp_min(1e-12)).clamp_max(self.alpha)
+        ahead, above = z + self.overshoot * move, x + self.overshoot * move_x
+        return (ahead + wide(lean, z) * (above - ahead)).clamp(0, 1)
+
+    def _refined(self, model: Model, batch: Batch, threat: Threat, norm: Norm, known: Closest) -> Closest:
+        """Bisects the segment from the original to the closest point."""
+        found = torch.isfinite(known.distance).nonzero().squeeze(1)
+        part, best = batch[found], known[found]
+        if not len(found):
+            return known
+        outside, inside = torch.ones_like(best.distance), torch.zeros_like(best.distance)
+        far = best.points
+        for _ in range(self.refine):
+            middle = (outside + inside) / 2
+            z = part.x + wide(middle, far) * (far - part.x)
+            adversarial = part.success(glance(model, part, threat, z))
+            best = best.updated(z, norm.size(z - part.x), adversarial)
+            outside, inside = torch.where(adversarial, middle, outside), torch.where(adversarial, inside, middle)
+        return known.replaced(found, best)
+
+    def _correct(self, model: Model, batch: Batch, threat: Threat) -> tuple[Closest, Tensor, Tensor]:
+        """The clean look: nothing known, the logits, and who is to be attacked."""
+        known = Closest.none(batch, threat)
+        if not len(batch):
+            return known, batch.x.new_zeros(0, 1), torch.arange(0, device=batch.x.device)
+        logits = glance(model, batch, threat, known.points)
+        return known, logits, (~batch.success(logits)).nonzero().squeeze(1)
+
+
+@register("fab", title="Fast Adaptive Boundary", access="gradients", threats=("linf", "l2", "l1"), paper=_PAPER)
+@dataclass(frozen=True)
+class FAB(_Boundary):
+    """The closest adversarial point, by steps to the nearest of all linearised decision boundaries.
+
+    An iteration costs two forward rows and K - 1 backward rows (one when targeted). Other options: see `_Boundary`.
+    """
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        known, _, stands = self._correct(model, batch, threat)
+        targets = None if batch.target is not None else 0
+        found = self.search(model, batch[stands], threat, known[stands], targets)
+        return known.replaced(stands, found).points
+
+
+@register("fab_t", title="Targeted Fast Adaptive Boundary", access="gradients", threats=("linf", "l2", "l1"), paper=_PAPER)
+@dataclass(frozen=True)
+class FABT(_Boundary):
+    """FAB towards the boundary with one wrong class at a time, for the `targets` likeliest; any wrong label counts.
+
+    An iteration costs two forward rows and one backward row, whatever the number of classes.
+    """
+
+    targets: int = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, targets=self.targets)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        known, logits, stands = self._correct(model, batch, threat)
+        classes = ranked_classes(logits[stands], batch.y[stands]) if len(stands) else logits
+        part, best = batch[stands], known[stands]
+        for rank in range(1 if batch.target is not None else min(self.targets, classes.shape[1])):
+            if not len(part):
+                break
+            aimed = part.fork(rank) if batch.target is not None else part.fork(rank).aimed(classes[:, rank])
+            best = self.search(model, aimed, threat, best, None)
+        return known.replaced(stands, best).points
+
+
+def _linearise(model: Model, batch: Batch, threat: Threat, z: Tensor, norm: Norm, targets: int | None) -> tuple[Tensor, Tensor]:
+    """The boundary to step to: (gap, normal) with gap = -value of the linearised margin at z.
+
+    targets None: the margin of the batch's aim or target; otherwise the nearest of the boundaries with all wrong classes.
+    """
+    if targets is None:
+        seen = look(model, batch, threat, z, margin, stop=False)
+        return -seen.values, seen.gradient
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_(True)
+        logits = model(threat.apply(batch.x, leaf)).float()
+        others = ranked_classes(logits.detach(), batch.y)
+        nearest, gap, normal = torch.full_like(batch.x.flatten(1)[:, 0], torch.inf), None, torch.zeros_like(z)
+        gap = torch.zeros_like(nearest)
+        for rank in range(others.shape[1]):
+            values = margin(logits, batch.aimed(others[:, rank]))
+            gradient = gradient_of(values.sum(), leaf, retain=rank + 1 < others.shape[1])
+            away = values.detach().abs() / norm.dual(gradient).clamp_min(1e-12)
+            closer = away < nearest
+            nearest, gap = torch.where(closer, away, nearest), torch.where(closer, -values.detach(), gap)
+            normal = choose(closer, gradient, normal)
+    return gap, normal
