@@ -73,13 +73,13 @@ class Host:
         x = request.tensors["x"]
         if "keep" not in request.fields:
             with torch.no_grad():
-                return Message("logits", {}, {"logits": self._model(x)})
+                return Message("logits", {}, {"logits": _tensor(self._model(x))})
         for spent in self._differentiated:
             self._graphs.pop(spent, None)
         self._differentiated.clear()
         with torch.enable_grad():
             leaf = x.requires_grad_(True)
-            logits = self._model(leaf)
+            logits = _tensor(self._model(leaf))
         self._graphs[request.fields["keep"]] = (leaf, logits)
         while len(self._graphs) > KEPT_GRAPHS:
             self._graphs.popitem(last=False)
@@ -95,6 +95,12 @@ class Host:
         self._differentiated.add(request.fields["keep"])
         (gradient,) = torch.autograd.grad(logits, leaf, request.tensors["cotangent"], retain_graph=True, allow_unused=True)
         return Message("gradient", {}, {"gradient": torch.zeros_like(leaf) if gradient is None else gradient})
+
+
+def _tensor(answer: object) -> Tensor:
+    if not isinstance(answer, Tensor):
+        raise TypeError(f"forward() returned a {type(answer).__name__}; it must return a tensor of logits")
+    return answer
 
 
 def private_pipes() -> Pipes:
