@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from arena.evaluations.models import Evaluation
+from arena.leaderboards.queries import Board, Row
+from arena.web import wording
 from arena.web.svg import Bracket
+from evaluator.spec import Challenge
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,32 @@ class AttackRow:
     backward_rows: int
     seconds: float
 
+    @property
+    def rows(self) -> int:
+        """Forward plus backward rows."""
+        return self.forward_rows + self.backward_rows
 
-def bracket_of(evaluation: Evaluation) -> Bracket | None:
+
+@dataclass(frozen=True)
+class Words:
+    """A challenge's rules in words, for chips and tables."""
+
+    threat: str
+    access: str
+    data: str
+
+    @classmethod
+    def of(cls, challenge: Challenge) -> Words:
+        """The words of a validated manifest."""
+        return cls(wording.threat_words(challenge), wording.access_words(challenge), wording.data_words(challenge))
+
+
+def last_change(board: Board) -> datetime | None:
+    """When an entry of the board was last made or judged."""
+    return max((moment for row in board.rows for moment in (row.entered, row.finished) if moment), default=None)
+
+
+def bracket_of(evaluation: Evaluation | Row) -> Bracket | None:
     """The bracket's figures, None while there are none."""
     robust, clean = evaluation.robust_accuracy, evaluation.clean_accuracy
     if robust is None or clean is None or evaluation.interval_low is None or evaluation.interval_high is None:

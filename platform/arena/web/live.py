@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
-from arena.challenges.queries import revisions
+from arena.challenges.queries import every_revision
 
 INTERVAL = 0.5  # seconds between two looks at the database
 HEARTBEAT = 15.0  # seconds of silence after which a comment keeps proxies from closing the line
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class RevisionFeed:
     """The newest revision of every board, and who waits for the next one; belongs to one event loop."""
 
-    def __init__(self, read: Callable[[], dict[int, int]] = revisions) -> None:
+    def __init__(self, read: Callable[[], dict[int, int]] = every_revision) -> None:
         self._read = read
         self._revisions: dict[int, int] = {}
         self._news = asyncio.Event()

@@ -6,6 +6,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from arena.evaluations.models import Evaluation
+from arena.leaderboards.queries import Row
 from arena.web import svg, wording
 from arena.web.figures import bracket_of
 from arena.web.svg.marks import percent
@@ -31,9 +32,9 @@ def short_digest(digest: str) -> str:
 
 
 @register.simple_tag
-def bracket(evaluation: Evaluation, *, scale: bool = False) -> SafeString:
-    """The bracket of a completed evaluation; nothing for any other."""
-    figures = bracket_of(evaluation)
+def bracket(row: Evaluation | Row, *, scale: bool = False) -> SafeString:
+    """The bracket of a completed evaluation, or of its row on a board; nothing for any other."""
+    figures = bracket_of(row)
     return svg.bracket(figures, scale=scale) if figures else SafeString("")
 
 

@@ -1,0 +1,47 @@
+"""What an entry's page shows, gathered from the other apps' queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arena.evaluations.models import Evaluation
+from arena.evaluations.queries import live, log_text
+from arena.leaderboards.queries import board
+from arena.web.figures import attack_rows, bracket_of, falling_shares
+from arena.web.wording import advice
+
+
+def entry_page(evaluation: Evaluation, *, owner: bool) -> dict[str, Any]:
+    """The page's context. owner: whether the reader may see the log and the failure's detail, and may cancel."""
+    submission = evaluation.submission
+    moving = live(evaluation)
+    context: dict[str, Any] = {
+        "evaluation": evaluation,
+        "submission": submission,
+        "challenge": submission.challenge,
+        "progress": moving.progress,
+        "position": moving.queue_position,
+        "owner": owner,
+        "may_cancel": owner and not evaluation.is_finished,
+        "advice": advice(evaluation.reason),
+        "log": log_text(evaluation) if owner else "",
+    }
+    return context | _verdict(evaluation)
+
+
+def _verdict(evaluation: Evaluation) -> dict[str, Any]:
+    """The part that exists once the evaluation is completed."""
+    if evaluation.state != Evaluation.State.COMPLETED or evaluation.report is None:
+        return {}
+    submission = evaluation.submission
+    ranked = board(submission.challenge).ranked
+    return {
+        "bracket": bracket_of(evaluation),
+        "attacks": attack_rows(evaluation),
+        "shares": falling_shares(evaluation),
+        "cost": (evaluation.forward_rows or 0) + (evaluation.backward_rows or 0),
+        "environment": evaluation.report["environment"],
+        "signed": evaluation.report.get("receipt") is not None,
+        "rank": next((row.rank for row in ranked if row.submission_id == submission.public_id), None),
+        "ranked": len(ranked),
+    }

@@ -1,0 +1,34 @@
+"""Addresses of the site's pages; they stay as they are once shared."""
+
+from django.urls import path
+
+from arena.web.views import accounts, challenges, docs, entries, home, live, teams
+
+app_name = "web"
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("favicon.ico", home.favicon, name="favicon"),
+    path("events/", live.boards, name="events-all"),
+    path("challenges/<slug:slug>/", challenges.board, name="board"),
+    path("challenges/<slug:slug>/rules/", challenges.rules, name="rules"),
+    path("challenges/<slug:slug>/submit/", challenges.submit, name="submit"),
+    path("challenges/<slug:slug>/events/", live.board, name="events"),
+    path("entries/<slug:public_id>/", entries.entry, name="entry"),
+    path("entries/<slug:public_id>/cancel/", entries.cancel, name="entry-cancel"),
+    path("entries/<slug:public_id>/receipt.json", entries.receipt, name="entry-receipt"),
+    path("entries/<slug:public_id>/badge.svg", entries.badge, name="entry-badge"),
+    path("entries/<slug:public_id>/embed/", entries.embed, name="entry-embed"),
+    path("teams/", teams.teams, name="teams"),
+    path("teams/<slug:slug>/", teams.team, name="team"),
+    path("teams/<slug:slug>/members/", teams.add_member, name="team-members"),
+    path("sign-up/", accounts.sign_up, name="signup"),
+    path("log-in/", accounts.log_in, name="login"),
+    path("log-out/", accounts.log_out, name="logout"),
+    path("account/", accounts.account, name="account"),
+    path("account/tokens/", accounts.make_token, name="token-create"),
+    path("account/tokens/<int:token_id>/revoke/", accounts.revoke_token, name="token-revoke"),
+    path("docs/", docs.index, name="docs"),
+    path("docs/defense/", docs.defense, name="docs-defense"),
+    path("docs/scoring/", docs.scoring, name="docs-scoring"),
+]

@@ -1,0 +1,62 @@
+"""A challenge: its board, its rules, and entering it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_http_methods, require_safe
+
+from arena.accounts.limits import RateLimited
+from arena.accounts.models import User
+from arena.challenges.access import get_challenge
+from arena.challenges.models import Challenge
+from arena.leaderboards import queries
+from arena.submissions.services import submit as submit_defense
+from arena.web import markdown
+from arena.web.figures import Words, last_change
+from arena.web.forms import SubmitForm, blame
+from arena.web.views.pages import origin, respond
+from evaluator.errors import InputError
+
+
+def _about(challenge: Challenge) -> dict[str, Any]:
+    spec = challenge.spec
+    return {"challenge": challenge, "spec": spec, "words": Words.of(spec), "published": spec.published}
+
+
+@require_safe
+def board(request: HttpRequest, slug: str) -> HttpResponse:
+    """Defenses ranked by worst-case robust accuracy."""
+    challenge = get_challenge(request.user, slug)
+    standing = queries.board(challenge)
+    context = _about(challenge) | {"board": standing, "changed": last_change(standing)}
+    return respond(request, "web/challenges/board.html", context, partial="board")
+
+
+@require_safe
+def rules(request: HttpRequest, slug: str) -> HttpResponse:
+    """Threat model, data, limits, the organisers' words, and how to submit."""
+    challenge = get_challenge(request.user, slug)
+    readme = markdown.render(challenge.readme)
+    more = {"readme": readme, "origin": origin(request), "upload_bytes": settings.REDOUBT_UPLOAD_BYTES}
+    return respond(request, "web/challenges/rules.html", _about(challenge) | more)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def submit(request: HttpRequest, slug: str) -> HttpResponse:
+    """Takes an archive; on success leads to the entry's page."""
+    challenge = get_challenge(request.user, slug)
+    assert isinstance(request.user, User)
+    form = SubmitForm(request.POST or None, request.FILES or None, user=request.user)
+    if request.method == "POST" and form.is_valid():
+        try:
+            entry = submit_defense(user=request.user, challenge=challenge, **form.cleaned_data)
+            return redirect("web:entry", entry.public_id)
+        except (InputError, RateLimited) as error:
+            blame(form, error, otherwise="archive")
+    return respond(request, "web/challenges/submit.html", {"challenge": challenge, "form": form})

@@ -1,0 +1,85 @@
+"""An entry: its page, its receipt, its badge, and stopping its evaluation."""
+
+from __future__ import annotations
+
+import json
+
+from csp.decorators import csp_replace
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import cache_control
+from django.views.decorators.clickjacking import xframe_options_exempt
+from django.views.decorators.http import require_POST, require_safe
+
+from arena.evaluations import queries
+from arena.evaluations.access import owns
+from arena.evaluations.models import Evaluation
+from arena.evaluations.services import ask_to_cancel
+from arena.submissions.access import get_own_submission, get_submission
+from arena.web import svg
+from arena.web.entry import entry_page
+from arena.web.figures import bracket_of
+from arena.web.views.pages import origin, respond
+from evaluator.errors import InputError
+
+
+def _evaluation(request: HttpRequest, public_id: str) -> Evaluation:
+    """The evaluation that stands for the entry. Raises Http404."""
+    try:
+        return queries.current_of(get_submission(request.user, public_id))
+    except Evaluation.DoesNotExist as error:
+        raise Http404("This entry was never evaluated.") from error
+
+
+@require_safe
+def entry(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Progress while it waits or runs, then the verdict or the reason."""
+    evaluation = _evaluation(request, public_id)
+    context = entry_page(evaluation, owner=owns(request.user, evaluation))
+    return respond(request, "web/entries/entry.html", context | {"origin": origin(request)}, partial="entry")
+
+
+@require_POST
+def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Stops the evaluation of one's own entry."""
+    submission = get_own_submission(request.user, public_id)
+    try:
+        ask_to_cancel(evaluation=queries.current_of(submission))
+    except InputError as error:
+        messages.warning(request, str(error), extra_tags="warn")
+    return redirect("web:entry", submission.public_id)
+
+
+@require_safe
+def receipt(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The report of a completed evaluation with its signature, as the file that `redoubt replay` reads."""
+    report = _evaluation(request, public_id).report
+    if report is None:
+        raise Http404("There is no receipt for this entry yet.")
+    headers = {"Content-Disposition": f'attachment; filename="redoubt-{public_id}.json"'}
+    return HttpResponse(json.dumps(report), content_type="application/json", headers=headers)
+
+
+@require_safe
+@cache_control(public=True, max_age=60)
+def badge(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The entry's bracket as a picture for a README."""
+    evaluation = _evaluation(request, public_id)
+    figures = bracket_of(evaluation)
+    if figures is None:
+        raise Http404("There is no result for this entry.")
+    drawing = svg.badge(figures, challenge=evaluation.submission.challenge.title)
+    return HttpResponse(drawing, content_type="image/svg+xml")
+
+
+@require_safe
+@xframe_options_exempt
+@csp_replace({"frame-ancestors": ["*"]})  # other sites may show this page, and only this one, in a frame
+def embed(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The entry's bracket as a page to be framed elsewhere."""
+    evaluation = _evaluation(request, public_id)
+    figures = bracket_of(evaluation)
+    if figures is None:
+        raise Http404("There is no result for this entry.")
+    return render(request, "web/entries/embed.html", {"evaluation": evaluation, "bracket": figures})
