@@ -57,7 +57,7 @@ def live(evaluation: Evaluation) -> Live:
 
 def live_of(evaluations: Iterable[Evaluation], *, now: datetime | None = None) -> dict[int, Live]:
     """Evaluation id -> what moves, for those that wait or run; at most two queries however many there are."""
-    now = now or timezone.now()
+    now, evaluations = now or timezone.now(), list(evaluations)
     waiting = {item.pk for item in evaluations if item.state == Evaluation.State.QUEUED}
     running = {item.pk: item for item in evaluations if item.state == Evaluation.State.RUNNING}
     found: dict[int, Live] = {}
