@@ -1,5 +1,4 @@
-"""CNN-A of Dathathri et al. 2020, "Enabling certification of verification-agnostic networks via memory-efficient
-semidefinite programming" (appendix on architectures), and of Wong and Kolter's work before it."""
+"""CNN-A (Dathathri et al. 2020, "Enabling certification of verification-agnostic networks via memory-efficient SDP")."""
 
 from __future__ import annotations
 

@@ -22,5 +22,5 @@ class NormalizedSequential(nn.Sequential):
         self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = super().forward((x - self.mean) / self.std)
+        logits: Tensor = super().forward((x - self.mean) / self.std)  # type: ignore[no-untyped-call]
         return logits

@@ -1,0 +1,31 @@
+"""Adversarial training with the fast gradient method (Goodfellow et al. 2015, sec. 6)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn import functional
+
+from evaluator.attacks.base import Batch
+from evaluator.attacks.fgsm import FGSM
+from evaluator.defenses.training.method import Loss, Method, Minibatch
+from evaluator.threats.base import Threat
+
+
+@dataclass(frozen=True)
+class FGSMTraining(Method):
+    """Trains on one-step adversarial inputs of the whole budget, without a random start.
+
+    Known to fail by catastrophic overfitting (Wong et al. 2020, sec. 5): the network learns to mislead the one step that it
+    is trained against. It is here as a baseline for the checks that must notice.
+    """
+
+    threat: Threat
+
+    def loss(self, network: nn.Module, batch: Minibatch) -> Loss:
+        threat = dataclasses.replace(self.threat, epsilon=self.threat.epsilon * batch.strength)  # type: ignore[type-var]
+        x_adv = FGSM().run(network, Batch(batch.x, batch.y, batch.draws), threat)
+        logits = network(x_adv)
+        return Loss(functional.cross_entropy(logits, batch.y), logits)
