@@ -49,7 +49,8 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     build = project["build-system"]["requires"]
-    base = closure([*project["project"]["dependencies"], *extras["production"], *extras["dev"], *build, "packaging", "editables"])
+    wanted = [*project["project"]["dependencies"], *extras["production"], *extras["dev"], *build]
+    base = closure([*wanted, "packaging", "editables"])
     peers = closure(extras["bench"])
     write(ROOT / "requirements.txt", base, "Everything Redoubt runs, tests and checks with.")
     rest = {name: version for name, version in peers.items() if name not in base}

@@ -1,0 +1,50 @@
+"""What was not run is said loudly, and under CI=true is a failure: nothing may be skipped quietly."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+_NOT_RUN = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_NOT_RUN] = Counter()
+
+
+def _controls(config: pytest.Config) -> bool:
+    """Whether this process reports to the person (an xdist worker does not)."""
+    return not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> object:
+    """Turns a run with skips into a failure under CI=true."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _controls(session.config) and isinstance(reporter, TerminalReporter):
+        skipped = reporter.stats.get("skipped", [])
+        session.config.stash[_NOT_RUN].update(_reason(report) for report in skipped)
+        if skipped and os.environ.get("CI") == "true" and session.exitstatus == 0:
+            session.exitstatus = 1
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """One line per reason, with the number of tests that it kept from running."""
+    reasons = config.stash[_NOT_RUN] or Counter(_reason(r) for r in terminalreporter.stats.get("skipped", []))
+    if not reasons:
+        return
+    ci = os.environ.get("CI") == "true"
+    terminalreporter.section("NOT RUN ON THIS MACHINE" + (": under CI=true that is a failure" if ci else ""), sep="!", red=True)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:4d} tests: {reason}")
+
+
+def _reason(report: object) -> str:
+    longrepr = getattr(report, "longrepr", None)
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ")
