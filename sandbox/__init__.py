@@ -5,6 +5,7 @@ Knows no torch, no Django and nothing of Redoubt; it could serve another project
 
 from sandbox.base import (
     Capabilities,
+    Enforcement,
     Exit,
     Job,
     Limits,
@@ -16,9 +17,11 @@ from sandbox.base import (
     StreamClosed,
     StreamTimeout,
 )
+from sandbox.choose import open_sandbox
 
 __all__ = [
     "Capabilities",
+    "Enforcement",
     "Exit",
     "Job",
     "Limits",
@@ -29,4 +32,5 @@ __all__ = [
     "Stream",
     "StreamClosed",
     "StreamTimeout",
+    "open_sandbox",
 ]

@@ -1,0 +1,80 @@
+"""The few lines of shell that run before and inside a job, shared by the backends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from sandbox.base import Capabilities, Job, SandboxError, Stream, StreamClosed
+
+START_SECONDS = 30.0
+UID = 65534
+_READY = b"R"
+_TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin"
+# Says that everything is in place and becomes the job, with the job's environment and nothing else (a shell adds PWD and more).
+_BECOME = 'printf R && exec env -i "$@"'
+# Joins the control groups ($2... up to --), and makes sure that the parent was alive when its death became this process's.
+_GUARD = """
+parent=$1; shift
+while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit 125; shift; done; shift
+[ "$PPID" = "$parent" ] || exit 125
+exec "$@"
+"""
+
+
+def tool(name: str) -> str:
+    """Absolute path of a program of the base system. Raises SandboxError saying which package brings it."""
+    found = shutil.which(name, path=_TOOLS)
+    if found is None:
+        raise SandboxError(f"The program {name} is missing: install util-linux and coreutils.")
+    return found
+
+
+def guarded(command: list[str], *, groups: tuple[Path, ...]) -> list[str]:
+    """`command` run so that it joins `groups` first and dies with this process, even if that dies while it starts."""
+    guard = [tool("setpriv"), "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _GUARD, "guard", str(os.getpid())]
+    return [*guard, *map(str, groups), "--", *command]
+
+
+def become(job: Job) -> list[str]:
+    """The command inside that tells `await_ready` that it is there and then becomes the job."""
+    return ["/bin/sh", "-c", _BECOME, "launch", *(f"{name}={value}" for name, value in job.env.items()), *job.argv]
+
+
+def await_ready(stream: Stream) -> None:
+    """Waits until the job is about to run. Raises StreamClosed or StreamTimeout when it never will."""
+    if stream.receive(1, timeout=START_SECONDS) != _READY:
+        raise StreamClosed("Something else than the launcher answered.")
+
+
+def demand(capabilities: Capabilities, job: Job) -> None:
+    """Raises SandboxError where the backend does not run or does not fully keep a promise that the job requires."""
+    why = " ".join(capabilities.notes)
+    if not capabilities.available:
+        raise SandboxError(f"The sandbox {capabilities.backend} cannot run jobs here: {why}")
+    missing = capabilities.missing(job.required)
+    if missing:
+        raise SandboxError(f"The job demands {', '.join(missing)}, not fully enforced by {capabilities.backend} here: {why}")
+
+
+def check(job: Job) -> None:
+    """Raises SandboxError for a job that no backend could start, with the reason."""
+    if not job.argv or not job.argv[0].startswith("/") or "=" in job.argv[0]:
+        raise SandboxError(f"A job's program must be an absolute path without '=', not {job.argv[:1]}.")
+    for name, value in job.env.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise SandboxError(f"The environment variable {name!r} cannot be given to a job.")
+    _check_targets({mount.target: mount.source for mount in job.mounts})
+
+
+def _check_targets(mounts: Mapping[PurePosixPath, Path]) -> None:
+    for target, source in mounts.items():
+        if not source.is_absolute() or not source.exists():
+            raise SandboxError(f"The input {source} (for {target}) does not exist or is not an absolute path.")
+        if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2 or target.parts[1] in _RESERVED:
+            raise SandboxError(f"An input cannot appear at {target}: choose a folder that the base system does not have.")
+
+
+_RESERVED = frozenset({"bin", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "tmp", "usr"})

@@ -1,0 +1,60 @@
+"""Who started a job: written on everything that could outlive a crashed process, so that leftovers can be told from work."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_TEXT = re.compile(r"(\d+)-(\d+)-(\d+)")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One process of this boot.
+
+    namespace: inode of its pid namespace. started: its start time in clock ticks since boot, which tells it from a later
+    process of the same number.
+    """
+
+    namespace: int
+    pid: int
+    started: int
+
+    @classmethod
+    def current(cls) -> Owner:
+        pid = os.getpid()
+        started = _start_time(pid)
+        return cls(_namespace(), pid, started if started is not None else 0)
+
+    @classmethod
+    def parse(cls, text: str) -> Owner | None:
+        """The owner that `str` wrote, or None when the text is something else."""
+        match = _TEXT.fullmatch(text)
+        return cls(*(int(part) for part in match.groups())) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.namespace}-{self.pid}-{self.started}"
+
+    def is_dead(self) -> bool:
+        """Whether the process has certainly ended. One of another pid namespace cannot be seen from here: not certain."""
+        return self.namespace == _namespace() and _start_time(self.pid) != self.started
+
+
+def boot_id() -> str:
+    """The kernel's random name for this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
+def _start_time(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat; None when there is no such process, or only its zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
