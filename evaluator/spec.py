@@ -6,14 +6,14 @@ and a line of help; nothing is guessed.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from evaluator.errors import InputError
+from evaluator.manifest_errors import explain
 from evaluator.strict import Strict
 from evaluator.threat_specs import ThreatSpec
 
@@ -21,12 +21,23 @@ MANIFEST_BYTES = 64 * 1024
 Access = Literal["gradients", "scores", "labels", "none"]
 
 
+_SPLIT_SIZES = {"mnist": {"train": 60_000, "test": 10_000}, "cifar10": {"train": 50_000, "test": 10_000}}
+
+
 class DataSpec(Strict):
     """Which images rank: the first `examples` images of `split`, in data order."""
 
-    dataset: Literal["mnist"]
+    dataset: Literal["mnist", "cifar10"]
     split: Literal["train", "test"] = "test"
-    examples: int = Field(gt=0, le=60000)
+    examples: int = Field(gt=0)
+
+    @field_validator("examples")
+    @classmethod
+    def _in_split(cls, value: int, known: ValidationInfo) -> int:
+        size = _SPLIT_SIZES.get(known.data.get("dataset", ""), {}).get(known.data.get("split", ""), value)
+        if value > size:
+            raise ValueError(f"must be at most {size}, the size of this split, not {value}")
+        return value
 
 
 class AccessSpec(Strict):
@@ -177,31 +188,16 @@ def parse_toml(data: bytes, model: type[M], *, where: str) -> M:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"is not valid TOML: {error}.", where=where, help="See https://toml.io for the format.") from error
     try:
-        return model.model_validate(table)
+        return model.model_validate(_with_tuples(table), strict=True)
     except ValidationError as error:
-        raise InputError("; ".join(_explain(item, model) for item in error.errors()), where=where) from error
+        raise explain(error, model, where=where) from error
 
 
-def _explain(item: Any, model: type[BaseModel]) -> str:
-    """One validation error as a sentence with the field's path and, for an unknown field, the nearest known one."""
-    path = ".".join(str(part) for part in item["loc"]) or "the file"
-    if item["type"] == "extra_forbidden":
-        name = str(item["loc"][-1])
-        near = difflib.get_close_matches(name, _field_names(model), n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "remove it."
-        return f"{path}: unknown field; {hint}"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "missing":
-        return f"{path}: this field is required."
-    shown = repr(item["input"]) if len(repr(item["input"])) < 60 else "the value"
-    return f"{path}: {message}." if item["type"] == "value_error" else f"{path}: {message} (got {shown})."
-
-
-def _field_names(model: type[BaseModel]) -> set[str]:
-    """Every field name that occurs anywhere in a manifest model (for "did you mean")."""
-    schema = model.model_json_schema()
-    tables = [schema, *schema.get("$defs", {}).values()]
-    return {name for table in tables for name in table.get("properties", {})}
+def _with_tuples(value: Any) -> Any:
+    """TOML's lists as tuples: strict validation takes nothing for anything else, and our tables are frozen."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def load_manifest(path: Path, model: type[M]) -> M:

@@ -1,0 +1,169 @@
+"""A manifest's validation errors as sentences: which field, what is wrong with it, and what to do. Torch-free."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from evaluator.errors import InputError
+
+_KINDS = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "model_type": "a table",
+}
+_SHOWN = 60
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_LENGTHS = {
+    "string_too_short": ("at least", "min_length", "characters"),
+    "string_too_long": ("at most", "max_length", "characters"),
+    "too_short": ("at least", "min_length", "entries"),
+    "too_long": ("at most", "max_length", "entries"),
+}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an error is. path: as a person writes it; table: the model that holds the field `leaf`; choices: what it may be."""
+
+    path: str
+    table: type[BaseModel] | None
+    leaf: str
+    choices: list[str]
+
+
+def explain(error: ValidationError, model: type[BaseModel], *, where: str) -> InputError:
+    """The validation errors of one manifest as one error: `field: what is wrong` for each, and help for each."""
+    located = [(item, _locate(item["loc"], model)) for item in error.errors()]
+    located.sort(key=lambda pair: pair[0]["type"] == "missing")
+    meant: set[tuple[str, str]] = set()
+    problems, helps = [], []
+    for item, place in located:
+        parent = place.path.rpartition(".")[0]
+        if item["type"] == "missing" and (parent, place.leaf) in meant:
+            continue
+        problem, help = _sentence(item, place)
+        if item["type"] == "extra_forbidden":
+            meant.update((parent, name) for name in _near(place.leaf, _fields(place.table)))
+        problems.append(f"{place.path}: {problem}" if place.path else problem)
+        if help and help not in helps:
+            helps.append(help)
+    return InputError("; ".join(problems) + ".", where=where, help=" ".join(helps))
+
+
+def _sentence(item: ErrorDetails, place: _Place) -> tuple[str, str]:
+    """(what is wrong, what to do) of one error."""
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _fields(place.table)
+        near = _near(place.leaf, known)
+        return "unknown field", f'Did you mean "{near[0]}"?' if near else f"Known fields here: {', '.join(sorted(known))}."
+    if kind == "missing":
+        return "is required", f'Add "{place.leaf}".'
+    if kind == "union_tag_not_found":
+        return "has no kind", f"Add kind = one of {_quoted(place.choices)}."
+    if kind in {"literal_error", "union_tag_invalid"}:
+        wrong = value.get("kind") if kind == "union_tag_invalid" and isinstance(value, dict) else value
+        near = _near(str(wrong), place.choices)
+        problem = f"must be {_quoted(place.choices)}, not {_shown(wrong)}"
+        return problem, f'Did you mean "{near[0]}"?' if near else ""
+    if kind in _KINDS:
+        quoted = kind in {"int_type", "float_type"} and isinstance(value, str) and value.replace(".", "", 1).isdigit()
+        return f"must be {_KINDS[kind]}, not {_shown(value)}", "Write it without quotes." if quoted else ""
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"must be {words} {context[key]:g}, not {_shown(value)}", ""
+    if kind in _LENGTHS:
+        words, key, unit = _LENGTHS[kind]
+        return f"must have {words} {context[key]} {unit}", ""
+    return item["msg"].removeprefix("Value error, ").rstrip("."), ""
+
+
+def _locate(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
+    """Walks the model along pydantic's location; the tag of a union is a step there that no person writes."""
+    path, leaf, table = "", "", None
+    annotation: Any = model
+    for step in location:
+        annotation = _without_none(annotation)
+        if str(step) in _tagged(annotation):
+            annotation = _tagged(annotation)[str(step)]
+        elif isinstance(step, int):
+            path, annotation = f"{path}[{step}]", next(iter(get_args(annotation)), None)
+        else:
+            path, leaf = f"{path}.{step}" if path else step, step
+            table = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+            known = None if table is None else table.model_fields.get(step)
+            annotation = None if known is None else known.annotation
+    return _Place(path, table, leaf, _choices(_without_none(annotation)))
+
+
+def _without_none(annotation: Any) -> Any:
+    """`X | None` -> X and Annotated[X, ...] -> X; anything else as it is."""
+    if get_origin(annotation) is Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        rest = [part for part in get_args(annotation) if part is not NoneType]
+        return _without_none(rest[0]) if len(rest) == 1 else annotation
+    return annotation
+
+
+def _tagged(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The members of a union of tables that differ in their `kind`, by kind; empty for anything else."""
+    if get_origin(annotation) not in {Union, UnionType}:
+        return {}
+    members = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+    return {
+        tag: part for part in members if "kind" in part.model_fields for tag in _choices(part.model_fields["kind"].annotation)
+    }
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The values that a Literal, or the kind of a tagged union, may have."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return list(_tagged(annotation))
+
+
+def _fields(table: type[BaseModel] | None) -> set[str]:
+    return set() if table is None else set(table.model_fields)
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(known), n=1)
+
+
+def _quoted(choices: list[str]) -> str:
+    """ "a", "b" or "c"."""
+    *most, last = (f'"{choice}"' for choice in choices)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _shown(value: Any) -> str:
+    """The value as TOML would have it, unless it is long."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = (
+        {True: "true", False: "false"}[value]
+        if isinstance(value, bool)
+        else f'"{value}"'
+        if isinstance(value, str)
+        else f"{value}"
+    )
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
