@@ -7,6 +7,7 @@ import time
 
 from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest
 
 from evaluator.errors import RedoubtError
 
@@ -31,3 +32,12 @@ def hit(*, rate: str, key: str) -> None:
         return
     if count > limit:
         raise RateLimited(f"That was tried more than {limit} times in a short while.", seconds=seconds - passed)
+
+
+def client_address(request: HttpRequest) -> str:
+    """The client's address; X-Forwarded-For is believed only as far as our own proxies wrote it."""
+    proxies = int(str(settings.REST_FRAMEWORK["NUM_PROXIES"]))
+    forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    if proxies and forwarded:
+        return forwarded[-min(proxies, len(forwarded))]
+    return str(request.META.get("REMOTE_ADDR", ""))

@@ -34,7 +34,7 @@ def enqueue(*, submission: Submission) -> Evaluation:
             for index, start in enumerate(range(0, examples, step))
         )
         bump(challenge.pk)
-        transaction.on_commit(partial(hint, evaluation_id=evaluation.pk))
+        transaction.on_commit(partial(hint, evaluation_id=evaluation.pk), robust=True)
     return evaluation
 
 
@@ -61,9 +61,9 @@ def hint(*, evaluation_id: int) -> None:
     """Tells the queue about an evaluation's waiting shards. Losing the hint loses nothing: the sweep sends it again."""
     if settings.REDOUBT_QUEUE != "celery":
         return
-    from arena.evaluations.tasks import evaluate  # the embedded installation has no Celery
+    from arena.celery import app  # the embedded installation has no Celery
 
     waiting = Shard.objects.filter(evaluation=evaluation_id, state=Shard.State.QUEUED)
     for shard_id in waiting.values_list("pk", flat=True):
-        evaluate.delay(shard_id)
+        app.send_task("arena.evaluations.tasks.evaluate", args=[shard_id], retry=False)
     waiting.update(hinted=timezone.now())

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from arena.evaluations import worker
+from arena.evaluations import sweeping, worker
+from arena.evaluations.judging import configured_judge
 
 
-@shared_task(ignore_result=True)
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
 def evaluate(shard_id: int) -> None:
     """Works on the shard if it still waits; a message about any other is out of date and does nothing."""
     worker.work_on(shard_id)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
+def sweep() -> None:
+    """Run by celery beat every few seconds."""
+    sweeping.sweep(merge=configured_judge().merge)

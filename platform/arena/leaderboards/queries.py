@@ -205,8 +205,8 @@ def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
     )
     ranks = Q(state=Evaluation.State.COMPLETED, verified=True, rules_digest=F("submission__challenge__rules_digest"))
     shown = Q(state__in=(Evaluation.State.COMPLETED, *Evaluation.UNFINISHED))
-    counts = {
-        row["submission__challenge"]: row
+    counts: dict[int, dict[str, Any]] = {
+        row["submission__challenge"]: dict(row)
         for row in current.filter(submission__challenge__in=challenges)
         .order_by()
         .values("submission__challenge")
@@ -226,7 +226,7 @@ def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
     )
     leader_of = dict(leading)
     rows = {item.pk: item for item in summaries().filter(pk__in=leader_of.values()).select_related("submission__team")}
-    return [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk))) for item in challenges]
+    return [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk) or 0)) for item in challenges]
 
 
 def _overview(challenge: Challenge, counts: dict[str, Any] | None, leader: Evaluation | None) -> Overview:

@@ -113,12 +113,11 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": [
         "rest_framework.throttling.AnonRateThrottle",
         "rest_framework.throttling.UserRateThrottle",
-        "rest_framework.throttling.ScopedRateThrottle",
     ],
     "DEFAULT_THROTTLE_RATES": {"anon": "240/min", "user": "600/min", "submit": "60/hour"},
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "arena.api.errors.handle",
-    "DEFAULT_PAGINATION_CLASS": "arena.api.pagination.Pages",
+    "NUM_PROXIES": 0,  # how many proxies in front append to X-Forwarded-For; 0: the header is not believed
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
@@ -137,8 +136,10 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("REDOUBT_LOG_LEVEL", default="INFO")},
 }
 
-# The module that judges: it offers `run_defense` and `merge` (see arena.evaluations.worker.Runner).
-REDOUBT_RUNNER = "arena.evaluations.runner"
+# Who judges (see arena.evaluations.judging), in which sandbox, and the key that signs receipts (made on first use).
+REDOUBT_JUDGE = "arena.evaluations.judging.OfficialJudge"
+REDOUBT_SANDBOX = env.str("REDOUBT_SANDBOX", default="auto")  # bubblewrap | docker | auto
+REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY", default=str(DATA_DIR / "signing-key.pem"))
 # How shards are handed to workers: "poll" (workers ask the database) or "celery" (a message hints at each new shard).
 REDOUBT_QUEUE = "poll"
 REDOUBT_LEASE_SECONDS = env.float("REDOUBT_LEASE_SECONDS", default=30.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from arena.settings.base import *  # noqa: F403
-from arena.settings.base import env
+from arena.settings.base import REST_FRAMEWORK, env
 
 DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY")
@@ -19,6 +19,15 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 
 REDOUBT_QUEUE = "celery"
 CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a shard takes minutes: none waits behind another in one worker
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "arena.evaluations.tasks.sweep", "schedule": 10.0, "options": {"expires": 10.0}}}
+
+REST_FRAMEWORK = {**REST_FRAMEWORK, "NUM_PROXIES": env.int("NUM_PROXIES", default=1)}
+REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY")  # one key for all workers
 
 # With STORAGE_BACKEND set (for instance storages.backends.s3.S3Storage) archives go there; STORAGE_OPTIONS is its JSON.
 STORAGES = {

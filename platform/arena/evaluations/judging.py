@@ -1,0 +1,76 @@
+"""Who judges: the official evaluator in a sandbox. Loaded only by workers, since it needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from evaluator.report import Outcome, Progress
+from evaluator.spec import Pack
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to judge. folder: the unpacked submission; shard: (start, stop) positions among the ranked examples."""
+
+    pack: Pack
+    folder: Path
+    seed: int
+    shard: tuple[int, int]
+
+
+class Judge(Protocol):
+    """Judges shards and joins their outcomes. `run` returns a typed outcome, or raises Cancelled soon after `cancelled()`."""
+
+    def run(
+        self,
+        task: Task,
+        *,
+        on_progress: Callable[[Progress], None],
+        on_log: Callable[[bytes], None],
+        cancelled: Callable[[], bool],
+    ) -> Outcome: ...
+
+    def merge(self, shards: Sequence[Outcome], /) -> Outcome: ...
+
+
+class OfficialJudge:
+    """The evaluator's runner, with the sandbox that this machine offers."""
+
+    def run(
+        self,
+        task: Task,
+        *,
+        on_progress: Callable[[Progress], None],
+        on_log: Callable[[bytes], None],
+        cancelled: Callable[[], bool],
+    ) -> Outcome:
+        from sandbox.select import open_sandbox
+
+        from arena.evaluations.runner import Request, run_defense
+
+        return run_defense(
+            Request(pack=task.pack, submission=task.folder, seed=task.seed, shard=task.shard),
+            sandbox=open_sandbox(settings.REDOUBT_SANDBOX),
+            on_progress=on_progress,
+            on_log=on_log,
+            cancelled=cancelled,
+        )
+
+    def merge(self, shards: Sequence[Outcome], /) -> Outcome:
+        from arena.evaluations.merging import merge
+
+        return merge(shards)
+
+
+@cache
+def configured_judge() -> Judge:
+    """The judge that settings.REDOUBT_JUDGE names."""
+    judge: Judge = import_string(settings.REDOUBT_JUDGE)()
+    return judge

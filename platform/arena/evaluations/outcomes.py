@@ -1,0 +1,23 @@
+"""Outcomes as JSON, for the database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+
+
+def dump(outcome: Outcome) -> dict[str, Any]:
+    """JSON of a typed outcome."""
+    if isinstance(outcome, Completed):
+        return {"kind": "completed", "report": outcome.report.model_dump(mode="json")}
+    return {"kind": "submission_failed" if isinstance(outcome, SubmissionFailed) else "platform_failed", **asdict(outcome)}
+
+
+def load(table: dict[str, Any]) -> Outcome:
+    """The outcome that `dump` wrote."""
+    if table["kind"] == "completed":
+        return Completed(Report.model_validate(table["report"]))
+    kind = SubmissionFailed if table["kind"] == "submission_failed" else PlatformFailed
+    return kind(reason=table["reason"], detail=table["detail"])
