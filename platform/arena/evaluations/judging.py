@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from evaluator.report import Outcome, Progress
 from evaluator.spec import Pack
+from sandbox import Capabilities, Job, Running, Sandbox, SandboxError, open_sandbox
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,28 @@ class Judge(Protocol):
     def merge(self, shards: Sequence[Outcome], /) -> Outcome: ...
 
 
+class NoSandbox(Sandbox):
+    """Where nothing can run untrusted code: entries that are weights alone need none, all others are refused."""
+
+    name = "none"
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(backend=self.name, available=False, promises={}, notes=(self._why,))
+
+    def start(self, job: Job) -> Running:
+        raise SandboxError(self._why)
+
+
+def _sandbox() -> Sandbox:
+    try:
+        return open_sandbox(settings.REDOUBT_SANDBOX)
+    except SandboxError as error:
+        return NoSandbox(str(error))
+
+
 class OfficialJudge:
     """The evaluator's runner, with the sandbox that this machine offers."""
 
@@ -51,13 +74,11 @@ class OfficialJudge:
         on_log: Callable[[bytes], None],
         cancelled: Callable[[], bool],
     ) -> Outcome:
-        from sandbox.select import open_sandbox
-
         from arena.evaluations.runner import Request, run_defense
 
         return run_defense(
             Request(pack=task.pack, submission=task.folder, seed=task.seed, shard=task.shard),
-            sandbox=open_sandbox(settings.REDOUBT_SANDBOX),
+            sandbox=_sandbox(),
             on_progress=on_progress,
             on_log=on_log,
             cancelled=cancelled,

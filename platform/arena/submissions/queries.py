@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from arena.accounts.models import Team, User
 from arena.challenges.models import Challenge
@@ -38,3 +38,11 @@ def with_evaluations(submissions: Iterable[Submission]) -> list[Entry]:
     rows = list(submissions)
     current = {item.submission_id: item for item in summaries().filter(submission__in=rows, current=True)}
     return [Entry(submission=row, evaluation=current.get(row.pk)) for row in rows]
+
+
+def measured_under_other_rules(challenge: Challenge) -> QuerySet[Submission]:
+    """Standing entries whose completed result does not rank, because the challenge's rules changed since."""
+    completed = Evaluation.objects.filter(submission=OuterRef("pk"), current=True, state=Evaluation.State.COMPLETED).exclude(
+        rules_digest=challenge.rules_digest
+    )
+    return Submission.objects.filter(Exists(completed), challenge=challenge, withdrawn=None).select_related("challenge")

@@ -1,0 +1,20 @@
+"""`manage.py seed_baselines`: enters the shipped baseline defenses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from arena.challenges.queries import published
+from arena.submissions.baselines import enter_baselines
+
+
+class Command(BaseCommand):
+    help = "Enters the shipped baselines on every published challenge of their data set; running it again changes nothing."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for challenge in published():
+            for entered in enter_baselines(challenge=challenge):
+                what = f"entered as {entered.submission.public_id}" if entered.new else "entered already"
+                self.stdout.write(f"{entered.challenge}: {entered.folder} {what}")
