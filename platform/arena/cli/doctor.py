@@ -76,9 +76,9 @@ def _tools() -> list[Finding]:
 
 
 def _sandboxes() -> list[Capabilities]:
-    from sandbox.select import backends
+    from sandbox.choose import all_sandboxes
 
-    return [backend.capabilities() for backend in backends()]
+    return [backend.capabilities() for backend in all_sandboxes()]
 
 
 def _promises(backend: Capabilities) -> list[Finding]:

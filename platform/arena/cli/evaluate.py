@@ -57,7 +57,7 @@ def run(
     slug: str, pack: str, path: Path, examples: int | None, seed: int, sandbox: str, lane: str, *, quiet: bool = False
 ) -> Outcome:
     """Runs the evaluation behind a progress bar on stderr."""
-    from sandbox.select import open_sandbox
+    from sandbox.choose import open_sandbox
 
     from arena.evaluations.runner import Request, run_defense
 

@@ -8,25 +8,23 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import torch
-from sandbox.python_env import python_mounts
 
 import evaluator
+from arena.evaluations.lanes import Lane, choose
 from arena.evaluations.merging import merge
 from arena.evaluations.staging import Staged, staged
-from evaluator.attacks.base import Model
+from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import standard
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
-from evaluator.host.load import load_weights_only, read_manifest
-from evaluator.host.proxy import Channel, RemoteModel
+from evaluator.host.load import read_manifest
 from evaluator.intervals import clopper_pearson
 from evaluator.report import (
     Completed,
@@ -37,20 +35,15 @@ from evaluator.report import (
     Progress,
     Report,
     SubmissionFailed,
-    SubmissionReason,
 )
-from evaluator.spec import DefenseManifest, Pack
+from evaluator.spec import Pack
 from evaluator.threats import build
-from sandbox import Job, Limits, Mount, Running, Sandbox, SandboxError
+from sandbox import Sandbox, SandboxError
 from sandbox.base import Enforcement
 
-__all__ = ["Lane", "Request", "merge", "run_defense"]
+__all__ = ["Request", "merge", "run_defense"]
 
 logger = logging.getLogger(__name__)
-Lane = Literal["auto", "in-process", "host"]
-_LOAD_SECONDS = 120.0
-_SUBMISSION = PurePosixPath("/submission")
-_CODE = PurePosixPath("/redoubt/evaluator")
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class Request:
     seed: int
     shard: tuple[int, int] | None = None
     examples: int | None = None
-    lane: Lane = "auto"
+    lane: Literal["auto", "in-process", "host"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -120,18 +113,15 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     size = challenge.evaluation.shard_examples
     pieces = [(first, min(first + size, stop)) for first in range(start, stop, size)]
     manifest = read_manifest(copy.folder)
-    lane: Literal["in-process", "host"] = "in-process" if manifest.format == "safetensors" else "host"
-    if request.lane != "auto" and not (request.lane == "in-process" and lane == "host"):
-        lane = request.lane
     threads = max(1, min(int(challenge.limits.cpus), os.cpu_count() or 1))
     torch.set_num_threads(threads)
-    bench = _Bench(request, copy, manifest, sandbox, lane, threads, listener)
+    lane = Lane(choose(request.lane, manifest), copy.folder, manifest, challenge.limits, sandbox, threads, listener.on_log)
     done = []
     for first, last in pieces:
         part = everything[first:last]
         threat = build(challenge.threat)
         verdict = evaluate(
-            lambda: bench.open(part.classes),  # noqa: B023 (called only within this round)
+            lambda: lane.open(part.classes),  # noqa: B023 (called only within this round)
             part,
             threat,
             standard(),
@@ -139,7 +129,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             on_progress=_shifted(listener.on_progress, first - start, stop - start, done),
             cancelled=listener.cancelled,
         )
-        done.append(Completed(bench.report(verdict, part.ids.tolist(), part.digest)))
+        done.append(Completed(_report(request, copy, lane, verdict, part)))
     return merge(list(done))
 
 
@@ -171,109 +161,40 @@ def _shifted(
     return tell
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """Everything that stays the same over the pieces of one run."""
-
-    request: Request
-    copy: Staged
-    manifest: DefenseManifest
-    sandbox: Sandbox
-    lane: Literal["in-process", "host"]
-    threads: int
-    listener: Listener
-
-    def open(self, classes: int) -> AbstractContextManager[Model]:
-        """A fresh copy of the model, in the chosen lane."""
-        if self.lane == "in-process":
-            return nullcontext(load_weights_only(self.copy.folder, self.manifest))
-        return self._host(classes)
-
-    @contextmanager
-    def _host(self, classes: int) -> Iterator[Model]:
-        limits = self.request.pack.challenge.limits
-        with self.sandbox.start(self._job()) as running:
-            channel = Channel(running.stream, reply_seconds=limits.reply_seconds, load_seconds=_LOAD_SECONDS)
-            try:
-                channel.load()
-                yield RemoteModel(channel, classes=classes)
-            except SubmissionError as error:
-                raise _explained(error, running, limits.memory_mb, limits.seconds) from error
-            finally:
-                running.kill()
-                text, dropped = running.log()
-                self.listener.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
-
-    def _job(self) -> Job:
-        limits = self.request.pack.challenge.limits
-        mounts, python, env = python_mounts()
-        code = Path(evaluator.__file__).parent
-        return Job(
-            argv=(python, "-m", "evaluator.host.serve", str(_SUBMISSION)),
-            mounts=(*mounts, Mount(code, _CODE), Mount(self.copy.folder, _SUBMISSION)),
-            env={
-                **env,
-                "PYTHONPATH": f"{_CODE.parent}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else str(_CODE.parent),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "OMP_NUM_THREADS": str(self.threads),
-                "OMP_WAIT_POLICY": "PASSIVE",
-            },
-            limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=limits.seconds),
-            required=limits.required,
-        )
-
-    def report(self, verdict: Verdict, ids: list[int], data_digest: str) -> Report:
-        """One piece's report."""
-        count, robust = len(ids), int(verdict.robust.sum())
-        capabilities = self.sandbox.capabilities() if self.lane == "host" else None
-        enforced = [] if capabilities is None else [k for k, v in capabilities.promises.items() if v is Enforcement.FULL]
-        return Report(
-            challenge=self.request.pack.slug,
-            submission=self.manifest.name,
-            examples=count,
-            ids=ids,
-            clean_accuracy=float(verdict.correct.double().mean()),
-            robust_accuracy=robust / count,
-            robust_interval=clopper_pearson(robust, count),
-            certified_accuracy=None,
-            correct_bits=verdict.correct.int().tolist(),
-            robust_bits=verdict.robust.int().tolist(),
-            certified_bits=[0] * count,
-            broken_by=verdict.broken_by.tolist(),
-            attacks=verdict.attacks,
-            flags=verdict.flags,
-            verified=not any(flag.severity == "unverified" for flag in verdict.flags),
-            seed=self.request.seed,
-            forward_rows=verdict.forward_rows,
-            backward_rows=verdict.backward_rows,
-            seconds=verdict.seconds,
-            digests=Digests(submission=self.copy.digest, pack=self.request.pack.digest, data=data_digest),
-            environment=Environment(
-                evaluator=evaluator.__version__,
-                torch=torch.__version__,
-                python=platform.python_version(),
-                device="cpu",
-                threads=self.threads,
-                lane=self.lane,
-                sandbox="none" if capabilities is None else capabilities.backend,
-                enforced=enforced,
-            ),
-        )
-
-
-def _explained(error: SubmissionError, running: Running, memory_mb: int, seconds: int) -> SubmissionError:
-    """When the process is gone, the sandbox knows better why."""
-    if error.reason not in (SubmissionReason.DIED, SubmissionReason.TIMEOUT):
-        return error
-    end = running.wait(timeout=2.0)
-    match end.cause if end else "":
-        case "memory":
-            what = f"used more than the {memory_mb} MiB this challenge allows."
-            return SubmissionError(SubmissionReason.MEMORY, what, help="Use a smaller model or less memory per image.")
-        case "deadline":
-            return SubmissionError(SubmissionReason.TIMEOUT, f"ran longer than the {seconds} s this challenge allows.")
-        case "signal":
-            return SubmissionError(error.reason, error.what, where=f"killed by signal {end.signal}", help=error.help)  # type: ignore[union-attr]
-        case "exited":
-            return SubmissionError(error.reason, error.what, where=f"exit status {end.code}", help=error.help)  # type: ignore[union-attr]
-    return error
+def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: Examples) -> Report:
+    """One piece's report."""
+    count, robust = len(part), int(verdict.robust.sum())
+    capabilities = lane.sandbox.capabilities() if lane.name == "host" else None
+    enforced = [] if capabilities is None else [k for k, v in capabilities.promises.items() if v is Enforcement.FULL]
+    return Report(
+        challenge=request.pack.slug,
+        submission=lane.manifest.name,
+        examples=count,
+        ids=part.ids.tolist(),
+        clean_accuracy=float(verdict.correct.double().mean()),
+        robust_accuracy=robust / count,
+        robust_interval=clopper_pearson(robust, count),
+        certified_accuracy=None,
+        correct_bits=verdict.correct.int().tolist(),
+        robust_bits=verdict.robust.int().tolist(),
+        certified_bits=[0] * count,
+        broken_by=verdict.broken_by.tolist(),
+        attacks=verdict.attacks,
+        flags=verdict.flags,
+        verified=not any(flag.severity == "unverified" for flag in verdict.flags),
+        seed=request.seed,
+        forward_rows=verdict.forward_rows,
+        backward_rows=verdict.backward_rows,
+        seconds=verdict.seconds,
+        digests=Digests(submission=copy.digest, pack=request.pack.digest, data=part.digest),
+        environment=Environment(
+            evaluator=evaluator.__version__,
+            torch=torch.__version__,
+            python=platform.python_version(),
+            device="cpu",
+            threads=lane.threads,
+            lane=lane.name,
+            sandbox="none" if capabilities is None else capabilities.backend,
+            enforced=enforced,
+        ),
+    )

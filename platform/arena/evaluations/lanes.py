@@ -1,0 +1,101 @@
+"""The two lanes a model can be asked through, with the same verdicts: in this process, or in a sandboxed host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import evaluator
+from evaluator.attacks.base import Model
+from evaluator.errors import InputError, SubmissionError
+from evaluator.host.load import load_weights_only
+from evaluator.host.proxy import Channel, RemoteModel
+from evaluator.report import SubmissionReason
+from evaluator.spec import DefenseManifest, LimitsSpec
+from sandbox import Job, Limits, Mount, Running, Sandbox
+from sandbox.python_env import python_mounts
+
+LaneName = Literal["in-process", "host"]
+_LOAD_SECONDS = 120.0
+_SUBMISSION = PurePosixPath("/submission")
+
+
+def choose(wanted: str, manifest: DefenseManifest) -> LaneName:
+    """ "auto" runs weights-only submissions in-process and everything else in a host.
+
+    Raises InputError for "in-process" with a submission that contains code.
+    """
+    weights_only = manifest.format == "safetensors"
+    if wanted == "in-process" and not weights_only:
+        raise InputError("code never runs in this process.", where="lane", help="Use the host lane for it.")
+    return "in-process" if weights_only and wanted != "host" else "host"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """How one submission's model is opened.
+
+    folder: the staged copy; threads: torch threads in the host; on_log: told the host's own output when it ends.
+    """
+
+    name: LaneName
+    folder: Path
+    manifest: DefenseManifest
+    limits: LimitsSpec
+    sandbox: Sandbox
+    threads: int
+    on_log: Callable[[bytes], None]
+
+    def open(self, classes: int) -> AbstractContextManager[Model]:
+        """A fresh copy of the model."""
+        if self.name == "in-process":
+            return nullcontext(load_weights_only(self.folder, self.manifest))
+        return self._host(classes)
+
+    @contextmanager
+    def _host(self, classes: int) -> Iterator[Model]:
+        with self.sandbox.start(self._job()) as running:
+            channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=_LOAD_SECONDS)
+            try:
+                channel.load()
+                yield RemoteModel(channel, classes=classes)
+            except SubmissionError as error:
+                raise _explained(error, running, self.limits) from error
+            finally:
+                running.kill()
+                text, dropped = running.log()
+                self.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
+
+    def _job(self) -> Job:
+        mounts, python, env = python_mounts([Path(evaluator.__file__).parent])
+        limits = self.limits
+        return Job(
+            argv=(python, "-m", "evaluator.host.serve", str(_SUBMISSION)),
+            mounts=(*mounts, Mount(self.folder, _SUBMISSION)),
+            env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
+            limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=limits.seconds),
+            required=limits.required,
+        )
+
+
+def _explained(error: SubmissionError, running: Running, limits: LimitsSpec) -> SubmissionError:
+    """When the process is gone, the sandbox knows better why."""
+    if error.reason not in (SubmissionReason.DIED, SubmissionReason.TIMEOUT):
+        return error
+    end = running.wait(timeout=2.0)
+    if end is None:
+        return error
+    match end.cause:
+        case "memory":
+            what = f"used more than the {limits.memory_mb} MiB this challenge allows."
+            return SubmissionError(SubmissionReason.MEMORY, what, help="Use a smaller model or less memory per image.")
+        case "deadline":
+            return SubmissionError(SubmissionReason.TIMEOUT, f"ran longer than the {limits.seconds} s this challenge allows.")
+        case "signal":
+            return SubmissionError(error.reason, error.what, where=f"killed by signal {end.signal}", help=error.help)
+        case "exited":
+            return SubmissionError(error.reason, error.what, where=f"exit status {end.code}", help=error.help)
+    return error
