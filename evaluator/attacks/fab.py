@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.gradients import glance, gradient_of, look, ranked_classes
-from evaluator.attacks.losses import margin
+from evaluator.attacks.boundaries import nearest_boundary
+from evaluator.attacks.gradients import glance, ranked_classes
 from evaluator.attacks.minimal_norm import Closest, within
 from evaluator.attacks.norms import NORMS, Norm
 from evaluator.attacks.registry import register
@@ -45,13 +45,13 @@ class _Boundary(Attack):
         at_least(1, steps=self.steps, restarts=self.restarts, overshoot=self.overshoot)
         at_least(0, alpha=self.alpha, backward=self.backward, refine=self.refine)
 
-    def search(self, model: Model, batch: Batch, threat: Threat, known: Closest, targets: int | None) -> Closest:
-        """All restarts for examples that are classified correctly; `targets`: see `_linearise`."""
+    def search(self, model: Model, batch: Batch, threat: Threat, known: Closest) -> Closest:
+        """All restarts for examples that are classified correctly."""
         norm = NORMS[threat.kind]
         for restart in range(self.restarts):
             part = batch.fork(restart)
             start = batch.x if restart == 0 else self._nearby(part, threat, norm, known)
-            known = self._descend(model, part, threat, norm, start, known, targets)
+            known = self._descend(model, part, threat, norm, start, known)
         return self._refined(model, batch, threat, norm, known)
 
     def _nearby(self, batch: Batch, threat: Threat, norm: Norm, known: Closest) -> Tensor:
@@ -60,9 +60,7 @@ class _Boundary(Attack):
         radius = known.distance.clamp_max(threat.epsilon) / 2
         return (batch.x + noise * wide(radius / norm.size(noise).clamp_min(1e-12), noise)).clamp(0, 1)
 
-    def _descend(
-        self, model: Model, batch: Batch, threat: Threat, norm: Norm, z: Tensor, known: Closest, targets: int | None
-    ) -> Closest:
+    def _descend(self, model: Model, batch: Batch, threat: Threat, norm: Norm, z: Tensor, known: Closest) -> Closest:
         """`steps` iterations of alg. 1 from z."""
         everyone, active = known, torch.arange(len(batch), device=z.device)
         for _ in range(self.steps):
@@ -73,8 +71,8 @@ class _Boundary(Attack):
                     batch, z, known, active = batch[keep], z[keep], known[keep], active[keep]
             if not len(active):
                 return everyone
-            gap, normal = _linearise(model, batch, threat, z, norm, targets)
-            z = self._step(norm, batch.x, z, normal, gap)
+            near = nearest_boundary(model, batch, threat, z, norm)
+            z = self._step(norm, batch.x, z, near.normal, near.gap)
             adversarial = batch.success(glance(model, batch, threat, z))
             known = known.updated(z, norm.size(z - batch.x), adversarial)
             z = choose(adversarial, batch.x + self.backward * (z - batch.x), z)
@@ -125,8 +123,7 @@ class FAB(_Boundary):
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         known, _, stands = self._correct(model, batch, threat)
-        targets = None if batch.target is not None else 0
-        found = self.search(model, batch[stands], threat, known[stands], targets)
+        found = self.search(model, batch[stands], threat, known[stands])
         return known.replaced(stands, found).points
 
 
@@ -152,29 +149,5 @@ class FABT(_Boundary):
             if not len(part):
                 break
             aimed = part.fork(rank) if batch.target is not None else part.fork(rank).aimed(classes[:, rank])
-            best = self.search(model, aimed, threat, best, None)
+            best = self.search(model, aimed, threat, best)
         return known.replaced(stands, best).points
-
-
-def _linearise(model: Model, batch: Batch, threat: Threat, z: Tensor, norm: Norm, targets: int | None) -> tuple[Tensor, Tensor]:
-    """The boundary to step to: (gap, normal) with gap = -value of the linearised margin at z.
-
-    targets None: the margin of the batch's aim or target; otherwise the nearest of the boundaries with all wrong classes.
-    """
-    if targets is None:
-        seen = look(model, batch, threat, z, margin, stop=False)
-        return -seen.values, seen.gradient
-    with torch.enable_grad():
-        leaf = z.detach().requires_grad_(True)
-        logits = model(threat.apply(batch.x, leaf)).float()
-        others = ranked_classes(logits.detach(), batch.y)
-        nearest, gap, normal = torch.full_like(batch.x.flatten(1)[:, 0], torch.inf), None, torch.zeros_like(z)
-        gap = torch.zeros_like(nearest)
-        for rank in range(others.shape[1]):
-            values = margin(logits, batch.aimed(others[:, rank]))
-            gradient = gradient_of(values.sum(), leaf, retain=rank + 1 < others.shape[1])
-            away = values.detach().abs() / norm.dual(gradient).clamp_min(1e-12)
-            closer = away < nearest
-            nearest, gap = torch.where(closer, away, nearest), torch.where(closer, -values.detach(), gap)
-            normal = choose(closer, gradient, normal)
-    return gap, normal

@@ -31,17 +31,19 @@ class Look:
     gradient: Tensor
 
 
-def look(model: Model, batch: Batch, threat: Threat, points: Tensor, loss: Loss, *, stop: bool = True) -> Look:
+def look(model: Model, batch: Batch, threat: Threat, points: Tensor, loss: Loss, *, stop: bool = True, group: int = 1) -> Look:
     """Forward and backward through `threat.apply` at `points` (n, *shape).
 
     stop: False keeps the examples that have fallen too (`keep` is then everyone): minimal-norm attacks go on.
+    group: so many consecutive rows are one example, and leave together when one of them succeeds.
     """
     with torch.enable_grad():
         leaf = points.detach().requires_grad_(True)
         logits = model(threat.apply(batch.x, leaf)).float()
         values = loss(logits, batch)
         success = batch.success(logits.detach())
-        keep = (~success if stop else torch.ones_like(success)).nonzero().squeeze(1)
+        gone = success.reshape(-1, group).any(dim=1).repeat_interleave(group)
+        keep = (~gone if stop else torch.ones_like(gone)).nonzero().squeeze(1)
         gradient = gradient_of(values.sum(), leaf) if len(keep) else torch.zeros_like(leaf)
     everyone = len(keep) == len(batch)
     return Look(logits.detach(), success, keep, values.detach(), gradient if everyone else gradient[keep])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,23 +58,24 @@ def ascend(
     loss: Loss,
     *,
     steps: int,
-    size: float,
+    size: float | Callable[[int], float],
     last_look: bool = True,
 ) -> Attempt:
-    """`steps` projected steps of `size` from `points`; the last points stand for those that did not fall.
+    """`steps` projected steps from `points`; the last points stand for those that did not fall.
 
+    size: of every step, or a function of its number (0 .. steps - 1), in the threat's units.
     last_look: False leaves the last points unjudged, for a caller who looks at them anyway.
     """
     result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
     active = torch.arange(len(batch), device=batch.x.device)
-    for _ in range(steps):
+    for step in range(steps):
         if not len(active):
             break
         seen = look(model, batch, threat, points, loss)
         if len(seen.keep) < len(active):
             result[active], fell[active] = points, seen.success
             batch, active, points = batch[seen.keep], active[seen.keep], points[seen.keep]
-        points = threat.project(batch.x, points + threat.steepest_step(seen.gradient, size))
+        points = threat.project(batch.x, points + threat.steepest_step(seen.gradient, size(step) if callable(size) else size))
     result[active] = points
     if len(active) and last_look:
         fell[active] = batch.success(glance(model, batch, threat, points))

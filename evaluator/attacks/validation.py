@@ -29,3 +29,10 @@ def one_of(known: Collection[str], **values: str) -> None:
             near = difflib.get_close_matches(value, known, n=1)
             hint = f'Did you mean "{near[0]}"?' if near else f"It can be: {', '.join(known)}."
             raise InputError(f'{name} cannot be "{value}".', help=hint)
+
+
+def at_most(largest: float, **values: float) -> None:
+    """Raises InputError naming the first option above `largest`."""
+    for name, value in values.items():
+        if not value <= largest:
+            raise InputError(f"{name} must be at most {largest}, got {value}.")

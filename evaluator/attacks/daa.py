@@ -1,0 +1,114 @@
+"""Distributionally adversarial attack (Zheng et al. 2019, "Distributionally Adversarial Attack", AAAI).
+
+Particles move on the gradient of the loss plus a force that couples them through a kernel: the Lagrangian blob method
+(eq. 11) or the discrete gradient flow (eq. 14). The paper couples the points of a data batch, so that an example's fate
+depends on its neighbours in the file. Here the coupled particles are random starts of one example: the same flow, and a
+verdict that depends on the example alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.attempts import Attempt, with_restarts
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.losses import LOSSES
+from evaluator.attacks.registry import register
+from evaluator.attacks.validation import at_least, one_of, positive
+from evaluator.threats.base import Threat
+
+Kernel = Literal["blob", "dgf"]
+COUPLING = {("blob", "ce"): 1.1, ("blob", "margin"): 10.0, ("dgf", "ce"): 0.001, ("dgf", "margin"): 0.01}  # the authors' c
+
+
+@register("daa", title="Distributionally adversarial attack", access="gradients", threats=("linf",), paper="Zheng et al. 2019")
+@dataclass(frozen=True)
+class DAA(Attack):
+    """Signed steps on the gradient plus a kernel force between `particles` random starts of each example.
+
+    steps: of size step_size (default 2.5 * epsilon / steps). kernel: "blob" averages the gradients of near particles and
+    pushes particles apart, "dgf" only pushes. An example leaves as soon as one of its particles is adversarial.
+    """
+
+    steps: int = 100
+    particles: int = 8
+    restarts: int = 1
+    kernel: Kernel = "blob"
+    loss: Literal["ce", "margin"] = "ce"
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        at_least(2, particles=self.particles)
+        one_of(("blob", "dgf"), kernel=self.kernel)
+        one_of(("ce", "margin"), loss=self.loss)
+        if self.step_size is not None:
+            positive(step_size=self.step_size)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        size = self.step_size if self.step_size is not None else 2.5 * threat.epsilon / self.steps
+
+        def once(part: Batch) -> Attempt:
+            return flow(model, part, threat, self, sizes=[size] * self.steps)
+
+        return with_restarts(once, batch, threat, restarts=self.restarts).points
+
+
+def flow(model: Model, batch: Batch, threat: Threat, options: DAA, *, sizes: list[float]) -> Attempt:
+    """One run of the particle flow with one step for each of `sizes`.
+
+    The point returned for an example that did not fall is its first particle.
+    """
+    n, count = len(batch), options.particles
+    starts = [threat.random_start(batch.x, batch.draws.fork(particle)) for particle in range(count)]
+    points = torch.stack(starts, dim=1).flatten(0, 1)
+    result, fell = starts[0].clone(), torch.zeros(n, dtype=torch.bool, device=batch.x.device)
+    active = torch.arange(n, device=batch.x.device)
+    part = batch[active.repeat_interleave(count)]
+    for size in sizes:
+        if not len(active):
+            return Attempt(result, fell)
+        seen = look(model, part, threat, points, LOSSES[options.loss], group=count)
+        _record(result, fell, active, points, seen.success, count)
+        if len(seen.keep) < len(points):
+            active, part, points = active[seen.keep[::count] // count], part[seen.keep], points[seen.keep]
+        force = _force(points, seen.gradient, count, options)
+        points = threat.project(part.x, points + threat.steepest_step(force, size))
+    if len(active):
+        _record(result, fell, active, points, part.success(glance(model, part, threat, points)), count)
+    return Attempt(result, fell)
+
+
+def _record(result: Tensor, fell: Tensor, active: Tensor, points: Tensor, success: Tensor, count: int) -> None:
+    """Writes each active example's first adversarial particle (or its first one) and whether there is one."""
+    hits = success.reshape(-1, count)
+    chosen = hits.float().argmax(dim=1) + torch.arange(len(active), device=active.device) * count
+    result[active], fell[active] = points[chosen], hits.any(dim=1)
+
+
+def _force(points: Tensor, gradient: Tensor, count: int, options: DAA) -> Tensor:
+    """The gradient plus c times the kernel term, for groups of `count` particles.
+
+    With k_ij = exp(-|z_i - z_j|^2 / 2h^2) and h^2 = median |z_i - z_j|^2 / (2 log(count + 1)):
+    blob: g_i + c / count * sum_j k_ij (g_j - (z_i - z_j) / h^2), the authors' signs: particles that are near share their
+    gradient and attract; dgf: g_i - c * sum_j (|z_i - z_j|^2 / 2h^2 - 1) k_ij (z_i - z_j).
+    """
+    z, g = (t.reshape(-1, count, math.prod(t.shape[1:])) for t in (points, gradient))
+    away = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist").square()
+    spread = away.flatten(1).median(dim=1).values / (2 * math.log(count + 1))
+    scaled = away / (2 * spread.clamp_min(1e-12)[:, None, None])
+    near = (-scaled).exp()
+    c = COUPLING[options.kernel, options.loss]
+    if options.kernel == "blob":
+        apart = (z * near.sum(dim=2, keepdim=True) - near @ z) / spread.clamp_min(1e-12)[:, None, None]
+        force = g + c / count * (near @ g - apart)
+    else:
+        weight = (scaled - 1) * near
+        force = g - c * (z * weight.sum(dim=2, keepdim=True) - weight @ z)
+    return force.reshape(points.shape)

@@ -1,0 +1,62 @@
+"""DeepFool (Moosavi-Dezfooli et al. 2016, "DeepFool: a Simple and Accurate Method to Fool Deep Neural Networks")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.boundaries import nearest_boundary
+from evaluator.attacks.gradients import glance
+from evaluator.attacks.norms import NORMS
+from evaluator.attacks.registry import register
+from evaluator.attacks.rows import wide
+from evaluator.attacks.validation import at_least
+from evaluator.threats.base import Threat
+
+
+@register(
+    "deepfool", title="DeepFool", access="gradients", threats=("linf", "l2"), paper="Moosavi-Dezfooli et al. 2016, alg. 2"
+)
+@dataclass(frozen=True)
+class DeepFool(Attack):
+    """Adds up the smallest steps to the nearest linearised boundary until the label changes.
+
+    The step to the boundary of class k is |f_k| / ||w_k||_q in the steepest direction, f_k = Z_k - Z_y and w_k its gradient
+    (for two classes and L2: -f w / ||w||^2). steps: at most so many. candidates: likeliest wrong classes considered.
+    overshoot: the sum of steps is stretched by 1 + overshoot, to cross the boundary.
+    """
+
+    minimal_norm: ClassVar[bool] = True
+
+    steps: int = 50
+    candidates: int = 9
+    overshoot: float = 0.02
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, candidates=self.candidates)
+        at_least(0, overshoot=self.overshoot)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        norm, result = NORMS[threat.kind], threat.start(batch.x)
+        active = torch.arange(len(batch), device=batch.x.device)
+        z, total = batch.x, torch.zeros_like(batch.x)
+        for step in range(self.steps + 1):
+            if not len(active):
+                break
+            fell = batch.success(glance(model, batch, threat, z))
+            keep = (~fell).nonzero().squeeze(1)
+            if len(keep) < len(active):
+                result[active[fell]] = z[fell]
+                batch, active, z, total = batch[keep], active[keep], z[keep], total[keep]
+            if step == self.steps or not len(active):
+                break
+            near = nearest_boundary(model, batch, threat, z, norm, candidates=self.candidates)
+            size = (near.gap.abs() + 1e-6) / norm.dual(near.normal).clamp_min(1e-12)
+            move = threat.steepest_step(near.normal, size.clamp_max(norm.size(torch.ones_like(z)).amax()))
+            total = total + move * wide(near.gap.sign(), move)
+            z = (batch.x + (1 + self.overshoot) * total).clamp(0, 1)
+        return result
