@@ -1,9 +1,11 @@
 """A season for looking at pages: entries in every state, on a database of tests. The figures are made up; no product code
-uses them. `python tests/e2e/season.py` fills the database of the current settings.
+uses them. As a script it works on the database of the current settings: `season` fills it, `challenge N` publishes one
+challenge of N examples, `fall NAME SHARE` lowers an entry's robust accuracy.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -26,7 +28,7 @@ from django.utils import timezone
 from arena.accounts.models import Team, User
 from arena.accounts.services import make_team
 from arena.challenges.models import Challenge
-from arena.challenges.services import publish
+from arena.challenges.services import bump, publish
 from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_standing
 from arena.submissions.models import Submission
@@ -222,6 +224,7 @@ def make_season() -> dict[str, Made]:
         ),
         "running": run(make_entry(linf, alpine, "Deep ensemble v3"), done=620, survivors=812, seconds_left=41.0),
         "queued": make_entry(linf, prague, "Adversarial vertex mixup"),
+        "waiting": make_entry(linf, own, "Patience"),
         "failed": make_entry(
             linf,
             own,
@@ -242,6 +245,27 @@ def make_season() -> dict[str, Made]:
     return made
 
 
+def fall(name: str, share: float) -> None:
+    """Lowers an entry's robust accuracy, as a new attack will."""
+    evaluation = Evaluation.objects.select_related("submission").get(submission__name=name, current=True)
+    evaluation.robust_accuracy = share
+    evaluation.interval_low, evaluation.interval_high = clopper_pearson(round(share * evaluation.examples), evaluation.examples)
+    evaluation.save()
+    bump(evaluation.submission.challenge_id)
+
+
+def main(command: str, *arguments: str) -> None:
+    """Runs one command of the script; prints the entries' public ids by key."""
+    match command, arguments:
+        case "season", ():
+            print(json.dumps({key: made.submission.public_id for key, made in make_season().items()}))
+        case "challenge", (examples,):
+            make_challenge(examples=int(examples))
+        case "fall", (name, share):
+            fall(name, float(share))
+        case _:
+            sys.exit(__doc__)
+
+
 if __name__ == "__main__":
-    for key, one in make_season().items():
-        print(key, one.submission.public_id)
+    main(*sys.argv[1:])

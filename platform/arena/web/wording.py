@@ -54,8 +54,10 @@ def data_words(challenge: Challenge) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time with two units at most: "41 s", "3 min 12 s", "2 h 5 min"."""
+    """A span of time with two units at most: "0.4 s", "41 s", "3 min 12 s", "2 h 5 min"."""
     whole = round(seconds)
+    if seconds < 9.95 and seconds != whole:
+        return f"{seconds:.1f} s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

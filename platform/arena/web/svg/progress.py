@@ -1,26 +1,36 @@
-"""How far a running evaluation is: examples that fell, examples that are settled and stand, examples still in play."""
+"""A running evaluation as the bracket it is becoming, on the same scale: what stands, what is in play, what fell."""
 
 from __future__ import annotations
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from arena.web.svg.marks import EDGE, FALL, LINE, along
+from arena.web.svg.bracket import HEIGHT, MIDDLE
+from arena.web.svg.marks import BASE, EDGE, FALL, GAP, LINE, along
 
 
 def progress(*, done: int, total: int, survivors: int) -> SafeString:
-    """Draws the bar, 8 px high: fallen from the left, then settled and standing; the rest is still in play.
+    """Draws the evaluation from 0 to 100 % of its examples, 24 px high.
 
     done: examples whose verdict can no longer change. total: all examples. survivors: examples still correct so far.
+    From the left: settled and standing, then in play; the tall tick is the upper bound on robust accuracy so far, which
+    only moves left; right of it a thin line for the examples that fell.
     """
-    share = done / total if total else 0.0
-    fallen = min((total - survivors) / total if total else 0.0, share)
+    bound = survivors / total if total else 1.0
+    held = max(done - (total - survivors), 0) / total if total else 0.0
     return format_html(
-        '<svg class="progress" width="100%" height="8" role="progressbar" aria-label="Examples settled" aria-valuemin="0" '
-        'aria-valuemax="{}" aria-valuenow="{}" aria-valuetext="{} of {} examples settled, {} still standing">'
-        '<rect class="base" width="100%" height="8" rx="4" fill="{}"/>'
-        '<rect class="held" width="{}" height="8" rx="4" fill="{}"/>'
-        '<rect class="broken" width="{}" height="8" rx="4" fill="{}"/></svg>',
-        *(total, done, done, total, survivors),
-        *(LINE, along(share), EDGE, along(fallen), FALL),
+        '<svg class="bracket progress" width="100%" height="{}" role="progressbar" aria-label="Examples settled" '
+        'aria-valuemin="0" aria-valuemax="{}" aria-valuenow="{}" aria-valuetext="{} of {} examples settled, {} still standing" '
+        'overflow="visible">'
+        '<rect class="base" y="8" width="100%" height="8" rx="2" fill="{}"/>'
+        '<line class="broken" x1="{}" x2="100%" y1="{}" y2="{}" stroke="{}" stroke-width="3"/>'
+        '<rect class="play" y="8" width="{}" height="8" rx="2" fill="{}"/>'
+        '<rect class="gap" y="8" width="{}" height="8" rx="2" fill="{}"/>'
+        '<line class="edge" x1="{}" x2="{}" y1="2" y2="22" stroke="{}" stroke-width="3"/></svg>',
+        *(HEIGHT, total, done, done, total, survivors),
+        BASE,
+        *(along(bound), MIDDLE, MIDDLE, FALL),
+        *(along(bound), LINE),
+        *(along(held), GAP),
+        *(along(bound), along(bound), EDGE),
     )

@@ -6,6 +6,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from arena.evaluations.models import Evaluation
+from arena.evaluations.progress import LiveProgress
 from arena.leaderboards.queries import Row
 from arena.web import svg, wording
 from arena.web.figures import bracket_of
@@ -31,6 +32,12 @@ def short_digest(digest: str) -> str:
     return f"{digest[:8]}…{digest[-4:]}"
 
 
+@register.filter
+def bound(progress: LiveProgress) -> float:
+    """The least upper bound on robust accuracy so far: the share of all examples that still stand."""
+    return progress.survivors / progress.total if progress.total else 1.0
+
+
 @register.simple_tag
 def bracket(row: Evaluation | Row, *, scale: bool = False) -> SafeString:
     """The bracket of a completed evaluation, or of its row on a board; nothing for any other."""
@@ -39,9 +46,9 @@ def bracket(row: Evaluation | Row, *, scale: bool = False) -> SafeString:
 
 
 @register.simple_tag
-def progress_bar(done: int, total: int, survivors: int) -> SafeString:
+def progress_bar(progress: LiveProgress) -> SafeString:
     """How far a running evaluation is."""
-    return svg.progress(done=done, total=total, survivors=survivors)
+    return svg.progress(done=progress.done, total=progress.total, survivors=progress.survivors)
 
 
 @register.simple_tag

@@ -1,0 +1,86 @@
+"""Browser tests: Debian's Chromium (or the one named by REDOUBT_CHROMIUM) against real processes.
+
+Fixtures live as long as a module, not a session: while Playwright's loop runs, Django refuses its database in this process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.season import PASSWORD
+from tests.e2e.site import ROOT, Site
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+SCREENSHOTS = ROOT / "artifacts" / "screenshots"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks everything here, and keeps it in one process under xdist."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = os.environ.get("REDOUBT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("there is no Chromium: apt-get install chromium, or set REDOUBT_CHROMIUM to one")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with a season on it and no worker: nothing moves unless a test moves it."""
+    with Site(tmp_path_factory.mktemp("site")) as running:
+        running.ids = running.season("season")
+        running.serve()
+        yield running
+
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Opens an address in a context of its own; fails the test on console errors, page errors and foreign requests."""
+    contexts, faults = [], []
+
+    def open_page(address: str, *, user: str | None = None, width: int = 1280, **options: object) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 844}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
+        page.on("console", lambda said: faults.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+        host = address.split("/")[2]
+        page.on("request", lambda sent: None if f"//{host}/" in sent.url else faults.append(f"asked another host: {sent.url}"))
+        if user is not None:
+            log_in(page, f"http://{host}", user)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not faults, faults
+
+
+def log_in(page: Page, url: str, user: str) -> None:
+    """Logs in through the form."""
+    page.goto(f"{url}/log-in/")
+    page.get_by_label("User name or email address").fill(user)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{url}/")

@@ -1,0 +1,85 @@
+"""Every page in a real browser: accessible, quiet, still, and as wide as the screen; with pictures for people to look at."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import SCREENSHOTS, Visit
+from tests.e2e.site import Site
+
+# Name -> (address, who looks at it). {key} stands for the public id of the season's entry of that key.
+PAGES = {
+    "home": ("/", None),
+    "board": ("/challenges/mnist-linf/", None),
+    "board-empty": ("/challenges/mnist-l2/", None),
+    "rules": ("/challenges/mnist-linf/rules/", None),
+    "submit": ("/challenges/mnist-linf/submit/", "alice"),
+    "entry": ("/entries/{ibp}/", None),
+    "entry-unverified": ("/entries/{thermometer}/", None),
+    "entry-running": ("/entries/{running}/", "alice"),
+    "entry-queued": ("/entries/{queued}/", None),
+    "entry-failed": ("/entries/{failed}/", "alice"),
+    "entry-our-failure": ("/entries/{broken}/", "alice"),
+    "entry-cancelled": ("/entries/{cancelled}/", "alice"),
+    "embed": ("/entries/{ibp}/embed/", None),
+    "account": ("/account/", "alice"),
+    "teams": ("/teams/", "alice"),
+    "team": ("/teams/alpine-robust/", "alice"),
+    "sign-up": ("/sign-up/", None),
+    "log-in": ("/log-in/", None),
+    "docs": ("/docs/", None),
+    "docs-defense": ("/docs/defense/", None),
+    "docs-scoring": ("/docs/scoring/", None),
+}
+CHECKED = (("desktop", "light"), ("phone", "dark"))  # each layout and each palette once: axe takes most of the time
+SHIFT = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 150);
+})"""
+
+
+def _violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{item['id']}: {item['help']}: {[node['target'] for node in item['nodes']]}" for item in found]
+
+
+def _overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible_and_fits_in_light_and_dark_on_phone_and_desktop(site: Site, visit: Visit, name: str) -> None:
+    address, user = PAGES[name]
+    page = visit(site.url + address.format(**site.ids), user=user, reduced_motion="reduce")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    assert page.evaluate(SHIFT) < 0.01
+    for width, device in ((1280, "desktop"), (390, "phone")):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert _overflow(page) <= 0, device
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=SCREENSHOTS / f"{name}-{device}-{scheme}.png", full_page=True)
+            if (device, scheme) in CHECKED:
+                assert not _violations(page), (device, scheme)
+
+
+def test_missing_page_is_in_the_look(site: Site, visit: Visit) -> None:
+    page = visit(site.url + "/docs/")
+    page.goto("about:blank")
+    answer = page.context.request.get(f"{site.url}/no/such/page/")
+    assert answer.status == 404
+    page.set_content(answer.text())
+    assert page.get_by_role("heading", name="There is nothing here for you").is_visible()
+    assert page.get_by_role("navigation", name="Main").is_visible()
+
+
+def test_board_is_light_to_load(site: Site, visit: Visit) -> None:
+    page = visit(site.url + "/docs/")
+    sizes: list[int] = []
+    page.on("requestfinished", lambda sent: sizes.append(sent.sizes()["responseBodySize"]))
+    page.goto(f"{site.url}/challenges/mnist-linf/")
+    assert 0 < sum(sizes) < 200_000

@@ -1,0 +1,42 @@
+"""A board that changes under the reader's eyes, and leaves them where they are."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Visit
+from tests.e2e.site import Site
+
+
+def test_fall_marks_only_its_row_says_it_and_keeps_focus_and_scroll(site: Site, visit: Visit) -> None:
+    page = visit(f"{site.url}/challenges/mnist-linf/")
+    expect(page.locator(".live.on")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 400})
+    page.get_by_role("link", name="IBP small").focus()
+    before = page.evaluate("(window.scrollTo(0, 150), window.neverReloaded = true, window.scrollY)")
+    page.evaluate("document.addEventListener('animationstart', (e) => (window.flashed ??= []).push(e.target.dataset.name))")
+
+    site.season("fall", "Wide CNN, TRADES", "0.891")
+
+    expect(page.locator("tr[data-name='Wide CNN, TRADES']")).to_have_attribute("data-rank", "2")
+    expect(page.locator("#announcements")).to_contain_text("Wide CNN, TRADES is now rank 2")
+    assert set(page.evaluate("window.flashed")) == {"Wide CNN, TRADES", "PGD-40 CNN"}
+    assert page.evaluate("document.activeElement.textContent") == "IBP small"
+    assert page.evaluate("[window.scrollY, window.neverReloaded]") == [before, True]
+
+
+def test_nothing_flashes_for_readers_who_want_no_motion(site: Site, visit: Visit) -> None:
+    page = visit(f"{site.url}/challenges/mnist-linf/", reduced_motion="reduce")
+    page.evaluate("document.addEventListener('animationstart', () => (window.moved = true))")
+    site.season("fall", "Standard CNN", "0.001")
+    expect(page.locator("tr[data-name='Standard CNN']")).to_contain_text("0.1 %")
+    assert page.evaluate("window.moved") is None
+
+
+def test_page_that_was_cut_off_says_so_and_catches_up(site: Site, visit: Visit) -> None:
+    page = visit(f"{site.url}/challenges/mnist-linf/")
+    expect(page.locator(".live.on")).to_be_visible()
+    page.context.set_offline(True)
+    page.context.set_offline(False)
+    site.season("fall", "IBP small", "0.88")
+    expect(page.locator("tr[data-name='IBP small']")).to_contain_text("88.0 %")
