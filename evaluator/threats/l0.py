@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
-from evaluator.threats.base import Threat, check_epsilon, per_example
+from evaluator.threats.base import Threat, by_rows, check_epsilon, per_example
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class L0(Threat):
         if self.epsilon != int(self.epsilon):
             raise InputError(f"epsilon must be a whole number of pixels, got {self.epsilon}.", where="threat l0")
 
+    @by_rows
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """Keeps the (clipped) pixels whose loss would cost the most squared distance; ties go to the first pixel.
 

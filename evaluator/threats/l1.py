@@ -10,7 +10,7 @@ from torch import Tensor
 from evaluator.draws import Draws
 from evaluator.errors import InputError
 from evaluator.threats.balls import uniform_in_box
-from evaluator.threats.base import Threat, check_epsilon, flat, inward, per_example, row_sum, rows, settled
+from evaluator.threats.base import Threat, by_rows, check_epsilon, flat, inward, per_example, row_sum, rows, settled
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class L1(Threat):
         if not 0 <= self.share <= 1:
             raise InputError(f"share must lie in [0, 1], got {self.share}.", where="threat l1")
 
+    @by_rows
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """The nearest point of ball and box together: x + sign(m) clip(|m| - threshold, 0, room) with m = z - x.
 
@@ -46,9 +47,10 @@ class L1(Threat):
         low, high = self.box
         wide = x.double()
         move = z.double() - wide
-        room = torch.where(move > 0, high - wide, wide - low)
-        threshold = self._threshold(flat(move.abs()), flat(room))
-        moved = move.sign() * torch.minimum((move.abs() - rows(threshold, x)).clamp_min(0), room)
+        size, sign = move.abs(), move.sign()
+        room = torch.maximum((high - wide) * sign, (low - wide) * sign)
+        threshold = self._threshold(flat(size), flat(room))
+        moved = sign * torch.minimum((size - rows(threshold, x)).clamp_min(0), room)
         point = (wide + moved).to(x.dtype).clamp(*self.box)
         fits = self.distance(x, point) <= self.epsilon
         if not settled(fits):
@@ -65,7 +67,7 @@ class L1(Threat):
         """
         reach = torch.minimum(size, room)
         knots, order = torch.cat([size - reach, size], dim=1).sort(dim=1)
-        count = torch.where(order < size.shape[1], 1.0, -1.0).double().cumsum(dim=1)
+        count = (2 * (order < size.shape[1]).to(size.dtype) - 1).cumsum(dim=1)
         fallen = torch.zeros_like(knots)
         torch.cumsum(count[:, :-1] * knots.diff(dim=1), dim=1, out=fallen[:, 1:])
         excess = (row_sum(reach) - self.epsilon).clamp_min(0)[:, None]

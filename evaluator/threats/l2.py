@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.threats.balls import uniform_in_box
-from evaluator.threats.base import Threat, check_epsilon, flat, inward, per_example, row_sum, rows, settled
+from evaluator.threats.base import Threat, by_rows, check_epsilon, flat, inward, per_example, row_sum, rows, settled
 
 _ROUNDS = 16
 
@@ -25,6 +25,7 @@ class L2(Threat):
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)
 
+    @by_rows
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """The nearest point of ball and box together (not clip after scaling, which is farther away).
 
@@ -44,7 +45,7 @@ class L2(Threat):
         fits = self.distance(x, point) <= self.epsilon
         if not settled(fits):
             wide = x.double()
-            moved = torch.minimum(torch.maximum(unit * rows(scale, x), low - wide), high - wide)
+            moved = torch.minimum(torch.maximum(unit.double() * rows(scale, x), low - wide), high - wide)
             tight = inward(x, moved, row_sum(flat(moved).square()).sqrt(), self.epsilon).clamp(low, high)
             point = torch.where(rows(fits, x), point, tight)
         return torch.where(rows(inside, x), clipped, point)
@@ -57,16 +58,15 @@ class L2(Threat):
         rounds are bounded, and a row that is not done after them keeps a smaller s: inside, though not the nearest.
         """
         low, high = self.box
-        size = flat(unit.abs())
-        room = flat(torch.where(unit > 0, high - x, x - low))
+        size, sign = flat(unit.abs()), unit.sign()
+        room = flat(torch.maximum((high - x) * sign, (low - x) * sign))
         square, cap = size.square(), room.square()
         scale = self.epsilon / row_sum(square).double().sqrt()
         for _ in range(_ROUNDS):
-            free = size * scale.to(x.dtype)[:, None] < room
-            slope = row_sum(torch.where(free, square, 0.0)).double()
-            rest = self.epsilon**2 - row_sum(torch.where(free, 0.0, cap)).double()
-            better = torch.where(slope > 0, (rest.clamp_min(0) / slope).sqrt(), scale)
-            better = torch.maximum(better, scale)
+            free = (size * scale.to(x.dtype)[:, None] < room).to(x.dtype)
+            slope = row_sum(square * free).double()
+            rest = self.epsilon**2 - row_sum(cap * (1 - free)).double()
+            better = torch.maximum(scale, torch.where(slope > 0, (rest.clamp_min(0) / slope).sqrt(), scale))
             if settled(better == scale):
                 break
             scale = better

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
-from evaluator.threats.base import Projector, Threat, check_epsilon, flat, per_example
+from evaluator.threats.base import Projector, Threat, by_rows, check_epsilon, flat, per_example, pulled
 
 
 class Bounds(Projector):
@@ -37,12 +37,14 @@ class Linf(Threat):
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The set as a box (lower, upper) of x's dtype: the outermost values whose float64 distance is within epsilon."""
+        move = torch.full_like(x, self.epsilon, dtype=torch.float64)
+        return self._edge(x, -move), self._edge(x, move)
+
+    @by_rows
+    def _edge(self, x: Tensor, move: Tensor) -> Tensor:
         wide = x.double()
-        low = (wide - self.epsilon).to(x.dtype).clamp_min_(self.box[0])
-        high = (wide + self.epsilon).to(x.dtype).clamp_max_(self.box[1])
-        low = torch.where(wide - low.double() > self.epsilon, torch.nextafter(low, x), low)
-        high = torch.where(high.double() - wide > self.epsilon, torch.nextafter(high, x), high)
-        return low, high
+        edge = (wide + move).to(x.dtype).clamp_(*self.box)
+        return pulled(edge, x, (edge.double() - wide).abs() > self.epsilon)
 
     def fixed(self, x: Tensor) -> Bounds:
         return Bounds(*self.bounds(x))
