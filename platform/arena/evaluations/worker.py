@@ -19,7 +19,7 @@ from arena.evaluations.judging import Judge, Task, configured_judge
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
-from arena.submissions.intake import unpack
+from arena.submissions.intake import sha256, unpack
 from evaluator.errors import Cancelled, InputError
 from evaluator.report import Outcome, PlatformFailed, SubmissionFailed, SubmissionReason
 
@@ -95,11 +95,13 @@ def _judge(lease: Lease, judge: Judge, keeper: Keeper, stop: threading.Event) ->
     try:
         with tempfile.TemporaryDirectory(prefix="redoubt-work-") as temporary:
             folder = Path(temporary)
-            try:
-                with evaluation.submission.archive.open("rb") as archive:
+            with evaluation.submission.archive.open("rb") as archive:
+                if sha256(archive) != evaluation.submission.digest:
+                    return PlatformFailed("storage", "The stored archive is not the one that was submitted.")
+                try:
                     unpack(archive, folder)
-            except InputError as error:
-                return SubmissionFailed(SubmissionReason.MANIFEST, str(error))
+                except InputError as error:  # accepted under older, wider limits
+                    return SubmissionFailed(SubmissionReason.MANIFEST, str(error))
             task = Task(pack=evaluation.judged_pack, folder=folder, seed=evaluation.seed, shard=(shard.start, shard.stop))
             return judge.run(
                 task,

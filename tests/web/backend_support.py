@@ -1,0 +1,193 @@
+"""What the backend's tests share: people, a small challenge, archives, and a judge that needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import struct
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.files.base import ContentFile
+
+from arena.accounts.models import Team, User
+from arena.accounts.services import sign_up
+from arena.challenges.models import Challenge
+from arena.challenges.services import publish
+from arena.evaluations.judging import Task
+from arena.evaluations.merging import merge
+from arena.evaluations.models import Evaluation
+from arena.submissions.models import Submission
+from arena.submissions.services import submit
+from evaluator.errors import Cancelled
+from evaluator.report import AttackRecord, Completed, Digests, Environment, Flag, Outcome, Progress, Report
+from evaluator.spec import Challenge as ChallengeManifest
+from evaluator.spec import Pack
+
+PASSWORD = "correct horse battery staple"
+MANIFEST = 'name = "Small CNN"\nformat = "safetensors"\narchitecture = "mnist-cnn"\nweights = "weights.safetensors"\n'
+
+
+def person(name: str = "alice") -> User:
+    """An account with its personal team."""
+    return sign_up(username=name, email=f"{name}@example.org", password=PASSWORD, address="192.0.2.1")
+
+
+def team_of(user: User) -> Team:
+    return user.teams.get(personal=True)
+
+
+def small_pack(slug: str = "mnist-linf", *, examples: int = 40, shard: int = 10, epsilon: float = 0.3) -> Pack:
+    manifest = {
+        "title": "MNIST, Linf 0.3",
+        "data": {"dataset": "mnist", "examples": examples},
+        "threat": {"kind": "linf", "epsilon": epsilon},
+        "evaluation": {"shard_examples": shard},
+    }
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return Pack(slug=slug, folder=None, challenge=ChallengeManifest.model_validate(manifest), digest=digest)
+
+
+def small_challenge(slug: str = "mnist-linf", **pack: Any) -> Challenge:
+    return publish(pack=small_pack(slug, **pack)).challenge
+
+
+def safetensors(values: int = 2) -> bytes:
+    """A well-formed file with one float32 vector."""
+    tensor = {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}
+    header = json.dumps({"weight": tensor}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(4 * values)
+
+
+def zipped(files: Mapping[str, bytes | str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def good_files(name: str = "Small CNN") -> dict[str, bytes | str]:
+    return {"defense.toml": MANIFEST.replace("Small CNN", name), "weights.safetensors": safetensors()}
+
+
+def enter(challenge: Challenge, user: User, *, name: str = "Small CNN") -> Submission:
+    """A submission through the front door."""
+    archive = ContentFile(zipped(good_files(name)), name="defense.zip")
+    return submit(user=user, team=team_of(user), challenge=challenge, archive=archive)
+
+
+def current(submission: Submission) -> Evaluation:
+    return submission.evaluations.get(current=True)
+
+
+def bit(seed: int, example: int, share: float) -> int:
+    """1 for about `share` of the examples, decided by seed and example alone."""
+    digest = hashlib.sha256(f"{seed} {example}".encode()).digest()
+    return int(int.from_bytes(digest[:4], "big") < share * 2**32)
+
+
+@dataclass
+class FakeJudge:
+    """Judges by a hash instead of a network: same seed, same bits, whatever the sharding.
+
+    It stands for the evaluator, which has its own tests; what is proved with it is the machinery around: claims, leases,
+    retries, merging, boards. seconds: how long a shard takes. plan: what happens on each call before the verdict.
+    """
+
+    seconds: float = 0.0
+    share: float = 0.6
+    verified: bool = True
+    plan: Sequence[Outcome | Exception | Callable[[Task], None] | None] = ()
+    calls: int = 0
+
+    def run(
+        self,
+        task: Task,
+        *,
+        on_progress: Callable[[Progress], None],
+        on_log: Callable[[bytes], None],
+        cancelled: Callable[[], bool],
+    ) -> Outcome:
+        step = self.plan[self.calls] if self.calls < len(self.plan) else None
+        self.calls += 1
+        assert (task.folder / "defense.toml").is_file()
+        if isinstance(step, Exception):
+            raise step
+        if callable(step):
+            step(task)
+        elif step is not None:
+            return step
+        start, stop = task.shard
+        on_log(f"loaded for {start}\n".encode())
+        until = time.monotonic() + self.seconds
+        done = 0
+        while True:
+            if cancelled():
+                raise Cancelled("stopped")
+            on_progress(Progress("attacking", "pgd", done, stop - start, stop - start, seconds_left=1.0))
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.01)
+            done = min(stop - start, done + 1)
+        return Completed(self._report(task))
+
+    def _report(self, task: Task) -> Report:
+        ids = list(range(*task.shard))
+        robust = [bit(task.seed, example, self.share) for example in ids]
+        count = len(ids)
+        unverified = Flag(check="masking", severity="unverified", evidence="One step beats forty.")
+        flags = [] if self.verified else [unverified]
+        return Report(
+            challenge=task.pack.slug,
+            submission="fake",
+            examples=count,
+            ids=ids,
+            clean_accuracy=1.0,
+            robust_accuracy=sum(robust) / count,
+            robust_interval=(0.0, 1.0),
+            certified_accuracy=None,
+            correct_bits=[1] * count,
+            robust_bits=robust,
+            certified_bits=[0] * count,
+            broken_by=[-1 if keep else 0 for keep in robust],
+            attacks=[
+                AttackRecord(
+                    name="pgd",
+                    tried=count,
+                    broken=count - sum(robust),
+                    survivors=sum(robust),
+                    forward_rows=10 * count,
+                    backward_rows=9 * count,
+                    seconds=0.1,
+                )
+            ],
+            flags=flags,
+            verified=self.verified,
+            seed=task.seed,
+            forward_rows=10 * count,
+            backward_rows=9 * count,
+            seconds=0.1,
+            digests=Digests(submission="s", pack=task.pack.digest, data="d"),
+            environment=Environment(
+                evaluator="fake", torch="", python="", device="cpu", threads=1, lane="in-process", sandbox="none", enforced=[]
+            ),
+        )
+
+    def merge(self, shards: Sequence[Outcome], /) -> Outcome:
+        return merge(shards)
+
+
+def slow_fake_judge() -> FakeJudge:
+    """For worker processes: settings name this function. REDOUBT_FAKE_SECONDS: how long a shard takes."""
+    return FakeJudge(seconds=float(os.environ.get("REDOUBT_FAKE_SECONDS", "0")))
+
+
+def expected_bits(evaluation: Evaluation, share: float = 0.6) -> list[int]:
+    """The verdict that a FakeJudge must reach for this evaluation, however its shards were run."""
+    return [bit(evaluation.seed, example, share) for example in range(evaluation.examples)]

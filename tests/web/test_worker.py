@@ -1,0 +1,216 @@
+"""The worker: from a queued evaluation to a verdict, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from django.core.files.base import ContentFile
+from django.utils import timezone
+
+from arena.evaluations import claims, finishing
+from arena.evaluations.judging import Task
+from arena.evaluations.merging import merge
+from arena.evaluations.models import Evaluation, Shard
+from arena.evaluations.queries import log_text, report_of
+from arena.evaluations.services import cancel, enqueue
+from arena.evaluations.sweeping import sweep
+from arena.evaluations.worker import work_forever, work_once
+from arena.leaderboards.queries import history
+from evaluator.receipt import verify
+from evaluator.report import PlatformFailed, SubmissionFailed
+from tests.web.backend_support import FakeJudge, current, enter, expected_bits, good_files, person, small_challenge, zipped
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    return current(enter(small_challenge(), person()))
+
+
+def work(judge: FakeJudge, *, times: int = 20) -> None:
+    """Works until nothing waits; retries need not be waited for."""
+    for _ in range(times):
+        Shard.objects.filter(state=Shard.State.QUEUED).update(not_before=timezone.now())
+        if not work_once(judge=judge):
+            return
+
+
+def test_the_last_shard_finishes_the_evaluation_with_the_merged_report(evaluation: Evaluation) -> None:
+    work(FakeJudge())
+    evaluation.refresh_from_db()
+    bits = expected_bits(evaluation)
+    assert evaluation.state == Evaluation.State.COMPLETED
+    report = report_of(evaluation)
+    assert report
+    assert report.robust_bits == bits
+    assert report.ids == list(range(40))
+    assert evaluation.robust_accuracy == sum(bits) / 40
+    assert evaluation.interval_low < evaluation.robust_accuracy < evaluation.interval_high  # type: ignore[operator]
+    assert (evaluation.forward_rows, evaluation.backward_rows, evaluation.verified) == (400, 360, True)
+
+
+def test_a_stored_report_still_carries_a_valid_signature(evaluation: Evaluation) -> None:
+    work(FakeJudge())
+    evaluation.refresh_from_db()
+    report = report_of(evaluation)
+    assert report
+    verify(report)
+
+
+def test_a_completed_evaluation_enters_the_history(evaluation: Evaluation) -> None:
+    work(FakeJudge())
+    evaluation.refresh_from_db()
+    [event] = history(evaluation.submission)
+    assert (event.robust_accuracy, event.cause) == (evaluation.robust_accuracy, "entered")
+
+
+def test_one_failed_shard_fails_the_submission_at_once(evaluation: Evaluation) -> None:
+    judge = FakeJudge(plan=[None, SubmissionFailed("shape", "Answered (3, 7) where (3, 10) was due.")])
+    work(judge)
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.SUBMISSION_FAILED
+    assert (evaluation.reason, evaluation.detail) == ("shape", "Answered (3, 7) where (3, 10) was due.")
+    assert judge.calls == 2, "the other shards are not run for nothing"
+    assert evaluation.robust_accuracy is None
+
+
+def test_a_platform_failure_is_retried_to_the_same_verdict(evaluation: Evaluation) -> None:
+    work(FakeJudge(plan=[PlatformFailed("sandbox", "would not start"), PlatformFailed("sandbox", "would not start")]))
+    evaluation.refresh_from_db()
+    report = report_of(evaluation)
+    assert report
+    assert report.robust_bits == expected_bits(evaluation)
+
+
+def test_three_platform_failures_of_a_shard_end_it_as_the_platforms_fault(evaluation: Evaluation) -> None:
+    work(FakeJudge(plan=[PlatformFailed("sandbox", "would not start")] * 12))
+    evaluation.refresh_from_db()
+    assert (evaluation.state, evaluation.reason) == (Evaluation.State.PLATFORM_FAILED, "sandbox")
+
+
+def test_an_error_of_our_own_is_the_platforms_and_its_trace_is_logged(
+    evaluation: Evaluation, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        work(FakeJudge(plan=[ZeroDivisionError("ours")]))
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.COMPLETED
+    assert "ZeroDivisionError: ours" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_a_lost_archive_is_the_platforms_failure(evaluation: Evaluation) -> None:
+    evaluation.submission.archive.delete()
+    work(FakeJudge())
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.PLATFORM_FAILED
+
+
+def test_an_archive_changed_in_storage_is_not_unpacked(evaluation: Evaluation) -> None:
+    evaluation.submission.archive.save("archive.zip", ContentFile(zipped(good_files("Another"))))
+    judge = FakeJudge()
+    work(judge)
+    evaluation.refresh_from_db()
+    assert (evaluation.state, evaluation.reason, judge.calls) == (Evaluation.State.PLATFORM_FAILED, "storage", 0)
+
+
+def test_an_archive_over_todays_limits_fails_with_the_reason(evaluation: Evaluation, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.REDOUBT_UPLOAD_BYTES = 10
+    work(FakeJudge())
+    evaluation.refresh_from_db()
+    assert (evaluation.state, evaluation.reason) == (Evaluation.State.SUBMISSION_FAILED, "manifest")
+    assert "large" in evaluation.detail
+
+
+def test_a_cancelled_evaluation_stops_its_worker_and_leaves_no_verdict(evaluation: Evaluation) -> None:
+    def cancel_meanwhile(task: Task) -> None:
+        cancel(evaluation=evaluation)
+
+    assert work_once(judge=FakeJudge(seconds=30, plan=[cancel_meanwhile]))
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.CANCELLED
+    assert not work_once(judge=FakeJudge())
+
+
+def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(evaluation: Evaluation) -> None:
+    def lose(task: Task) -> None:
+        Shard.objects.filter(start=task.shard[0]).update(lease_owner="another", claims=7, log="theirs")
+
+    work_once(judge=FakeJudge(seconds=30, plan=[lose]))
+    shard = evaluation.shards.get(index=0)
+    assert (shard.state, shard.lease_owner, shard.log, shard.outcome) == (Shard.State.CLAIMED, "another", "theirs", None)
+
+
+def test_a_worker_asked_to_stop_gives_its_shard_back(evaluation: Evaluation) -> None:
+    stop = threading.Event()
+    work_once(judge=FakeJudge(seconds=30, plan=[lambda task: stop.set()]), stop=stop)
+    shard = evaluation.shards.get(index=0)
+    assert (shard.state, shard.attempts, shard.progress) == (Shard.State.QUEUED, 0, None)
+
+
+def test_a_long_shard_renews_its_lease(evaluation: Evaluation, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.REDOUBT_LEASE_SECONDS, settings.REDOUBT_PROGRESS_SECONDS = 0.5, 0.1
+    reaped: list[int] = []
+    watching = threading.Timer(0.9, lambda: reaped.append(claims.reap()))
+    watching.start()
+    work_once(judge=FakeJudge(seconds=1.2))
+    watching.join()
+    assert reaped == [0]
+    assert evaluation.shards.get(index=0).state == Shard.State.DONE
+
+
+def test_the_submissions_output_is_kept_bounded_and_as_text(evaluation: Evaluation, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.REDOUBT_LOG_BYTES = 20
+    evaluation.shards.exclude(index=0).delete()
+    judge = FakeJudge()
+    judge.run = lambda task, *, on_log, **rest: (on_log(b"\0\xff" + b"x" * 100), SubmissionFailed("load", "no"))[1]  # type: ignore[method-assign, assignment, misc]
+    work_once(judge=judge)
+    assert log_text(evaluation) == "\ufffd\ufffd" + "x" * 18
+
+
+def test_a_verdict_is_written_once_however_often_it_is_settled(evaluation: Evaluation) -> None:
+    work(FakeJudge())
+    assert not finishing.settle(evaluation.pk, merge=merge)
+    assert not finishing.conclude(evaluation.pk, PlatformFailed("late", "late"))
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.COMPLETED
+
+
+def test_the_sweep_finishes_what_a_worker_that_died_after_its_last_shard_left(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as died:
+        died.setattr(finishing, "settle", lambda *args, **kwargs: False)
+        work(FakeJudge())
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.RUNNING
+    sweep(merge=merge)
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.COMPLETED
+
+
+def test_a_reevaluation_replaces_the_verdict_and_stays_in_the_history(evaluation: Evaluation) -> None:
+    work(FakeJudge())
+    again = enqueue(submission=evaluation.submission)
+    work(FakeJudge())
+    assert current(evaluation.submission) == again
+    assert again.seed != evaluation.seed
+    assert [event.cause for event in history(evaluation.submission)] == ["entered", "re-evaluated"]
+
+
+def test_working_forever_works_off_the_queue_and_stops_when_asked(evaluation: Evaluation) -> None:
+    stop = threading.Event()
+    worker = threading.Thread(target=work_forever, args=(stop,), kwargs={"judge": FakeJudge()})
+    worker.start()
+    for _ in range(200):
+        evaluation.refresh_from_db()
+        if evaluation.is_finished:
+            break
+        stop.wait(0.05)
+    stop.set()
+    worker.join(timeout=10)
+    assert not worker.is_alive()
+    assert evaluation.state == Evaluation.State.COMPLETED

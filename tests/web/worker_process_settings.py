@@ -1,0 +1,7 @@
+"""Settings of worker processes in tests: the embedded installation with a judge that needs no torch."""
+
+from __future__ import annotations
+
+from arena.settings.embedded import *  # noqa: F403
+
+REDOUBT_JUDGE = "tests.web.backend_support.slow_fake_judge"
