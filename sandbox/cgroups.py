@@ -81,13 +81,13 @@ class Group:
             _remove(directory)
 
 
-def leftovers() -> Iterator[tuple[Owner, Path]]:
+def leftovers() -> Iterator[Path]:
     """Groups of jobs whose owner has certainly ended."""
     for root in {parent.path for parent in parents().values()}:
         for directory in root.glob(f"{_PREFIX}*"):
             owner = Owner.parse(directory.name.removeprefix(_PREFIX).rpartition("-")[0])
             if owner is not None and owner.is_dead():
-                yield owner, directory
+                yield directory
 
 
 def remove_leftover(directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.base import Sandbox, SandboxError
 from sandbox.bubblewrap import BubblewrapSandbox
 
-BACKENDS = ("bubblewrap",)
+BACKENDS = ("bubblewrap", "docker")
 
 
 def open_sandbox(preference: str | None = None) -> Sandbox:
@@ -29,4 +29,6 @@ def open_sandbox(preference: str | None = None) -> Sandbox:
 
 def all_sandboxes() -> tuple[Sandbox, ...]:
     """Every backend, in the order in which "auto" tries them."""
-    return (BubblewrapSandbox(),)
+    from sandbox.docker import DockerSandbox  # the SDK takes a while to import; bubblewrap alone does without
+
+    return BubblewrapSandbox(), DockerSandbox()

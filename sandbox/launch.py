@@ -43,9 +43,9 @@ def become(job: Job) -> list[str]:
     return ["/bin/sh", "-c", _BECOME, "launch", *(f"{name}={value}" for name, value in job.env.items()), *job.argv]
 
 
-def await_ready(stream: Stream) -> None:
-    """Waits until the job is about to run. Raises StreamClosed or StreamTimeout when it never will."""
-    if stream.receive(1, timeout=START_SECONDS) != _READY:
+def await_ready(stream: Stream, *, timeout: float = START_SECONDS) -> None:
+    """Waits until the job is about to run. Raises StreamClosed or StreamTimeout when it does not."""
+    if stream.receive(1, timeout=timeout) != _READY:
         raise StreamClosed("Something else than the launcher answered.")
 
 

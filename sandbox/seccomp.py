@@ -38,11 +38,15 @@ class Masked:
 
 @dataclass(frozen=True)
 class Rule:
-    """`calls` get `errno` (0 = allowed) when any condition of `when` holds, or always when there is none."""
+    """`calls` get `errno` (0 = allowed) when any condition of `when` holds, or always when there is none.
+
+    otherwise: the errno when no condition holds, of which there may then be only one; None for the profile's default.
+    """
 
     calls: tuple[str, ...]
     errno: int = 0
     when: tuple[Masked, ...] = ()
+    otherwise: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ PROFILE = Profile(
     rules=(
         Rule(tuple(sorted((_FILES + _MEMORY + _PROCESSES + _WAITING + _SOCKETS).split()))),
         Rule(("clone",), when=(Masked(0, _CLONE_NAMESPACES, 0),)),
-        Rule(("socket", "socketpair"), when=(Masked(0, _INT, int(socket.AF_UNIX)),)),
+        Rule(("clone3",), errno=errno.ENOSYS),
+        Rule(("socket", "socketpair"), when=(Masked(0, _INT, int(socket.AF_UNIX)),), otherwise=errno.EAFNOSUPPORT),
         Rule(("ioctl",), when=tuple(Masked(1, _INT, command) for command in _IOCTLS)),
         Rule(tuple(_REFUSED.split()), errno=errno.EPERM),
     ),
@@ -137,7 +142,7 @@ def _decide(number: int, rule: Rule, default_errno: int) -> Program:
     body = Program()
     for condition in rule.when:
         body.extend(_when(condition, action))
-    body.give(errno_action(default_errno))
+    body.give(errno_action(default_errno if rule.otherwise is None else rule.otherwise))
     return Program().skip_unless_equal(number, len(body)).extend(body)
 
 
@@ -175,4 +180,10 @@ def _docker_entries(rule: Rule, target: Architecture) -> list[dict[str, object]]
     comparisons = [
         {"index": one.argument, "value": one.mask, "valueTwo": one.value, "op": "SCMP_CMP_MASKED_EQ"} for one in rule.when
     ]
-    return [entry | {"args": [comparison]} for comparison in comparisons] or [entry]
+    entries = [entry | {"args": [comparison]} for comparison in comparisons] or [entry]
+    if rule.otherwise is not None:
+        # libseccomp has no "masked unequal". Compared in full: a value with bits that the kernel ignores may get the default.
+        (only,) = rule.when
+        unequal = {"index": only.argument, "value": only.value, "op": "SCMP_CMP_NE"}
+        entries.append(entry | {"action": "SCMP_ACT_ERRNO", "errnoRet": rule.otherwise, "args": [unequal]})
+    return entries

@@ -1,0 +1,157 @@
+"""Runs jobs as containers of a Docker engine on this machine.
+
+The engine must see this process's files under the same paths: inputs are bound, and the stream goes through named pipes. Where
+the worker is itself a container, bind the folders of the inputs and `scratch` into it at their own paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from sandbox import docker_guardian, launch
+from sandbox.base import Capabilities, Enforcement, Job, Running, Sandbox, SandboxError, StreamClosed, StreamTimeout
+from sandbox.docker_container import Template, create
+from sandbox.docker_image import base_image
+from sandbox.docker_tree import DockerTree
+from sandbox.fifos import Fifos
+from sandbox.owner import Owner, boot_id
+from sandbox.probe import measure
+from sandbox.running import Supervised
+
+# Who made a container, and until when (in seconds of Unix time) its job may run.
+OWNER_LABEL, UNTIL_LABEL = "sandbox.owner", "sandbox.until"
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
+_CALL_SECONDS = 120
+_DIGEST = re.compile(r"(?:.+@)?sha256:[0-9a-f]{64}")
+_LOG_WHEN_FAILED = 2000
+_FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException)
+
+
+@dataclass(frozen=True)
+class DockerSettings:
+    """How to run containers.
+
+    host: the engine's socket, unix:///...; None for the environment's DOCKER_HOST or Docker's usual place. image: a production
+    image by digest (NAME@sha256:... or sha256:...); None for an empty one onto which the host's /usr is bound. runtime: for
+    instance "runsc" for gVisor (which needs --host-fifo=open). gpus: device identifiers that jobs get. scratch: where the
+    short-lived named pipes are made; None for the system's place for temporary files.
+    """
+
+    host: str | None = None
+    image: str | None = None
+    runtime: str | None = None
+    gpus: tuple[str, ...] = ()
+    scratch: Path | None = None
+
+    def socket(self) -> str:
+        """The path of the engine's socket. Raises SandboxError for an engine that is not on this machine."""
+        host = self.host or os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
+        if not host.startswith("unix://"):
+            raise SandboxError(f"The Docker engine {host} is not on this machine: set DOCKER_HOST to a unix:// socket.")
+        return host.removeprefix("unix://")
+
+
+class DockerSandbox(Sandbox):
+    """Needs a Docker engine on this machine and the right to use its socket."""
+
+    name = "docker"
+
+    def __init__(self, settings: DockerSettings = DockerSettings()) -> None:
+        self._settings = settings
+
+    def capabilities(self) -> Capabilities:
+        with _measuring:
+            known = _measured.get(self._settings)
+            if known is None:
+                start = functools.partial(_start, self._settings)
+                known = measure("docker", start, memory_of_tree=True, cpus=Enforcement.FULL)
+                # An engine that is not there yet may come: only what was measured is remembered.
+                if known.available:
+                    _measured[self._settings] = known
+            return known
+
+    def start(self, job: Job) -> Running:
+        launch.demand(self.capabilities(), job)
+        return _start(self._settings, job)
+
+
+_measuring = threading.Lock()
+_measured: dict[DockerSettings, Capabilities] = {}
+
+
+def connect(settings: DockerSettings) -> Any:
+    """A docker.APIClient for the engine. Raises SandboxError, saying what to do, when there is none."""
+    path = settings.socket()
+    try:
+        return _client(path, os.getpid())
+    except _FAILURES as error:
+        raise SandboxError(
+            f"No Docker engine answers at {path} ({error}): install Docker, start it and let this user use its socket."
+        ) from error
+
+
+@functools.cache
+def _client(path: str, pid: int) -> Any:
+    """One for each process: connections do not survive a fork."""
+    del pid
+    return docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=_CALL_SECONDS)
+
+
+def remove_container(api: Any, container: str) -> None:
+    """Kills and removes a container, if it is there. Raises SandboxError when the engine refuses."""
+    DockerTree(api, container).remove()
+
+
+def _template(api: Any, settings: DockerSettings) -> Template:
+    if settings.image is not None:
+        if not _DIGEST.fullmatch(settings.image):
+            raise SandboxError(f"Name the image {settings.image!r} by its digest, NAME@sha256:..., so that it cannot change.")
+        api.inspect_image(settings.image)
+    image = settings.image or base_image(api)
+    return Template(image, settings.image is None, os.cpu_count() or 1, settings.runtime, settings.gpus)
+
+
+def _start(settings: DockerSettings, job: Job) -> Running:
+    launch.check(job)
+    api = connect(settings)
+    owner = f"{boot_id()}/{Owner.current()}"
+    labels = {OWNER_LABEL: owner, UNTIL_LABEL: f"{time.time() + launch.START_SECONDS + job.limits.seconds:.0f}"}
+    docker_guardian.keep_watch(settings.socket(), f"{OWNER_LABEL}={owner}")
+    fifos = Fifos(settings.scratch, job.limits.log_kb << 10)
+    try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(fifos.close)
+            tree = DockerTree(api, create(api, _template(api, settings), job, fifos.folder, labels))
+            undo.callback(tree.remove)
+            tree.start()
+            _await_ready(fifos, tree)
+            fifos.connected()
+            undo.pop_all()
+    except (StreamClosed, StreamTimeout, OSError, *_FAILURES) as error:
+        said = fifos.log.snapshot()[0][:_LOG_WHEN_FAILED].decode(errors="replace").strip()
+        raise SandboxError(f"Docker could not start the job: {said or getattr(error, 'explanation', None) or error}") from error
+    return Supervised(tree, fifos.stream, fifos.log, job.limits)
+
+
+def _await_ready(fifos: Fifos, tree: DockerTree) -> None:
+    """As launch.await_ready, but soon noticing a container that ends before it opened its pipes."""
+    for _ in range(int(launch.START_SECONDS)):
+        with contextlib.suppress(StreamTimeout):
+            launch.await_ready(fifos.stream, timeout=1.0)
+            return
+        status = tree.poll(0.001)
+        if status is not None:
+            raise StreamClosed(f"The container ended with status {status} before the job ran.")
+    raise StreamTimeout("The container did not get ready in time.")

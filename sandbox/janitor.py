@@ -1,0 +1,63 @@
+"""Removes what crashed processes left behind: control groups with their processes, containers, named pipes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from sandbox import cgroups, fifos
+from sandbox.base import SandboxError
+from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect, remove_container
+from sandbox.owner import Owner, boot_id
+
+_GRACE_SECONDS = 60.0
+
+
+def janitor(settings: DockerSettings | None = None) -> tuple[str, ...]:
+    """Removes leftovers of owners that have certainly ended, and says what they were. Safe beside running jobs.
+
+    settings: the engine to look at; None leaves Docker out. Raises SandboxError when the engine does not answer.
+    """
+    removed = [*_control_groups(), *_folders(Path(tempfile.gettempdir()))]
+    if settings is not None:
+        removed += _containers(settings)
+        removed += _folders(settings.scratch) if settings.scratch is not None else []
+    return tuple(removed)
+
+
+def _control_groups() -> list[str]:
+    found = list(cgroups.leftovers())
+    for directory in found:
+        cgroups.remove_leftover(directory)
+    return [f"control group {directory}" for directory in found]
+
+
+def _folders(parent: Path) -> list[str]:
+    removed = []
+    for folder in parent.glob(f"{fifos.PREFIX}*"):
+        owner = Owner.parse(folder.name.removeprefix(fifos.PREFIX).rpartition("-")[0])
+        if owner is not None and owner.is_dead():
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(f"folder {folder}")
+    return removed
+
+
+def _containers(settings: DockerSettings) -> list[str]:
+    api = connect(settings)
+    removed = []
+    for container in api.containers(all=True, filters={"label": [OWNER_LABEL]}):
+        if _is_orphan(container["Labels"]):
+            remove_container(api, container["Id"])
+            removed.append(f"container {container['Id'][:12]}")
+    return removed
+
+
+def _is_orphan(labels: dict[str, str]) -> bool:
+    boot, _, text = labels[OWNER_LABEL].partition("/")
+    owner = Owner.parse(text)
+    if boot != boot_id() or owner is None or owner.is_dead():
+        return True
+    # An owner in another container cannot be seen from here; but no job of its outlives its own time.
+    return float(labels.get(UNTIL_LABEL, "0")) + _GRACE_SECONDS < time.time()
