@@ -43,6 +43,8 @@ class Ensemble(Protocol):
     The result for an example depends on the example, the model, the threat and the seed only: not on its neighbours.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name that manifests use."""
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search: ...

@@ -116,7 +116,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     threads = max(1, min(int(challenge.limits.cpus), os.cpu_count() or 1))
     torch.set_num_threads(threads)
     lane = Lane(choose(request.lane, manifest), copy.folder, manifest, challenge.limits, sandbox, threads, listener.on_log)
-    done = []
+    done: list[Completed] = []
     for first, last in pieces:
         part = everything[first:last]
         threat = build(challenge.threat)
