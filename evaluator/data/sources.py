@@ -23,8 +23,9 @@ from pathlib import Path
 
 from evaluator.data.digests import PinnedFile
 
-STALL_SECONDS = 15.0  # a download that writes nothing for so long is given up
-CONNECT_SECONDS = 5.0  # one connection attempt, or one silence of the other side
+STALL_SECONDS = 10.0  # a download that writes nothing for so long is given up
+IMPORT_SECONDS = 20.0  # what importing torchvision may take on top of that on a busy machine
+CONNECT_SECONDS = 4.0  # one connection attempt, or one silence of the other side
 _POLL_SECONDS = 0.1
 _REASON_LENGTH = 300
 
@@ -105,7 +106,8 @@ class TorchvisionSource(Source):
 
     def deliver(self, into: Path, on_bytes: OnBytes) -> None:
         program = [sys.executable, "-m", "evaluator.data.torchvision_download", self.dataset, str(into)]
-        run_watched([*program, str(CONNECT_SECONDS)], watch=into, on_bytes=on_bytes)
+        command = [*program, str(CONNECT_SECONDS)]
+        run_watched(command, watch=into, on_bytes=on_bytes, stall_seconds=STALL_SECONDS + IMPORT_SECONDS)
 
 
 @dataclass(frozen=True)
