@@ -29,14 +29,14 @@ enter(small_challenge(), person())
 """
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, *, shard_seconds: float = 0) -> dict[str, str]:
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.web.worker_process_settings",
         "PYTHONPATH": str(ROOT),
         "REDOUBT_DATA": str(folder),
         "REDOUBT_LEASE_SECONDS": str(LEASE_SECONDS),
-        "REDOUBT_FAKE_SECONDS": str(SHARD_SECONDS),
+        "REDOUBT_FAKE_SECONDS": str(shard_seconds),
     }
 
 
@@ -47,10 +47,9 @@ class Installation:
         self.folder = folder
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        worker = subprocess.Popen(
-            [sys.executable, "manage.py", "worker"], cwd=ROOT, env=environment(self.folder), stderr=subprocess.DEVNULL
-        )
+    def start_worker(self, *, shard_seconds: float = SHARD_SECONDS) -> subprocess.Popen[bytes]:
+        command, env = [sys.executable, "manage.py", "worker"], environment(self.folder, shard_seconds=shard_seconds)
+        worker = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
         self.workers.append(worker)
         return worker
 
@@ -127,7 +126,7 @@ def test_a_worker_that_was_frozen_past_its_lease_cannot_write_over_the_one_that_
 
 
 def test_workers_asked_to_stop_give_their_shards_back_and_exit_cleanly(installation: Installation) -> None:
-    workers = [installation.start_worker(), installation.start_worker()]
+    workers = [installation.start_worker(shard_seconds=60) for _ in range(2)]
     installation.wait_for(lambda: installation.shards("claimed") == 2)
     workers[0].send_signal(signal.SIGTERM)
     workers[1].send_signal(signal.SIGINT)

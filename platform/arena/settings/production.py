@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from arena.settings.base import *  # noqa: F403
-from arena.settings.base import REST_FRAMEWORK, env
+from arena.settings.base import DATA_DIR, REST_FRAMEWORK, env
 
 DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY")
@@ -29,6 +29,7 @@ CELERY_BEAT_SCHEDULE = {"sweep": {"task": "arena.evaluations.tasks.sweep", "sche
 REST_FRAMEWORK = {**REST_FRAMEWORK, "NUM_PROXIES": env.int("NUM_PROXIES", default=1)}
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY")  # one key for all workers
 
+STATIC_ROOT = DATA_DIR / "static"  # filled by `manage.py collectstatic`
 # With STORAGE_BACKEND set (for instance storages.backends.s3.S3Storage) archives go there; STORAGE_OPTIONS is its JSON.
 STORAGES = {
     "default": {

@@ -1,0 +1,255 @@
+"""REST under /api/v1: what it answers, to whom, and how it says no."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import MutableMapping
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from rest_framework.response import Response
+from rest_framework.test import APIClient
+
+from arena.accounts.models import User
+from arena.accounts.services import make_team, make_token
+from arena.api.submission_views import SubmitThrottle
+from arena.challenges.models import Challenge
+from arena.evaluations.models import Evaluation
+from arena.evaluations.worker import work_once
+from arena.submissions.body_limit import BodyLimit
+from evaluator.receipt import verify
+from evaluator.report import Report, SubmissionFailed
+from tests.web.backend_support import FakeJudge, current, enter, good_files, person, small_challenge, zipped
+
+pytestmark = pytest.mark.django_db
+API = "/api/v1"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counters() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def challenge() -> Challenge:
+    return small_challenge()
+
+
+@pytest.fixture
+def alice() -> User:
+    return person("alice")
+
+
+def client(user: User | None = None) -> APIClient:
+    made = APIClient()
+    if user is not None:
+        made.credentials(HTTP_AUTHORIZATION=f"Bearer {make_token(user=user, name='test').secret}")
+    return made
+
+
+def upload(client: APIClient, challenge: str = "mnist-linf", data: bytes | None = None, **fields: str) -> Response:
+    archive = SimpleUploadedFile("defense.zip", zipped(good_files()) if data is None else data)
+    return client.post(f"{API}/submissions", {"challenge": challenge, "archive": archive, **fields})
+
+
+def finish(judge: FakeJudge) -> None:
+    while work_once(judge=judge):
+        pass
+
+
+def test_challenges_are_listed_with_their_rules(challenge: Challenge) -> None:
+    [listed] = client().get(f"{API}/challenges").json()
+    assert (listed["slug"], listed["manifest"]["threat"]) == ("mnist-linf", {"kind": "linf", "epsilon": 0.3})
+    assert client().get(f"{API}/challenges/mnist-linf").json()["readme"] == ""
+
+
+def test_an_unpublished_challenge_does_not_exist(challenge: Challenge) -> None:
+    Challenge.objects.update(published=False)
+    assert client().get(f"{API}/challenges").json() == []
+    for path in ("", "/board"):
+        assert client().get(f"{API}/challenges/mnist-linf{path}").status_code == 404
+
+
+def test_a_token_tells_whose_it_is(alice: User) -> None:
+    answer = client(alice).get(f"{API}/me").json()
+    assert answer == {"username": "alice", "teams": [{"slug": "alice", "name": "alice", "personal": True}]}
+
+
+def test_a_defense_goes_in_and_is_followed(challenge: Challenge, alice: User) -> None:
+    answer = upload(client(alice))
+    assert answer.status_code == 201
+    entry = answer.json()
+    assert entry["submission"]["name"] == "Small CNN"
+    assert (entry["evaluation"]["state"], entry["evaluation"]["queue_position"]) == ("queued", 1)
+    assert client().get(f"{API}/submissions/{entry['submission']['id']}").json() == entry
+    assert client(alice).get(f"{API}/submissions").json()["results"] == [entry]
+
+
+def test_the_list_holds_only_ones_own_teams_entries(challenge: Challenge, alice: User) -> None:
+    enter(challenge, alice)
+    assert client(person("bob")).get(f"{API}/submissions").json()["results"] == []
+
+
+def test_a_team_of_several_may_be_named_and_a_strangers_may_not(challenge: Challenge, alice: User) -> None:
+    make_team(user=alice, name="Alpine Robust")
+    assert upload(client(alice), team="alpine-robust").json()["submission"]["team"] == "alpine-robust"
+    assert upload(client(person("charlie")), team="alpine-robust").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["submissions", "me"])
+def test_without_a_token_the_answer_is_401_with_help(path: str) -> None:
+    answer = client().get(f"{API}/{path}")
+    assert answer.status_code == 401
+    assert "Bearer TOKEN" in answer.json()["help"]
+
+
+def test_a_wrong_token_is_401_even_where_none_is_needed(challenge: Challenge) -> None:
+    stranger = client()
+    stranger.credentials(HTTP_AUTHORIZATION="Bearer redoubt_wrong")
+    assert stranger.get(f"{API}/challenges").status_code == 401
+
+
+def test_a_refused_archive_says_what_where_and_what_to_do(challenge: Challenge, alice: User) -> None:
+    answer = upload(client(alice), data=b"hello")
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "what": "is neither a .zip nor a .tar.gz.",
+        "where": "the archive",
+        "help": "Pack the folder with your defense.toml as one of the two.",
+    }
+
+
+def test_every_error_has_the_same_three_keys(challenge: Challenge, alice: User) -> None:
+    known = client(alice)
+    answers = [
+        (404, known.get(f"{API}/submissions/nothing")),
+        (404, upload(known, challenge="nothing")),
+        (400, known.post(f"{API}/submissions", {"challenge": "mnist-linf"})),
+        (405, known.put(f"{API}/challenges")),
+        (415, known.post(f"{API}/submissions", "{}", content_type="application/json")),
+    ]
+    for code, answer in answers:
+        assert answer.status_code == code
+        assert set(answer.json()) == {"what", "where", "help"}
+    assert answers[2][1].json()["where"] == "archive"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_completed_evaluation_offers_its_report_and_receipt_to_everyone(challenge: Challenge, alice: User) -> None:
+    evaluation = current(enter(challenge, alice))
+    path = f"{API}/evaluations/{evaluation.public_id}"
+    assert client().get(f"{path}/report").status_code == 404
+    assert client().get(path).json()["seed"] is None, "the seed is secret until the verdict"
+    finish(FakeJudge())
+    assert client().get(path).json()["seed"] == str(evaluation.seed)
+    report = client().get(f"{path}/report").json()
+    receipt = client().get(f"{path}/receipt")
+    assert "attachment" in receipt["Content-Disposition"]
+    verify(Report.model_validate_json(receipt.content))
+    assert report == receipt.json()
+    [row] = client().get(f"{API}/challenges/mnist-linf/board").json()["ranked"]
+    assert (row["rank"], row["robust_accuracy"]) == (1, report["robust_accuracy"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stranger_sees_neither_the_log_nor_why_it_failed(challenge: Challenge, alice: User) -> None:
+    evaluation = current(enter(challenge, alice))
+    finish(FakeJudge(plan=[None, SubmissionFailed("load", "secret path /home/alice")]))
+    path = f"{API}/evaluations/{evaluation.public_id}"
+    charlie, staff = client(person("charlie")), person("staff")
+    User.objects.filter(pk=staff.pk).update(is_staff=True)
+    for own in (client(alice), client(staff)):
+        assert own.get(f"{path}/log").content == b"loaded for 0\n"
+        assert own.get(path).json()["detail"] == "secret path /home/alice"
+    for stranger in (client(), charlie):
+        assert stranger.get(f"{path}/log").status_code == 404
+        assert (stranger.get(path).json()["reason"], stranger.get(path).json()["detail"]) == ("load", "")
+
+
+def test_only_its_own_team_cancels_and_withdraws(challenge: Challenge, alice: User) -> None:
+    submission = enter(challenge, alice)
+    cancel, withdraw = (
+        f"{API}/evaluations/{current(submission).public_id}/cancel",
+        f"{API}/submissions/{submission.public_id}/withdraw",
+    )
+    for path in (cancel, withdraw):
+        assert client().post(path).status_code == 401
+        assert client(person(f"stranger{len(path)}")).post(path).status_code == 404
+    assert client(alice).post(cancel).json()["state"] == "cancelled"
+    assert client(alice).post(cancel).status_code == 400
+    assert client(alice).post(withdraw).json()["submission"]["withdrawn"] is not None
+
+
+def test_uploads_have_a_rate_of_their_own(challenge: Challenge, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SubmitThrottle, "THROTTLE_RATES", {"submit": "1/hour"})
+    known = client(alice)
+    assert upload(known).status_code == 201
+    answer = upload(known)
+    assert answer.status_code == 429
+    assert int(answer["Retry-After"]) > 3000
+    assert known.get(f"{API}/submissions").status_code == 200
+
+
+def test_the_schema_describes_every_address_without_a_warning() -> None:
+    output = StringIO()
+    call_command("spectacular", "--validate", "--fail-on-warn", stdout=output)
+    text = client().get(f"{API}/schema").content.decode()
+    for address in ("/challenges/{slug}/board", "/submissions", "/evaluations/{public_id}/receipt"):
+        assert f"{API}{address}:" in text
+    assert "multipart/form-data" in text
+    assert "bearer" in text
+
+
+async def _echo(scope: Any, receive: Any, send: Any) -> None:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError
+        body += message["body"]
+        if not message.get("more_body"):
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def ask(app: BodyLimit, chunks: list[bytes], *, declared: int | None, path: str = "/api/v1/submissions") -> list[Any]:
+    sent: list[MutableMapping[str, Any]] = []
+    left = list(chunks)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [] if declared is None else [(b"content-length", str(declared).encode())]
+    asyncio.run(app({"type": "http", "path": path, "headers": headers}, receive, send))
+    return sent
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
+    app = BodyLimit(_echo, limit=10)
+    assert ask(app, [b"12345", b"12345"], declared=10)[1]["body"] == b"1234512345"
+    start, body = ask(app, [], declared=11)
+    assert start["status"] == 413
+    assert set(json.loads(body["body"])) == {"what", "where", "help"}
+    assert ask(app, [], declared=11, path="/submit/")[1]["body"].startswith(b"The upload is larger")
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit() -> None:
+    app = BodyLimit(_echo, limit=10)
+    with pytest.raises(ConnectionAbortedError):
+        ask(app, [b"123456", b"123456", b"123456"], declared=None)
+
+
+def test_a_finished_evaluation_is_not_cancelled(challenge: Challenge, alice: User) -> None:
+    evaluation = current(enter(challenge, alice))
+    Evaluation.objects.update(state=Evaluation.State.COMPLETED)
+    answer = client(alice).post(f"{API}/evaluations/{evaluation.public_id}/cancel")
+    assert (answer.status_code, answer.json()["what"]) == (400, "This evaluation is finished already.")

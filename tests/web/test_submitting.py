@@ -1,0 +1,211 @@
+"""Entering, withdrawing and queueing: the services behind every front door."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.management import CommandError, call_command
+
+from arena.challenges.models import Challenge
+from arena.challenges.services import Publication, publish
+from arena.evaluations.models import Evaluation
+from arena.evaluations.queries import live
+from arena.submissions.identifiers import new_public_id
+from arena.submissions.models import Submission
+from arena.submissions.services import attempts_left, submit, withdraw
+from evaluator.errors import InputError
+from tests.web.backend_support import current, enter, good_files, person, small_challenge, small_pack, team_of, zipped
+
+pytestmark = pytest.mark.django_db
+ATTACK = {"attack.toml": 'name = "Momentum"\nformat = "python"\nentry = "attack.py"\n', "attack.py": ""}
+
+
+@pytest.fixture
+def challenge() -> Challenge:
+    return small_challenge()
+
+
+def upload(files: dict[str, bytes | str]) -> ContentFile[bytes]:
+    return ContentFile(zipped(files), name="my weights.zip")
+
+
+def test_a_submission_is_stored_under_its_public_id_and_queued(challenge: Challenge) -> None:
+    submission = enter(challenge, person())
+    assert submission.archive.name == f"submissions/{submission.public_id}.zip"
+    assert submission.manifest["architecture"] == "mnist-cnn"
+    assert current(submission).state == Evaluation.State.QUEUED
+    assert live(current(submission)).queue_position == 1
+
+
+def test_public_ids_sort_by_time() -> None:
+    ids = [new_public_id() for _ in range(3)]
+    assert {len(public_id) for public_id in ids} == {26}
+    assert sorted(public_id[:10] for public_id in ids) == [public_id[:10] for public_id in ids]
+    assert len(set(ids)) == 3
+
+
+def test_a_refused_archive_leaves_nothing_behind(challenge: Challenge) -> None:
+    alice = person()
+    with pytest.raises(InputError):
+        submit(user=alice, team=team_of(alice), challenge=challenge, archive=ContentFile(b"no", name="x.zip"))
+    assert not Submission.objects.exists()
+
+
+def test_an_attack_is_told_that_attacks_come_later(challenge: Challenge) -> None:
+    alice = person()
+    with pytest.raises(InputError, match="Attacks cannot be entered"):
+        submit(user=alice, team=team_of(alice), challenge=challenge, archive=upload({**ATTACK}))
+
+
+def test_the_same_archive_is_judged_once_per_team_and_challenge(challenge: Challenge) -> None:
+    alice = person("alice")
+    first = enter(challenge, alice)
+    with pytest.raises(InputError, match=first.public_id):
+        enter(challenge, alice)
+    withdraw(submission=first)
+    enter(challenge, alice)
+    enter(challenge, person("bob"))
+    enter(small_challenge("mnist-l2"), alice)
+
+
+def test_withdrawing_after_a_verdict_does_not_buy_another_seed(challenge: Challenge) -> None:
+    alice = person()
+    first = enter(challenge, alice)
+    Evaluation.objects.update(state=Evaluation.State.COMPLETED)
+    withdraw(submission=first)
+    with pytest.raises(InputError, match="judged once"):
+        enter(challenge, alice)
+
+
+def test_a_team_has_so_many_tries_a_day_and_the_platforms_failures_are_free(challenge: Challenge, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.REDOUBT_SUBMISSIONS_PER_DAY = 2
+    alice = person()
+    first = enter(challenge, alice, name="one")
+    enter(challenge, alice, name="two")
+    with pytest.raises(InputError, match="within a day"):
+        enter(challenge, alice, name="three")
+    Evaluation.objects.filter(submission=first).update(state=Evaluation.State.PLATFORM_FAILED)
+    assert attempts_left(team=team_of(alice), challenge=challenge) == 1
+    enter(challenge, alice, name="three")
+
+
+def test_withdrawing_stops_the_evaluation_and_can_be_done_once(challenge: Challenge) -> None:
+    submission = enter(challenge, person())
+    withdraw(submission=submission)
+    assert current(submission).state == Evaluation.State.CANCELLED
+    with pytest.raises(InputError):
+        withdraw(submission=submission)
+
+
+def test_seeds_differ_and_have_63_bits(challenge: Challenge) -> None:
+    seeds = {current(enter(challenge, person(f"user{number}"))).seed for number in range(5)}
+    assert len(seeds) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**55
+
+
+def test_an_evaluation_keeps_the_pack_it_was_queued_with(challenge: Challenge) -> None:
+    evaluation = current(enter(challenge, person()))
+    publish(pack=small_pack(epsilon=0.1))
+    assert evaluation.judged_pack == small_pack()
+
+
+# Publishing
+
+
+def write_pack(root: Path, *, epsilon: float = 0.3, title: str = "MNIST, Linf") -> None:
+    folder = root / "mnist-linf"
+    folder.mkdir(exist_ok=True)
+    (folder / "README.md").write_text("# Rules\n")
+    (folder / "challenge.toml").write_text(
+        f'title = "{title}"\n[data]\ndataset = "mnist"\nexamples = 20\n[threat]\nkind = "linf"\nepsilon = {epsilon}\n'
+    )
+
+
+def publish_packs(root: Path, *flags: str) -> str:
+    output = io.StringIO()
+    call_command("publish_packs", "--root", str(root), *flags, stdout=output)
+    return output.getvalue()
+
+
+def test_publishing_twice_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    write_pack(tmp_path)
+    assert publish_packs(tmp_path) == "mnist-linf: new\n"
+    before = Challenge.objects.values().get()
+    assert publish_packs(tmp_path) == "mnist-linf: unchanged\n"
+    assert Challenge.objects.values().get() == before
+    assert before["readme"] == "# Rules\n"
+
+
+def test_a_new_title_keeps_the_results_and_new_rules_do_not(tmp_path: Path) -> None:
+    write_pack(tmp_path)
+    publish_packs(tmp_path)
+    submission = enter(Challenge.objects.get(), person())
+    Evaluation.objects.update(state=Evaluation.State.COMPLETED)
+    write_pack(tmp_path, title="MNIST, once more")
+    assert publish_packs(tmp_path) == "mnist-linf: updated\n"
+    write_pack(tmp_path, epsilon=0.2)
+    assert "1 entries measured under earlier rules, off the ranking" in publish_packs(tmp_path)
+    assert "queued again" in publish_packs(tmp_path, "--reevaluate")
+    assert current(submission).judged_pack.challenge.threat.epsilon == 0.2
+
+
+def test_a_wrong_pack_is_named_and_the_others_are_published(tmp_path: Path) -> None:
+    write_pack(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "challenge.toml").write_text('titel = "x"\n')
+    with pytest.raises(CommandError, match=r"broken: challenge\.toml"):
+        publish_packs(tmp_path)
+    assert Challenge.objects.get().slug == "mnist-linf"
+
+
+def test_publishing_through_the_service_tells_what_changed() -> None:
+    assert publish(pack=small_pack()).publication is Publication.NEW
+    assert publish(pack=small_pack()).publication is Publication.UNCHANGED
+    assert publish(pack=small_pack(epsilon=0.1)).publication is Publication.RULES_CHANGED
+
+
+# Baselines
+
+
+def write_baseline(root: Path, name: str = "mnist-standard", title: str = "Standard") -> None:
+    (root / name).mkdir(parents=True, exist_ok=True)
+    for file, data in good_files(title).items():
+        (root / name / file).write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def seed_baselines(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    from arena.submissions.baselines import enter_baselines
+
+    output = io.StringIO()
+    command = "arena.submissions.management.commands.seed_baselines.enter_baselines"
+    monkeypatch.setattr(command, lambda *, challenge: enter_baselines(challenge=challenge, folder=root))
+    call_command("seed_baselines", stdout=output)
+    return output.getvalue()
+
+
+def test_baselines_are_entered_once_on_challenges_of_their_data_set(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_baseline(tmp_path)
+    write_baseline(tmp_path, "cifar10-standard")
+    assert "mnist-standard entered as" in seed_baselines(tmp_path, monkeypatch)
+    assert "entered already" in seed_baselines(tmp_path, monkeypatch)
+    [submission] = Submission.objects.all()
+    assert submission.team.name == "Redoubt baselines"
+    assert submission.user
+    assert not submission.user.has_usable_password()
+
+
+def test_a_baseline_with_new_weights_replaces_the_old_entry(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_baseline(tmp_path)
+    seed_baselines(tmp_path, monkeypatch)
+    (tmp_path / "mnist-standard" / "TRAINING.md").write_text("again")
+    seed_baselines(tmp_path, monkeypatch)
+    assert Submission.objects.filter(withdrawn=None).count() == 1
+    assert Submission.objects.count() == 2
