@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from torch import nn
 from torch.nn import functional
 
-from evaluator.attacks.base import Batch
-from evaluator.attacks.fgsm import FGSM
+from evaluator.defenses.training.inner import input_gradient, warmed
 from evaluator.defenses.training.method import Loss, Method, Minibatch
 from evaluator.threats.base import Threat
 
@@ -25,7 +23,9 @@ class FGSMTraining(Method):
     threat: Threat
 
     def loss(self, network: nn.Module, batch: Minibatch) -> Loss:
-        threat = dataclasses.replace(self.threat, epsilon=self.threat.epsilon * batch.strength)  # type: ignore[type-var]
-        x_adv = FGSM().run(network, Batch(batch.x, batch.y, batch.draws), threat)
-        logits = network(x_adv)
+        threat = warmed(self.threat, batch.strength)
+        start = threat.start(batch.x)
+        gradient = input_gradient(network, batch, threat, start)
+        points = threat.project(batch.x, start + threat.steepest_step(gradient, threat.epsilon))
+        logits = network(threat.apply(batch.x, points))
         return Loss(functional.cross_entropy(logits, batch.y), logits)

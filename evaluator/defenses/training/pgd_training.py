@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluator.defenses.training.inner import input_gradient, warmed
 from evaluator.defenses.training.method import Loss, Method, Minibatch
 from evaluator.threats.base import Threat
 
@@ -17,9 +16,8 @@ from evaluator.threats.base import Threat
 class PGDTraining(Method):
     """min E[max_{x~ in P(x)} L(f(x~), y)], the inner maximum sought by PGD from a random start.
 
-    By Danskin's theorem the gradient at the inner maximiser descends the outer problem. Unlike the attack, the inner loop
-    never stops early at a success: the loss is maximised to the end. steps: inner steps; step_size: in the threat's units
-    at full strength.
+    By Danskin's theorem the gradient at the inner maximiser descends the outer problem. steps: inner steps; step_size: in
+    the threat's units at full strength.
     """
 
     threat: Threat
@@ -31,12 +29,9 @@ class PGDTraining(Method):
         return Loss(functional.cross_entropy(logits, batch.y), logits)
 
     def _maximise(self, network: nn.Module, batch: Minibatch) -> Tensor:
-        threat = dataclasses.replace(self.threat, epsilon=self.threat.epsilon * batch.strength)  # type: ignore[type-var]
+        threat = warmed(self.threat, batch.strength)
         points = threat.random_start(batch.x, batch.draws)
         for _ in range(self.steps):
-            leaf = points.requires_grad_(True)
-            loss = functional.cross_entropy(network(threat.apply(batch.x, leaf)), batch.y, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, leaf)
-            step = threat.steepest_step(gradient, self.step_size * batch.strength)
-            points = threat.project(batch.x, points.detach() + step)
+            gradient = input_gradient(network, batch, threat, points)
+            points = threat.project(batch.x, points + threat.steepest_step(gradient, self.step_size * batch.strength))
         return threat.apply(batch.x, points)
