@@ -49,7 +49,7 @@ Perturb each pixel by at most **0.3**. The images are the first 1,000 of the tes
 2. Every adversarial input is checked in float64 and shown to a fresh copy.
 
 | split | images |
-|---|---|
+|---|--:|
 | test | 1,000 |
 
 <script>alert("raw HTML is shown as text")</script> and [a bad link](javascript:alert(1)).

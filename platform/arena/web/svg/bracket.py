@@ -46,7 +46,7 @@ def bracket(figures: Bracket, *, scale: bool = False) -> SafeString:
         '<svg class="bracket" width="100%" height="{}" role="img" aria-label="{}" overflow="visible">{}{}{}{}{}{}</svg>',
         SCALE_HEIGHT if scale else HEIGHT,
         figures.label,
-        _axis() if scale else "",
+        axis() if scale else "",
         _bar("base", 1.0, BASE, thickness=8),
         _bar("gap", figures.empirical, GAP, thickness=8),
         _bar("proof", figures.certified or 0.0, PROOF, thickness=14) if figures.certified else "",
@@ -85,7 +85,8 @@ def _ticks(figures: Bracket) -> SafeString:
     return format_html("{}{}", _line("clean", clean, clean, 3, 21, MUTED, 1, "2 2"), edge)
 
 
-def _axis() -> SafeString:
+def axis() -> SafeString:
+    """The scale under a drawing, from 0 to 100 %."""
     anchors = {0: "start", 100: "end"}
     marks = format_html_join(
         "",

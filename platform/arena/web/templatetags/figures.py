@@ -46,9 +46,9 @@ def bracket(row: Evaluation | Row, *, scale: bool = False) -> SafeString:
 
 
 @register.simple_tag
-def progress_bar(progress: LiveProgress) -> SafeString:
+def progress_bar(progress: LiveProgress, *, scale: bool = False) -> SafeString:
     """How far a running evaluation is."""
-    return svg.progress(done=progress.done, total=progress.total, survivors=progress.survivors)
+    return svg.progress(done=progress.done, total=progress.total, survivors=progress.survivors, scale=scale)
 
 
 @register.simple_tag

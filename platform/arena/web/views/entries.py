@@ -61,8 +61,8 @@ def receipt(request: HttpRequest, public_id: str) -> HttpResponse:
     return HttpResponse(json.dumps(report), content_type="application/json", headers=headers)
 
 
-@require_safe
 @cache_control(public=True, max_age=60)
+@require_safe
 def badge(request: HttpRequest, public_id: str) -> HttpResponse:
     """The entry's bracket as a picture for a README."""
     evaluation = _evaluation(request, public_id)
@@ -75,9 +75,9 @@ def badge(request: HttpRequest, public_id: str) -> HttpResponse:
 
 @require_safe
 @xframe_options_exempt
-@csp_replace({"frame-ancestors": ["*"]})  # other sites may show this page, and only this one, in a frame
+@csp_replace({"frame-ancestors": ["*"]})  # type: ignore[arg-type]  # typed for views without arguments
 def embed(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The entry's bracket as a page to be framed elsewhere."""
+    """The entry's bracket as a page to be framed elsewhere: the only one that other sites may show in a frame."""
     evaluation = _evaluation(request, public_id)
     figures = bracket_of(evaluation)
     if figures is None:

@@ -43,7 +43,7 @@
   function line(open) {
     for (const dot of document.querySelectorAll(".live")) {
       dot.classList.toggle("on", open);
-      dot.querySelector("[data-line]").textContent = open ? "live" : "not live";
+      dot.querySelector("[data-line]").textContent = open ? "live" : "not live: reload to see changes";
     }
   }
 
