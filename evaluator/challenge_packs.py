@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 
 from evaluator.errors import InputError
 from evaluator.report import Report
@@ -15,6 +15,15 @@ from evaluator.spec import Challenge, Pack, load_manifest
 from evaluator.strict import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"the lowest accuracy {value[0]:g} is above the highest, {value[1]:g}")
+    return value
+
+
+Range = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
 PACKS = Path(__file__).resolve().parent.parent / "challenges"
 
 
@@ -31,7 +40,12 @@ def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
         help = f'Did you mean "{near[0]}"?' if near else f"Known packs: {', '.join(list_packs(root=root)) or 'none'}."
         raise InputError("is neither a folder with a challenge.toml nor a known pack.", where=str(where), help=help)
     challenge = load_manifest(folder / "challenge.toml", Challenge)
-    return Pack(slug=folder.resolve().name, folder=folder.resolve(), challenge=challenge, digest=_digest(folder))
+    folder = folder.resolve()
+    try:
+        return Pack(slug=folder.name, folder=folder, challenge=challenge, digest=_digest(folder))
+    except ValidationError as error:
+        help = "Rename it: lower-case letters and digits in words joined by single hyphens, at most 60 characters."
+        raise InputError("its folder's name cannot be the pack's slug.", where=str(folder), help=help) from error
 
 
 def list_packs(*, root: Path = PACKS) -> list[str]:
@@ -42,8 +56,8 @@ def list_packs(*, root: Path = PACKS) -> list[str]:
 class ExpectedScore(Strict):
     """The score that a golden entry must get: each accuracy, a share, within (lowest, highest)."""
 
-    clean_accuracy: tuple[Share, Share]
-    robust_accuracy: tuple[Share, Share]
+    clean_accuracy: Range
+    robust_accuracy: Range
 
     def violations(self, report: Report) -> list[str]:
         """One clause for each accuracy of the report that is outside its range; empty when all is as it must be."""

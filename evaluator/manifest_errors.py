@@ -108,7 +108,7 @@ def _locate(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
             path, leaf = f"{path}.{step}" if path else step, step
             table = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
             known = None if table is None else table.model_fields.get(step)
-            annotation = None if known is None else known.annotation
+            annotation = _value(annotation) if known is None else known.annotation
     return _Place(path, table, leaf, _choices(_without_none(annotation)))
 
 
@@ -120,6 +120,11 @@ def _without_none(annotation: Any) -> Any:
         rest = [part for part in get_args(annotation) if part is not NoneType]
         return _without_none(rest[0]) if len(rest) == 1 else annotation
     return annotation
+
+
+def _value(annotation: Any) -> Any:
+    """The type of the values of a dict; None for anything else."""
+    return get_args(annotation)[1] if get_origin(annotation) is dict else None
 
 
 def _tagged(annotation: Any) -> dict[str, type[BaseModel]]:

@@ -1,0 +1,178 @@
+"""Every shipped pack is whole, and a wrong manifest is told its file, its field and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evaluator.challenge_packs import PACKS, list_packs, load_golden, load_pack
+from evaluator.errors import InputError
+from evaluator.report import Report
+from evaluator.spec import Challenge, DefenseManifest, load_manifest, parse_toml
+from evaluator.threats import build
+
+VALID = """
+title = "MNIST, small"
+[data]
+dataset = "mnist"
+examples = 100
+[threat]
+kind = "linf"
+epsilon = 0.3
+"""
+EXPECTED = """
+examples = 10
+[entries.honest]
+clean_accuracy = [0.9, 1.0]
+robust_accuracy = [0.5, 0.75]
+"""
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_toml(text.encode(), Challenge, where="challenge.toml")
+    return str(caught.value)
+
+
+def write_pack(folder: Path, manifest: str = VALID) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "challenge.toml").write_text(manifest)
+    return folder
+
+
+def test_there_are_packs() -> None:
+    assert {"mnist-linf", "mnist-l2"} <= set(list_packs())
+
+
+@pytest.mark.parametrize("slug", list_packs())
+def test_a_shipped_pack_is_whole(slug: str) -> None:
+    pack = load_pack(slug)
+    assert pack.folder == PACKS / slug
+    assert build(pack.challenge.threat).epsilon == pack.challenge.threat.epsilon  # type: ignore[union-attr]
+    golden = load_golden(pack)
+    assert {"honest", "cheating"} <= golden.entries.keys()
+    for entry in golden.entries:
+        load_manifest(PACKS / slug / "golden" / entry / "defense.toml", DefenseManifest)
+
+
+@pytest.mark.parametrize("slug", list_packs())
+def test_a_shipped_packs_readme_states_its_title_and_how_to_submit(slug: str) -> None:
+    readme = (PACKS / slug / "README.md").read_text()
+    assert readme.startswith(f"# {load_pack(slug).challenge.title}\n")
+    for heading in ("## Threat model", "## What ranks", "## Rules", "## Submit"):
+        assert heading in readme
+    assert f"redoubt submit FOLDER --challenge {slug}" in readme
+
+
+def test_the_madry_board_is_published_with_the_first_ensemble_and_the_last_attack() -> None:
+    published = load_pack("mnist-linf").challenge.published
+    assert published is not None
+    by_attack = {row.attack: row.accuracy for row in published.rows}
+    assert len(by_attack) == len(published.rows) == 17
+    assert (by_attack["FGSM, cross-entropy"], by_attack["Square attack"], min(by_attack.values())) == (96.36, 88.25, 88.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("examples", "exmples", 'data.exmples: unknown field. Did you mean "examples"?'),
+        ("examples", "colour = 3\nexamples", "data.colour: unknown field. Known fields here: dataset, examples, split."),
+        ("[threat]", "[threats]", 'threats: unknown field. Did you mean "threat"?'),
+        ('title = "MNIST, small"', "", 'title: is required. Add "title".'),
+        ("0.3", '"0.3"', 'threat.epsilon: must be a number, not "0.3". Write it without quotes.'),
+        ("0.3", "true", "threat.epsilon: must be a number, not true."),
+        ("100", "10.5", "data.examples: must be a whole number, not 10.5."),
+        ('"MNIST, small"', "7", "title: must be text in quotes, not 7."),
+        ('"MNIST, small"', '"M"', "title: must have at least 3 characters."),
+        ("0.3", "0", "threat.epsilon: must be greater than 0, not 0."),
+        ("0.3", "1.5", "threat.epsilon: must be at most 1, not 1.5."),
+        ("0.3", "nan", "threat.epsilon: must be at most 1, not nan."),
+        ("100", "20000", "data.examples: must be at most 10000, the size of this split, not 20000."),
+        ('"linf"', '"lnf"', 'not "lnf". Did you mean "linf"?'),
+        ('kind = "linf"', "", "threat: has no kind. Add kind = "),
+        ('"mnist"', '"minst"', 'data.dataset: must be "mnist" or "cifar10", not "minst". Did you mean "mnist"?'),
+        ("[threat]", '[limits]\nrequired = ["memry"]\n[threat]', "limits.required[0]: must be "),
+        ("[threat]", '[published]\ntitle = "x"\nrows = 3\n[threat]', "published.rows: must be a list, not 3."),
+        ("[data]", "[data", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_manifest_is_told_its_file_its_field_and_what_to_do(old: str, new: str, words: str) -> None:
+    text = VALID.replace(old, new, 1)
+    assert text != VALID
+    told = refusal(text)
+    assert told.startswith("challenge.toml: ")
+    assert words in told
+
+
+def test_a_misspelt_field_is_not_also_called_missing() -> None:
+    assert "required" not in refusal(VALID.replace("examples", "exmples"))
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    told = refusal(VALID.replace("100", "-1").replace("0.3", "-1"))
+    assert "data.examples: must be greater than 0, not -1; threat.epsilon: must be greater than 0, not -1." in told
+
+
+def test_a_mistake_in_a_list_of_tables_names_the_entry() -> None:
+    rows = '[published]\ntitle = "x"\n' + 2 * '[[published.rows]]\nattack = "a"\naccuracy = 50\n'
+    told = refusal(VALID + rows.replace("50", "101"))
+    assert "published.rows[0].accuracy: must be at most 100, not 101; published.rows[1].accuracy" in told
+
+
+def test_a_manifest_too_large_or_not_text_is_refused() -> None:
+    assert "a manifest has at most" in refusal(VALID + "#" * 70_000)
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        parse_toml(b"\xff", Challenge, where="challenge.toml")
+
+
+def test_a_pack_is_found_by_folder_or_by_slug_and_a_wrong_slug_is_told_the_nearest(tmp_path: Path) -> None:
+    folder = write_pack(tmp_path / "my-pack")
+    assert load_pack(folder).slug == load_pack("my-pack", root=tmp_path).slug == "my-pack"
+    with pytest.raises(InputError, match='Did you mean "mnist-linf"'):
+        load_pack("mnist-lnf")
+
+
+def test_a_folder_whose_name_is_no_slug_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Rename it: lower-case letters"):
+        load_pack(write_pack(tmp_path / "My Pack"))
+
+
+def test_a_packs_digest_follows_its_manifest_and_not_its_readme(tmp_path: Path) -> None:
+    first = load_pack(write_pack(tmp_path / "a"))
+    (tmp_path / "a" / "README.md").write_text("words")
+    assert load_pack(tmp_path / "a").digest == first.digest
+    assert load_pack(write_pack(tmp_path / "b", VALID.replace("100", "101"))).digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        (EXPECTED.replace("0.75", "1.75"), r"entries\.honest\.robust_accuracy\[1\]: must be at most 1, not 1\.75"),
+        (EXPECTED.replace("0.75", "0.25"), "the lowest accuracy 0.5 is above the highest, 0.25"),
+        (EXPECTED.replace("examples", "example"), 'Did you mean "examples"'),
+        (
+            EXPECTED.replace("robust", "rubust"),
+            r'entries\.honest\.rubust_accuracy: unknown field\. Did you mean "robust_accuracy"',
+        ),
+        (EXPECTED.replace("honest", "absent"), "there is no absent/defense.toml"),
+    ],
+)
+def test_wrong_golden_expectations_are_refused(expected: str, words: str, tmp_path: Path) -> None:
+    golden = write_pack(tmp_path / "pack") / "golden"
+    (golden / "honest").mkdir(parents=True)
+    (golden / "honest" / "defense.toml").write_text('name = "x"\nformat = "python"\nentry = "defense.py"\n')
+    (golden / "expected.toml").write_text(expected)
+    with pytest.raises(InputError, match=words):
+        load_golden(load_pack(tmp_path / "pack"))
+
+
+def test_a_score_outside_its_range_is_a_violation_and_one_inside_is_none(tmp_path: Path) -> None:
+    golden = write_pack(tmp_path / "pack") / "golden"
+    (golden / "honest").mkdir(parents=True)
+    (golden / "honest" / "defense.toml").touch()
+    (golden / "expected.toml").write_text(EXPECTED)
+    honest = load_golden(load_pack(tmp_path / "pack")).entries["honest"]
+    assert honest.violations(Report.model_construct(clean_accuracy=0.9, robust_accuracy=0.75)) == []
+    violated = honest.violations(Report.model_construct(clean_accuracy=0.9, robust_accuracy=0.8))
+    assert violated == ["robust accuracy 0.800 is outside 0.500 to 0.750"]
