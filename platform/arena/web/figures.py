@@ -9,6 +9,7 @@ from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import Board, Row
 from arena.web import wording
 from arena.web.svg import Bracket
+from arena.web.threat_words import threat_words
 from evaluator.spec import Challenge
 
 
@@ -42,7 +43,9 @@ class Words:
     @classmethod
     def of(cls, challenge: Challenge) -> Words:
         """The words of a validated manifest."""
-        return cls(wording.threat_words(challenge), wording.access_words(challenge), wording.data_words(challenge))
+        return cls(
+            f"{threat_words(challenge.threat)} in [0, 1]", wording.access_words(challenge), wording.data_words(challenge)
+        )
 
 
 def last_change(board: Board) -> datetime | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from evaluator.report import SubmissionReason
 from evaluator.spec import Challenge
-from evaluator.threat_specs import L0Spec, L1Spec, L2Spec, LinfSpec, UnionSpec
 
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 ACCESS = {
     "gradients": "white-box gradients",
     "scores": "scores only",
@@ -36,17 +34,6 @@ ADVICE = {
 def advice(reason: str) -> str:
     """What to do about a failed submission; nothing for a reason this version does not know."""
     return ADVICE.get(SubmissionReason(reason), "") if reason in {str(known) for known in SubmissionReason} else ""
-
-
-def threat_words(challenge: Challenge) -> str:
-    """The perturbation set in one line, as "L∞ ≤ 0.3 in [0, 1]"; members of a union joined by "or"."""
-    threat = challenge.threat
-    balls = threat.members if isinstance(threat, UnionSpec) else (threat,)
-    return f"{' or '.join(map(_ball_words, balls))} in [0, 1]"
-
-
-def _ball_words(ball: LinfSpec | L2Spec | L1Spec | L0Spec) -> str:
-    return f"{NORMS[ball.kind]} ≤ {ball.epsilon:g}{' pixels' if isinstance(ball, L0Spec) else ''}"
 
 
 def access_words(challenge: Challenge) -> str:

@@ -10,10 +10,13 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 import arena.web
 from arena.web import svg, wording
 from arena.web.svg.marks import percent
+from arena.web.threat_words import threat_words
+from evaluator.threat_specs import ThreatSpec
 
 shares = st.floats(0, 1)
 
@@ -99,6 +102,27 @@ def test_durations_have_two_units_at_most(seconds: float, words: str) -> None:
 @pytest.mark.parametrize(("count", "words"), [(812, "812"), (38_412, "38.4 k"), (1_930_000, "1.93 M"), (2_000_000_000, "2 G")])
 def test_rows_have_three_figures(count: int, words: str) -> None:
     assert wording.rows(count) == words
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"kind": "linf", "epsilon": 8 / 255}, "L∞ ≤ 0.0313725"),
+        ({"kind": "l0", "epsilon": 12}, "L0 ≤ 12 pixels"),
+        ({"kind": "union", "members": [{"kind": "l1", "epsilon": 5}, {"kind": "l2", "epsilon": 1}]}, "L1 ≤ 5 or L2 ≤ 1"),
+        (
+            {"kind": "rotation-translation", "degrees": 30, "pixels": 3},
+            "rotation ≤ 30°, translation ≤ 3 pixels",
+        ),
+        (
+            {"kind": "sum", "parts": [{"kind": "spatial", "epsilon": 1}, {"kind": "color", "epsilon": 0.1}]},
+            "flow ≤ 1 pixels and color map ≤ 0.1",
+        ),
+        ({"kind": "physical", "base": {"kind": "patch", "side": 7}}, "patch of 7 × 7 pixels, over random views"),
+    ],
+)
+def test_every_kind_of_threat_is_put_into_words(table: dict[str, object], words: str) -> None:
+    assert threat_words(TypeAdapter(ThreatSpec).validate_python(table)) == words
 
 
 def test_third_party_files_are_those_that_the_licence_notes_name() -> None:
