@@ -46,7 +46,7 @@ class SequentialTest:
     thresholds: Array
     n: int = 100_000
     alpha: float = 0.001
-    patience: float = 2.5
+    patience: float = 2.25
     early_share: float = EARLY_SHARE
     prior: float = PRIOR
 
@@ -86,9 +86,9 @@ class SequentialTest:
             proved = (log_evidence(k, n, inside, prior=self.prior) >= bar) & (self.thresholds < 1)[None, :]
         proved |= (n == self.n) & (k >= counts)
         left = self.n - n
-        mean = (k + 0.5) / (n + 1)
-        spread = np.sqrt(left * mean * (1 - mean) * (1 + left / n))
-        hopeless = (counts > k + left) | (counts - (k + left * mean) > self.patience * spread) | (left == 0)
+        # On the arcsine scale, shares of n and of all self.n draws differ by a normal of variance 1/n - 1/self.n.
+        gap = _arcsine(counts, np.asarray(self.n)) - _arcsine(k, n)
+        hopeless = (counts > k + left) | (gap > self.patience * np.sqrt(1 / n - 1 / self.n)) | (left == 0)
         # Nested claims: the first one not proved bounds what is proved, the first hopeless one what ever can be.
         state.proved[rows] = np.maximum(state.proved[rows], np.where(proved.all(1), proved.shape[1], proved.argmin(1)))
         hopeless &= np.arange(len(self.thresholds))[None, :] >= state.proved[rows, None]
@@ -122,6 +122,11 @@ class SequentialTest:
                 open_ = (state.proved[active] < state.ceiling[active]) & (state.n[active] < self.n)
                 if open_.any():
                     self.update(state, active[open_], column[open_], block)
+
+
+def _arcsine(k: Counts, n: Counts) -> Array:
+    """The variance-stabilised share of successes (Anscombe 1948): variance 1/n whatever the probability."""
+    return np.asarray(2 * np.arcsin(np.sqrt(np.minimum((k + 0.375) / (n + 0.75), 1.0))))
 
 
 @dataclass

@@ -1,0 +1,179 @@
+"""CROWN: linear relaxations propagated backward, from every unstable neuron and from the margins, with optimised slopes.
+
+Intermediate bounds are the better of intervals and CROWN, so the result is never looser than interval bounds. With
+`iterations` > 0 the lower slopes of every bound are optimised by Adam (alpha-CROWN); any slopes in [0, 1] are sound, so
+optimisation may stop anywhere. Sources: see `evaluator.certify.relaxation`.
+
+All arithmetic is float64; see `evaluator.certify.ibp` for SLACK and MARGIN.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evaluator.certify.base import Certificates, Model, check_batch
+from evaluator.certify.graph import Graph, trace
+from evaluator.certify.ibp import (
+    Bounds,
+    bit_certificates,
+    first_layers,
+    interval_margins,
+    interval_step,
+    logits_shape,
+    margin_rows,
+    outward,
+)
+from evaluator.certify.inputs import InputSet, Norm
+from evaluator.certify.ops import Relu, size
+from evaluator.certify.relaxation import Relaxation, adaptive_slope, backward_bound, check_relaxable
+
+LEARNING_RATE = 0.1
+_CHUNK = 1 << 24  # numbers held by one backward pass at the widest layer
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkBounds:
+    """Bounds of every node's values, and (in `relus`) those of each ReLU's input keyed by the ReLU's position."""
+
+    nodes: dict[int, Bounds]
+    relus: dict[int, Bounds]
+
+    def select(self, keep: Tensor | slice) -> NetworkBounds:
+        """The bounds of a part of the examples."""
+        nodes = {i: Bounds(b.lower[keep], b.upper[keep]) for i, b in self.nodes.items()}
+        return NetworkBounds(nodes, {i: Bounds(b.lower[keep], b.upper[keep]) for i, b in self.relus.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Optimized:
+    """Best lower bounds found (n, specs) and, per ReLU node, the slopes (n, specs, *shape) that gave them."""
+
+    lower: Tensor
+    slopes: dict[int, Tensor]
+
+
+def ancestors(graph: Graph, node: int) -> set[int]:
+    """Every node that `node` depends on, itself included."""
+    found, open_ = {node}, [node]
+    while open_:
+        for source in graph.nodes[open_.pop()].inputs:
+            if source not in found:
+                found.add(source)
+                open_.append(source)
+    return found
+
+
+def optimized_bound(
+    graph: Graph, node: int, rows: Tensor, inputs: InputSet, relus: dict[int, Bounds], iterations: int
+) -> Optimized:
+    """Lower bounds of rows . value(node), the best over `iterations` steps of Adam on a slope per neuron and row."""
+    before = ancestors(graph, node)
+    used = [i for i in graph.relus() if i in before]
+    specs = rows.shape[1]
+    slopes = {
+        i: adaptive_slope(relus[i]).unsqueeze(1).expand(-1, specs, *graph.shape(i)).clone().requires_grad_(iterations > 0)
+        for i in used
+    }
+    if not iterations or not used:
+        return Optimized(backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower, slopes)
+    optimizer = torch.optim.Adam(slopes.values(), lr=LEARNING_RATE)
+    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.98)
+    best: Tensor | None = None
+    best_slopes = {i: slope.detach().clone() for i, slope in slopes.items()}
+    for step in range(iterations + 1):
+        with torch.enable_grad():
+            lower = backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower
+            found = lower.detach()
+            better = torch.ones_like(found, dtype=torch.bool) if best is None else found > best
+            best = found if best is None else torch.maximum(best, found)
+            for i, slope in slopes.items():
+                mask = better.reshape(*better.shape, *[1] * (slope.dim() - 2))
+                best_slopes[i] = torch.where(mask, slope.detach(), best_slopes[i])
+            if step == iterations:
+                break
+            optimizer.zero_grad()
+            (-lower.sum()).backward()
+        optimizer.step()
+        decay.step()
+        with torch.no_grad():
+            for slope in slopes.values():
+                slope.clamp_(0, 1)
+    assert best is not None
+    return Optimized(best, best_slopes)
+
+
+def refine(graph: Graph, node: int, box: Bounds, inputs: InputSet, relus: dict[int, Bounds], iterations: int) -> Bounds:
+    """Tightens the interval `box` of a node's values where it straddles 0 in some example: the rest needs no relaxation."""
+    low, high = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
+    unstable = ((low < 0) & (high > 0)).any(dim=0).nonzero().squeeze(1)
+    widest = max(size(entry.op.shape) for entry in graph.nodes[: node + 1])
+    step = max(1, _CHUNK // (widest * len(inputs) * (4 if iterations else 1)))
+    total = low.shape[1]
+    for start in range(0, len(unstable), step):
+        chosen = unstable[start : start + step]
+        units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
+        units[0, torch.arange(len(chosen)), chosen] = 1.0
+        units = units.reshape(1, len(chosen), *graph.shape(node))
+        both = torch.cat([units, -units], dim=1)
+        found = outward(optimized_bound(graph, node, both, inputs, relus, iterations).lower)
+        low[:, chosen] = torch.maximum(low[:, chosen], found[:, : len(chosen)])
+        high[:, chosen] = torch.minimum(high[:, chosen], -found[:, len(chosen) :])
+    return Bounds(low.reshape(box.lower.shape), high.reshape(box.upper.shape))
+
+
+def network_bounds(graph: Graph, inputs: InputSet, *, iterations: int = 0) -> NetworkBounds:
+    """Bounds of every node for a batch of input sets; each layer's bounds use the tightened ones before it."""
+    nodes = {0: Bounds(inputs.lower, inputs.upper)}
+    relus: dict[int, Bounds] = {}
+    affine, exact = graph.affine_nodes(), first_layers(graph, inputs)
+    feeds = {entry.inputs[0] for entry in graph.nodes if isinstance(entry.op, Relu)}
+    for i in range(1, len(graph)):
+        nodes[i] = interval_step(graph, i, nodes)
+        if i in exact:
+            nodes[i] = nodes[i].intersect(exact[i])
+        if i in feeds and (i not in affine or inputs.norm == "linf"):
+            single = i in affine and len([j for j in ancestors(graph, i) if j]) <= 1
+            if not single:
+                nodes[i] = refine(graph, i, nodes[i], inputs, relus, 0 if i in affine else iterations)
+        if isinstance(graph.nodes[i].op, Relu):
+            relus[i] = nodes[graph.nodes[i].inputs[0]]
+    return NetworkBounds(nodes, relus)
+
+
+def crown_margins(
+    graph: Graph, inputs: InputSet, y: Tensor, bounds: NetworkBounds, *, iterations: int = 0
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """(n, K - 1) lower bounds of Z_y - Z_j (never below the interval ones), and the slopes that gave them."""
+    rows = margin_rows(y, graph.shape(len(graph) - 1)[0], inputs.x.dtype)
+    found = optimized_bound(graph, len(graph) - 1, rows, inputs, bounds.relus, iterations)
+    return torch.maximum(found.lower, interval_margins(graph, bounds.nodes, y)), found.slopes
+
+
+def crown(
+    model: Model, x: Tensor, y: Tensor, *, epsilon: float, norm: Norm, iterations: int = 20, batch: int = 16
+) -> Certificates:
+    """Which examples keep label y for every input within `epsilon` in `norm` (and in [0, 1]), by linear relaxation.
+
+    iterations: steps of slope optimisation (0 is plain CROWN with the adaptive slope). batch: examples bounded together.
+    Raises InputError for a layer without a relaxation before any bound is computed.
+    """
+    started = time.perf_counter()
+    check_batch(x, y)
+    graph = trace(model, tuple(x.shape[1:]))
+    check_relaxable(graph)
+    logits_shape(graph, y)
+    inputs, y = InputSet(x.detach().cpu().double(), epsilon, norm), y.cpu()
+    with torch.no_grad():
+        right = graph.forward(inputs.x)[-1].argmax(dim=1) == y
+    worst = torch.full((len(x),), -torch.inf, dtype=torch.float64)
+    todo = right.nonzero().squeeze(1)
+    for start in range(0, len(todo), batch):
+        part = todo[start : start + batch]
+        bounds = network_bounds(graph, inputs[part], iterations=iterations)
+        margins, _ = crown_margins(graph, inputs[part], y[part], bounds, iterations=iterations)
+        worst[part] = outward(margins).amin(dim=1)
+    return bit_certificates("crown", inputs, worst, right, time.perf_counter() - started, {"iterations": iterations})
