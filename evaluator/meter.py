@@ -66,7 +66,7 @@ class MeteredModel(nn.Module):
         self, model: Callable[[Tensor], Tensor], meter: Meter, *, classes: int, tick: Callable[[], None] = lambda: None
     ) -> None:
         super().__init__()
-        self._model, self.meter, self._classes, self._tick = model, meter, classes, tick
+        self._model, self.meter, self.classes, self._tick = model, meter, classes, tick
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, *shape) in [0, 1] -> logits (n, classes) float32, differentiable in x."""
@@ -97,8 +97,8 @@ class MeteredModel(nn.Module):
             raise SubmissionError(
                 SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits."
             )
-        if tuple(logits.shape) != (rows, self._classes):
-            what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {self._classes})."
+        if tuple(logits.shape) != (rows, self.classes):
+            what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {self.classes})."
             raise SubmissionError(SubmissionReason.SHAPE, what, help="Return one row of logits per image.")
         if logits.dtype != torch.float32:
             what = f"the model answered {str(logits.dtype).removeprefix('torch.')}; it must be float32."

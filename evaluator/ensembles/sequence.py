@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 
 from evaluator.attacks.base import Attack, Batch
 from evaluator.ensembles.base import Search, Step
+from evaluator.ensembles.tally import Tally
 from evaluator.meter import MeteredModel
 from evaluator.report import AttackRecord
 from evaluator.threats.base import Threat
@@ -23,17 +23,6 @@ class Stage:
     attack: Attack
 
 
-@dataclass
-class _Tally:
-    """What one stage has done so far, over all slices."""
-
-    tried: int = 0
-    broken: int = 0
-    forward_rows: int = 0
-    backward_rows: int = 0
-    seconds: float = 0.0
-
-
 @dataclass(frozen=True)
 class Sequence:
     """Runs `stages` in order. slice_examples: how many examples are in play at once (memory and progress granularity)."""
@@ -45,7 +34,7 @@ class Sequence:
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         points = threat.start(batch.x)
         broken_by = torch.full((len(batch),), -1, dtype=torch.int64, device=batch.x.device)
-        tallies = [_Tally() for _ in self.stages]
+        tallies = [Tally() for _ in self.stages]
         for first in range(0, len(batch), self.slice_examples):
             here = torch.arange(first, min(first + self.slice_examples, len(batch)), device=batch.x.device)
             fallen_before = int((broken_by >= 0).sum())
@@ -56,7 +45,7 @@ class Sequence:
                 if not len(active):
                     break
                 part = batch[active].fork(stage.name)
-                with _timed(tallies[index], model):
+                with tallies[index].spending(model.meter):
                     found = stage.attack.run(model, part, threat)
                     with torch.no_grad():
                         success = part.success(model(threat.apply(part.x, found)))
@@ -66,25 +55,9 @@ class Sequence:
                 tallies[index].broken += int(success.sum())
         return Search(points, broken_by, self._records(tallies, len(batch)))
 
-    def _records(self, tallies: list[_Tally], survivors: int) -> list[AttackRecord]:
+    def _records(self, tallies: list[Tally], survivors: int) -> list[AttackRecord]:
         records = []
         for stage, tally in zip(self.stages, tallies, strict=True):
             survivors -= tally.broken
             records.append(AttackRecord(name=stage.name, survivors=survivors, **vars(tally)))
         return records
-
-
-class _timed:  # noqa: N801 (reads as a verb at its one use)
-    """Adds the rows and seconds spent inside to a tally."""
-
-    def __init__(self, tally: _Tally, model: MeteredModel) -> None:
-        self._tally, self._meter = tally, model.meter
-
-    def __enter__(self) -> None:
-        self._begun = time.perf_counter()
-        self._forward, self._backward = self._meter.forward_rows, self._meter.backward_rows
-
-    def __exit__(self, *_: object) -> None:
-        self._tally.seconds += time.perf_counter() - self._begun
-        self._tally.forward_rows += self._meter.forward_rows - self._forward
-        self._tally.backward_rows += self._meter.backward_rows - self._backward
