@@ -1,8 +1,8 @@
 """CROWN: linear relaxations propagated backward, from every unstable neuron and from the margins, with optimised slopes.
 
 Intermediate bounds are the better of intervals and CROWN, so the result is never looser than interval bounds. With
-`iterations` > 0 the lower slopes of every bound are optimised by Adam (alpha-CROWN); any slopes in [0, 1] are sound, so
-optimisation may stop anywhere. Sources: see `evaluator.certify.relaxation`.
+`iterations` > 0 the lower slopes of the margins are optimised by Adam (alpha-CROWN), one per neuron and rival class; any
+slopes in [0, 1] are sound, so optimisation may stop anywhere. Sources: see `evaluator.certify.relaxation`.
 
 All arithmetic is float64; see `evaluator.certify.ibp` for SLACK and MARGIN.
 """
@@ -28,7 +28,7 @@ from evaluator.certify.ibp import (
     outward,
 )
 from evaluator.certify.inputs import InputSet, Norm
-from evaluator.certify.ops import Relu, size
+from evaluator.certify.ops import Input, Relu, Reshape, Scale, size
 from evaluator.certify.relaxation import Relaxation, adaptive_slope, backward_bound, check_relaxable
 
 LEARNING_RATE = 0.1
@@ -106,27 +106,46 @@ def optimized_bound(
     return Optimized(best, best_slopes)
 
 
-def refine(graph: Graph, node: int, box: Bounds, inputs: InputSet, relus: dict[int, Bounds], iterations: int) -> Bounds:
+def tightened(
+    graph: Graph, search: Graph | None, node: int, rows: Tensor, inputs: InputSet, relus: dict[int, Bounds], iterations: int
+) -> Tensor:
+    """Sound lower bounds (n, specs): plain CROWN, or with slopes optimised on `search`, the same graph in float32."""
+    plain = backward_bound(graph, node, rows, inputs, Relaxation(relus)).lower
+    if search is None or not iterations or not relus:
+        return outward(plain)
+    narrow = {i: Bounds(b.lower.float(), b.upper.float()) for i, b in relus.items()}
+    found = optimized_bound(search, node, rows.float(), inputs.to(torch.float32), narrow, iterations)
+    slopes = {i: slope.double() for i, slope in found.slopes.items()}
+    return outward(torch.maximum(plain, backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower))
+
+
+def refine(
+    graph: Graph, search: Graph | None, node: int, box: Bounds, inputs: InputSet, relus: dict[int, Bounds], iterations: int
+) -> Bounds:
     """Tightens the interval `box` of a node's values where it straddles 0 in some example: the rest needs no relaxation."""
     low, high = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
     unstable = ((low < 0) & (high > 0)).any(dim=0).nonzero().squeeze(1)
-    widest = max(size(entry.op.shape) for entry in graph.nodes[: node + 1])
-    step = max(1, _CHUNK // (widest * len(inputs) * (4 if iterations else 1)))
-    total = low.shape[1]
-    for start in range(0, len(unstable), step):
-        chosen = unstable[start : start + step]
-        units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
-        units[0, torch.arange(len(chosen)), chosen] = 1.0
-        units = units.reshape(1, len(chosen), *graph.shape(node))
-        both = torch.cat([units, -units], dim=1)
-        found = outward(optimized_bound(graph, node, both, inputs, relus, iterations).lower)
-        low[:, chosen] = torch.maximum(low[:, chosen], found[:, : len(chosen)])
-        high[:, chosen] = torch.minimum(high[:, chosen], -found[:, len(chosen) :])
+    widest, total = max(size(entry.op.shape) for entry in graph.nodes[: node + 1]), low.shape[1]
+    for rounds in (0, iterations) if search is not None and iterations else (0,):
+        step = max(1, _CHUNK // (widest * len(inputs) * (6 if rounds else 1)))
+        for start in range(0, len(unstable), step):
+            chosen = unstable[start : start + step]
+            units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
+            units[0, torch.arange(len(chosen)), chosen] = 1.0
+            units = units.reshape(1, len(chosen), *graph.shape(node))
+            found = tightened(graph, search, node, torch.cat([units, -units], dim=1), inputs, relus, rounds)
+            low[:, chosen] = torch.maximum(low[:, chosen], found[:, : len(chosen)])
+            high[:, chosen] = torch.minimum(high[:, chosen], -found[:, len(chosen) :])
+        unstable = unstable[((low < 0) & (high > 0)).any(dim=0)[unstable]]
     return Bounds(low.reshape(box.lower.shape), high.reshape(box.upper.shape))
 
 
-def network_bounds(graph: Graph, inputs: InputSet, *, iterations: int = 0) -> NetworkBounds:
-    """Bounds of every node for a batch of input sets; each layer's bounds use the tightened ones before it."""
+def network_bounds(graph: Graph, inputs: InputSet, *, search: Graph | None = None, iterations: int = 0) -> NetworkBounds:
+    """Bounds of every node for a batch of input sets; each layer's bounds use the tightened ones before it.
+
+    search, iterations: where given, slopes of neurons that plain CROWN leaves unstable are optimised on this float32 copy
+    of the graph, and evaluated in float64.
+    """
     nodes = {0: Bounds(inputs.lower, inputs.upper)}
     relus: dict[int, Bounds] = {}
     affine, exact = graph.affine_nodes(), first_layers(graph, inputs)
@@ -135,13 +154,16 @@ def network_bounds(graph: Graph, inputs: InputSet, *, iterations: int = 0) -> Ne
         nodes[i] = interval_step(graph, i, nodes)
         if i in exact:
             nodes[i] = nodes[i].intersect(exact[i])
-        if i in feeds and (i not in affine or inputs.norm == "linf"):
-            single = i in affine and len([j for j in ancestors(graph, i) if j]) <= 1
-            if not single:
-                nodes[i] = refine(graph, i, nodes[i], inputs, relus, 0 if i in affine else iterations)
+        elif i in feeds and not (i in affine and _elementwise_until(graph, i)):
+            nodes[i] = refine(graph, search, i, nodes[i], inputs, relus, iterations)
         if isinstance(graph.nodes[i].op, Relu):
             relus[i] = nodes[graph.nodes[i].inputs[0]]
     return NetworkBounds(nodes, relus)
+
+
+def _elementwise_until(graph: Graph, node: int) -> bool:
+    """Whether only scaling and reshaping precede this affine node, so that its interval over a box is exact already."""
+    return all(isinstance(graph.nodes[i].op, Input | Scale | Reshape) for i in ancestors(graph, node) - {node})
 
 
 def crown_margins(
@@ -173,7 +195,7 @@ def crown(
     todo = right.nonzero().squeeze(1)
     for start in range(0, len(todo), batch):
         part = todo[start : start + batch]
-        bounds = network_bounds(graph, inputs[part], iterations=iterations)
+        bounds = network_bounds(graph, inputs[part])
         margins, _ = crown_margins(graph, inputs[part], y[part], bounds, iterations=iterations)
         worst[part] = outward(margins).amin(dim=1)
     return bit_certificates("crown", inputs, worst, right, time.perf_counter() - started, {"iterations": iterations})

@@ -199,7 +199,7 @@ def milp_verify(
         if bool((reached <= 0).any()):
             witness[row] = starts[int(reached.amin(dim=1).argmin())]
             continue
-        bounds = network_bounds(graph, inputs[row : row + 1], iterations=iterations)
+        bounds = network_bounds(graph, inputs[row : row + 1])
         found, _ = crown_margins(graph, inputs[row : row + 1], y[row : row + 1], bounds, iterations=iterations)
         lower = outward(found)[0]
         if bool((lower <= TOLERANCE).any()):

