@@ -1,6 +1,7 @@
 """Browser tests: Debian's Chromium (or the one named by REDOUBT_CHROMIUM) against real processes.
 
-Fixtures live as long as a module, not a session: while Playwright's loop runs, Django refuses its database in this process.
+The browser lives as long as a module, not a session: while Playwright's loop runs, Django refuses its database in this
+process. The site may live longer: it is other processes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 from tests.e2e.season import PASSWORD
 from tests.e2e.site import ROOT, Site
@@ -29,20 +30,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path."""
     path = os.environ.get("REDOUBT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("there is no Chromium: apt-get install chromium, or set REDOUBT_CHROMIUM to one")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A headless Chromium."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield started
         started.close()
 
 
-@pytest.fixture(scope="module")
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@pytest.fixture(scope="session")
+def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a season on it and no worker: nothing moves unless a test moves it."""
     with Site(tmp_path_factory.mktemp("site")) as running:
         running.ids = running.season("season")
@@ -50,24 +57,32 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
+@pytest.fixture(scope="session")
+def sessions() -> dict[tuple[str, str], StorageState]:
+    """(site, user) -> the cookies of one log-in, made once: a password is meant to be slow to check."""
+    return {}
+
+
 Visit = Callable[..., Page]
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
+def visit(browser: Browser, sessions: dict[tuple[str, str], StorageState]) -> Iterator[Visit]:
     """Opens an address in a context of its own; fails the test on console errors, page errors and foreign requests."""
     contexts, faults = [], []
 
     def open_page(address: str, *, user: str | None = None, width: int = 1280, **options: object) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 844}, **options)
+        host = address.split("/")[2]
+        known = sessions.get((host, user or ""))
+        context = browser.new_context(viewport={"width": width, "height": 844}, storage_state=known, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
         page.on("console", lambda said: faults.append(f"{page.url}: {said.text}") if said.type == "error" else None)
-        host = address.split("/")[2]
         page.on("request", lambda sent: None if f"//{host}/" in sent.url else faults.append(f"asked another host: {sent.url}"))
-        if user is not None:
+        if user is not None and known is None:
             log_in(page, f"http://{host}", user)
+            sessions[host, user] = context.storage_state()
         page.goto(address)
         return page
 

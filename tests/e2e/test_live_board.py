@@ -8,11 +8,12 @@ from tests.e2e.conftest import Visit
 from tests.e2e.site import Site
 
 
-def test_fall_marks_only_its_row_says_it_and_keeps_focus_and_scroll(site: Site, visit: Visit) -> None:
+def test_fall_marks_only_its_row_says_it_and_keeps_focus_scroll_and_selection(site: Site, visit: Visit) -> None:
     page = visit(f"{site.url}/challenges/mnist-linf/")
     expect(page.locator(".live.on")).to_be_visible()
     page.set_viewport_size({"width": 1280, "height": 400})
     page.get_by_role("link", name="IBP small").focus()
+    page.evaluate("getSelection().selectAllChildren(document.activeElement)")
     before = page.evaluate("(window.scrollTo(0, 150), window.neverReloaded = true, window.scrollY)")
     page.evaluate("document.addEventListener('animationstart', (e) => (window.flashed ??= []).push(e.target.dataset.name))")
 
@@ -22,6 +23,7 @@ def test_fall_marks_only_its_row_says_it_and_keeps_focus_and_scroll(site: Site, 
     expect(page.locator("#announcements")).to_contain_text("Wide CNN, TRADES is now rank 2")
     assert set(page.evaluate("window.flashed")) == {"Wide CNN, TRADES", "PGD-40 CNN"}
     assert page.evaluate("document.activeElement.textContent") == "IBP small"
+    assert page.evaluate("getSelection().toString()") == "IBP small"
     assert page.evaluate("[window.scrollY, window.neverReloaded]") == [before, True]
 
 
