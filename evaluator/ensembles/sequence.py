@@ -48,7 +48,7 @@ class Sequence:
                 with tallies[index].spending(model.meter):
                     found = stage.attack.run(model, part, threat)
                     with torch.no_grad():
-                        success = part.success(model(threat.apply(part.x, found)))
+                        success = part.success(model(threat.apply(part.x, found))) & threat.contains(part.x, found)
                 points[active[success]] = found[success]
                 broken_by[active[success]] = index
                 tallies[index].tried += len(active)

@@ -57,9 +57,8 @@ def run(
     slug: str, pack: str, path: Path, examples: int | None, seed: int, sandbox: str, lane: str, *, quiet: bool = False
 ) -> Outcome:
     """Runs the evaluation behind a progress bar on stderr."""
-    from sandbox.choose import open_sandbox
-
     from arena.evaluations.runner import Request, run_defense
+    from sandbox.choose import open_sandbox
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet, transient=True) as bar:

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from arena.cli import doctor, evaluate, replay, serve
+from arena.cli import attack, catalog, doctor, evaluate, replay, serve, submit
 from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
 
 app = typer.Typer(
@@ -19,7 +19,13 @@ app = typer.Typer(
     help="Evaluate defenses and attacks, submit them, and replay results.",
 )
 app.command("evaluate")(evaluate.evaluate)
+app.command("submit")(submit.submit)
+app.command("status")(submit.status)
 app.command("replay")(replay.replay)
+app.command("challenges")(catalog.challenges)
+app.command("attack")(attack.attack)
+app.command("attacks")(catalog.attacks)
+app.command("architectures")(catalog.architectures)
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 

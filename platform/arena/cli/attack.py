@@ -1,0 +1,105 @@
+"""`redoubt attack NAME --against ...`: one attack against one defense, verified, with its adversarial inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from evaluator.challenge_packs import load_pack
+from evaluator.errors import InputError
+from evaluator.spec import Pack
+
+
+def attack(
+    name: Annotated[str, typer.Argument(help="An attack's name; see `redoubt attacks`.")],
+    against: Annotated[str, typer.Option(help="A submission's folder, or the name of a shipped baseline such as mnist-pgd.")],
+    pack: Annotated[str, typer.Option(help="The challenge whose images and threat are used.")] = "mnist-linf",
+    examples: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 100,
+    epsilon: Annotated[float | None, typer.Option(help="Another budget than the challenge's.")] = None,
+    threat: Annotated[str | None, typer.Option(help="Another threat than the challenge's; needs --epsilon.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="A hyperparameter, such as steps=100.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    save: Annotated[Path | None, typer.Option(help="Write the verified adversarial array here (.npz).")] = None,
+    gallery: Annotated[Path | None, typer.Option(help="Write a page of broken images here (.html).")] = None,
+    sandbox: Annotated[str, typer.Option(help="bubblewrap, docker or auto.")] = "auto",
+) -> None:
+    """Run one attack against one defense; what it claims is verified on a fresh copy of the model."""
+    from arena.cli.attacking import Order, carry_out, write_array, write_gallery
+    from evaluator.attacks import create
+    from evaluator.threats import build
+
+    for file in (save, gallery):
+        if file is not None and not file.parent.is_dir():
+            raise InputError("there is no such folder.", where=str(file.parent), help="Make it first.")
+    chosen = _with_threat(load_pack(pack), threat, epsilon)
+    weapon, budget = create(name, **_options(option or [])), build(chosen.challenge.threat)
+    weapon.check(budget)
+    order = Order(name, weapon, budget, chosen, _defense(against), examples, seed, sandbox)
+    done = carry_out(order)
+    table = Table(title=f"{name} against {against}, {chosen.challenge.threat.kind} {budget.epsilon:g}", title_justify="left")
+    for column in ("", "value"):
+        table.add_column(column, justify="right" if column else "left")
+    for label, value in done.rows():
+        table.add_row(label, value)
+    Console().print(table)
+    if save is not None:
+        write_array(save, done)
+        print(f"wrote {save}")
+    if gallery is not None:
+        write_gallery(gallery, done, title=f"{name} against {against}")
+        print(f"wrote {gallery}")
+
+
+def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
+    """The pack with another threat or budget, validated like a manifest."""
+    from pydantic import ValidationError
+
+    from evaluator.spec import Challenge
+
+    if kind is None and epsilon is None:
+        return pack
+    if kind is not None and epsilon is None and kind != pack.challenge.threat.kind:
+        raise InputError(f"--threat {kind} needs its budget.", help="Add --epsilon.")
+    table = pack.challenge.model_dump()
+    same = kind is None or kind == table["threat"]["kind"]
+    changed: dict[str, Any] = dict(table["threat"]) if same else {"kind": kind}
+    table["threat"] = {**changed, "epsilon": epsilon if epsilon is not None else changed["epsilon"]}
+    try:
+        challenge = Challenge.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['msg']} (got {first['input']!r}).", where=f"--{first['loc'][-1]}") from error
+    return pack.model_copy(update={"challenge": challenge})
+
+
+def _options(texts: list[str]) -> dict[str, Any]:
+    """`steps=100` -> {"steps": 100}; numbers and true/false are read as such."""
+    import tomllib
+
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise InputError(f'"{text}" is not NAME=VALUE.', where="--option", help="For example: -o steps=100.")
+        try:
+            options[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = value
+    return options
+
+
+def _defense(against: str) -> Path:
+    """The folder of a submission or of a shipped baseline."""
+    import evaluator
+
+    shipped = Path(evaluator.__file__).parent / "defenses" / "baselines"
+    for folder in (Path(against), shipped / against):
+        if (folder / "defense.toml").is_file():
+            return folder
+    names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/defense.toml")))
+    help = f"Pass a folder with a defense.toml, or one of: {names}."
+    raise InputError("is neither a submission's folder nor a shipped baseline.", where=against, help=help)

@@ -1,0 +1,128 @@
+"""The work behind `redoubt attack`: opens the defense in its lane, runs one attack, verifies, and writes what it found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from arena.evaluations.lanes import Lane, choose
+from arena.evaluations.staging import staged
+from evaluator.attacks.base import Attack
+from evaluator.data import Examples
+from evaluator.data import examples as ranked_examples
+from evaluator.ensembles import Sequence, Stage
+from evaluator.evaluation import Verdict, evaluate
+from evaluator.gallery import Exhibit, gallery
+from evaluator.host.load import read_manifest
+from evaluator.report import Progress as Step
+from evaluator.spec import Pack
+from evaluator.threats.base import Threat
+from sandbox.choose import open_sandbox
+
+_SLICE = 50
+_EXHIBITS = 60
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do: which attack under which threat against which folder, on how many images of the pack."""
+
+    name: str
+    attack: Attack
+    threat: Threat
+    pack: Pack
+    defense: Path
+    examples: int
+    seed: int
+    sandbox: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it. answers: (n,) labels the verified model gave to the rendered points; distance: (n,) float64."""
+
+    order: Order
+    examples: Examples
+    verdict: Verdict
+    rendered: Tensor
+    answers: Tensor
+    distance: Tensor
+
+    @property
+    def broken(self) -> Tensor:
+        return self.verdict.correct & ~self.verdict.robust
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The result table."""
+        verdict, n = self.verdict, len(self.examples)
+        rows = [
+            ("images", f"{n:,}"),
+            ("clean accuracy", f"{int(verdict.correct.sum()) / n:.2%}"),
+            ("accuracy under attack", f"{int(verdict.robust.sum()) / n:.2%}"),
+            ("broken, verified", f"{int(self.broken.sum()):,}"),
+        ]
+        if bool(self.broken.any()):
+            rows.append(("median distance of those", f"{float(self.distance[self.broken].median()):.4g}"))
+        rows += [("forward rows", f"{verdict.forward_rows:,}"), ("backward rows", f"{verdict.backward_rows:,}")]
+        return [*rows, ("seconds", f"{verdict.seconds:.1f}"), *(("flag", flag.evidence) for flag in verdict.flags)]
+
+
+def carry_out(order: Order) -> Done:
+    """Runs and verifies the attack behind a progress bar on stderr."""
+    limits = order.pack.challenge.limits
+    data = order.pack.challenge.data
+    part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
+    threads = max(1, min(int(limits.cpus), os.cpu_count() or 1))
+    torch.set_num_threads(threads)
+    ensemble = Sequence(order.name, (Stage(order.name, order.attack),), slice_examples=_SLICE)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with staged(order.defense) as copy, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        manifest = read_manifest(copy.folder)
+        sandbox = open_sandbox(order.sandbox)
+        lane = Lane(choose("auto", manifest), copy.folder, manifest, limits, sandbox, threads, lambda text: None)
+        task = bar.add_task(order.name, total=len(part))
+
+        def tell(step: Step) -> None:
+            text = f"{order.name}: {step.stage} · {step.survivors} still standing"
+            bar.update(task, description=text, completed=step.done, total=step.total)
+
+        verdict = evaluate(lambda: lane.open(part.classes), part, order.threat, ensemble, seed=order.seed, on_progress=tell)
+        rendered = order.threat.apply(part.x, verdict.points).detach()
+        with lane.open(part.classes) as model, torch.no_grad():
+            answers = torch.cat([model(rows).argmax(dim=1) for rows in rendered.split(250)])
+    return Done(order, part, verdict, rendered, answers, order.threat.distance(part.x, verdict.points))
+
+
+def write_array(path: Path, done: Done) -> None:
+    """x_adv (n, C, H, W) float32: the adversarial input where broken, else the clean one; loads with allow_pickle=False."""
+    broken = done.broken
+    x_adv = torch.where(broken.reshape(-1, 1, 1, 1), done.rendered, done.examples.x)
+    with path.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            x_adv=x_adv.numpy(),
+            y=done.examples.y.numpy(),
+            ids=done.examples.ids.numpy(),
+            broken=broken.numpy(),
+            distance=torch.where(broken, done.distance, 0.0).numpy(),
+        )
+
+
+def write_gallery(path: Path, done: Done, *, title: str) -> None:
+    """A page with the first broken images."""
+    rows = done.broken.nonzero().squeeze(1).tolist()[:_EXHIBITS]
+    exhibits = [
+        Exhibit(
+            int(done.examples.ids[row]), done.examples.x[row], done.rendered[row],
+            int(done.examples.y[row]), int(done.answers[row]), float(done.distance[row]),
+        )
+        for row in rows
+    ]  # fmt: skip
+    path.write_text(gallery(title, exhibits, unit=done.order.threat.kind), encoding="utf-8")

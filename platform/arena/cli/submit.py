@@ -1,0 +1,100 @@
+"""`redoubt submit` and `redoubt status`: entering a defense on a server, and following it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from arena.cli.server import Server, packed
+from evaluator.errors import InputError, PlatformError, SubmissionError
+
+ServerOption = Annotated[str | None, typer.Option(help="Address of the server; REDOUBT_SERVER, else http://localhost:8000.")]
+TokenOption = Annotated[str | None, typer.Option(help="API token from your account page; REDOUBT_TOKEN.")]
+_FINISHED = {"completed", "submission_failed", "platform_failed", "cancelled"}
+_POLL_SECONDS = 2.0
+
+
+def submit(
+    path: Annotated[Path, typer.Argument(help="The submission's folder, with its defense.toml.")],
+    challenge: Annotated[str, typer.Option(help="The challenge's slug, such as mnist-linf.")],
+    team: Annotated[str | None, typer.Option(help="Slug of the team that enters it; your personal one when left out.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
+    server: ServerOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Enter a defense on a server."""
+    archive = packed(path)
+    remote = Server(server, token)
+    data = {"challenge": challenge} | ({"team": team} if team else {})
+    entry = remote.post("submissions", data=data, files={"archive": (f"{path.resolve().name}.zip", archive)})
+    identifier = entry["submission"]["id"]
+    print(f"entered as {identifier}: {remote.address}/entries/{identifier}/")
+    if wait:
+        _follow(remote, identifier)
+
+
+def status(
+    submission: Annotated[str | None, typer.Argument(help="A submission's id; all of yours when left out.")] = None,
+    server: ServerOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Show where your submissions stand."""
+    remote = Server(server, token)
+    entries = [remote.get(f"submissions/{submission}")] if submission else remote.get("submissions")["results"]
+    table = Table()
+    for name in ("id", "name", "challenge", "state", "robust", "clean", "where it stands"):
+        table.add_column(name)
+    for entry in entries:
+        described, evaluation = entry["submission"], entry["evaluation"] or {}
+        shares = [_percent(evaluation.get(key)) for key in ("robust_accuracy", "clean_accuracy")]
+        table.add_row(
+            described["id"],
+            described["name"],
+            described["challenge"],
+            evaluation.get("state", "–"),
+            *shares,
+            _where(evaluation),
+        )
+    Console().print(table)
+
+
+def _follow(remote: Server, identifier: str) -> None:
+    """Prints each change until there is a verdict; a failure is an error like that of `redoubt evaluate`."""
+    said = ""
+    while True:
+        evaluation: dict[str, Any] = remote.get(f"submissions/{identifier}")["evaluation"] or {}
+        line = f"{evaluation.get('state', 'queued')} · {_where(evaluation)}"
+        if line != said:
+            print(line, flush=True)
+            said = line
+        if evaluation.get("state") in _FINISHED:
+            break
+        time.sleep(_POLL_SECONDS)
+    detail, reason = str(evaluation.get("detail", "")), str(evaluation.get("reason", ""))
+    match evaluation["state"]:
+        case "submission_failed":
+            raise SubmissionError(reason, detail, where=f"submission failed ({reason})")
+        case "platform_failed":
+            raise PlatformError(reason, detail, where=f"platform failed ({reason})")
+        case "cancelled":
+            raise InputError("the evaluation was cancelled.")
+    print(f"robust accuracy {_percent(evaluation['robust_accuracy'])}, clean {_percent(evaluation['clean_accuracy'])}")
+
+
+def _where(evaluation: dict[str, Any]) -> str:
+    """Progress, queue position or reason, in a few words."""
+    if progress := evaluation.get("progress"):
+        what = progress["attack"] or progress["stage"]
+        return f"{what}: {progress['done']} of {progress['total']} settled, {progress['survivors']} still standing"
+    if position := evaluation.get("queue_position"):
+        return f"number {position} in the queue"
+    return str(evaluation.get("detail") or "")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.2%}"
