@@ -24,14 +24,18 @@ class Attempt:
 Try = Callable[[Batch], Attempt]
 
 
-def with_restarts(attempt: Try, batch: Batch, threat: Threat, *, restarts: int) -> Attempt:
-    """Tries up to `restarts` times with independent randomness; an example leaves at its first success."""
+def with_restarts(attempt: Try, batch: Batch, threat: Threat, *, restarts: int, first: Try | None = None) -> Attempt:
+    """Tries up to `restarts` times with independent randomness; an example leaves at its first success.
+
+    first: what to try the first time, when that differs from the restarts.
+    """
     result = Attempt(threat.start(batch.x), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device))
     active = torch.arange(len(batch), device=batch.x.device)
     for restart in range(restarts):
         if not len(active):
             break
-        tried = attempt(batch[active].fork(restart))
+        tries = first if first is not None and restart == 0 else attempt
+        tried = tries(batch[active].fork(restart))
         result.points[active], result.fell[active] = tried.points, tried.fell
         active = active[~tried.fell]
     return result

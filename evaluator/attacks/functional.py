@@ -1,0 +1,87 @@
+"""Functional attacks (Laidlaw and Feizi 2019, "Functional Adversarial Attacks"): ReColorAdv, and combined threats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from evaluator.attacks.adam_points import climb_by_adam
+from evaluator.attacks.attempts import Attempt, with_restarts
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.losses import LOSSES
+from evaluator.attacks.pgd import ascend
+from evaluator.attacks.registry import register
+from evaluator.attacks.validation import at_least, one_of, positive
+from evaluator.threats.base import Threat
+
+_LossName = Literal["margin", "ce", "dlr", "pm"]
+
+
+@register("recoloradv", title="ReColorAdv", access="gradients", threats=("color",), paper="Laidlaw and Feizi 2019, sec. 4")
+@dataclass(frozen=True)
+class ReColorAdv(Attack):
+    """Adam on the color map's grid, from the identity map first and from random maps on restarts.
+
+    steps: per restart, at rate * epsilon. The paper's smoothness loss is a hard budget of the threat here.
+    """
+
+    steps: int = 100
+    restarts: int = 1
+    rate: float = 0.05
+    loss: _LossName = "margin"
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        positive(rate=self.rate)
+        one_of(LOSSES, loss=self.loss)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        def climb(part: Batch, start: Tensor) -> Attempt:
+            rate = self.rate * threat.epsilon
+            return climb_by_adam(model, part, threat, start, LOSSES[self.loss], steps=self.steps, rate=rate)
+
+        def from_identity(part: Batch) -> Attempt:
+            return climb(part, threat.start(part.x))
+
+        def from_random(part: Batch) -> Attempt:
+            return climb(part, threat.random_start(part.x, part.draws))
+
+        return with_restarts(from_random, batch, threat, restarts=self.restarts, first=from_identity).points
+
+
+@register(
+    "combined",
+    title="Combined functional, spatial and additive",
+    access="gradients",
+    threats=("sum",),
+    paper="Laidlaw and Feizi 2019, sec. 5",
+)
+@dataclass(frozen=True)
+class Combined(Attack):
+    """PGD on all parts of a sum at once, each moving along its own steepest direction, from no perturbation first.
+
+    steps: per restart; sizes fall linearly from epsilon / 4 to epsilon / 40, as a share of each part's own budget.
+    """
+
+    steps: int = 100
+    restarts: int = 1
+    loss: _LossName = "margin"
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        one_of(LOSSES, loss=self.loss)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        def size(step: int) -> float:
+            return threat.epsilon * (0.25 - 0.225 * step / self.steps)
+
+        def from_nothing(part: Batch) -> Attempt:
+            return ascend(model, part, threat, threat.start(part.x), LOSSES[self.loss], steps=self.steps, size=size)
+
+        def from_random(part: Batch) -> Attempt:
+            start = threat.random_start(part.x, part.draws)
+            return ascend(model, part, threat, start, LOSSES[self.loss], steps=self.steps, size=size)
+
+        return with_restarts(from_random, batch, threat, restarts=self.restarts, first=from_nothing).points

@@ -1,0 +1,105 @@
+"""JSMA (Papernot et al. 2016, "The Limitations of Deep Learning in Adversarial Settings", sec. IV).
+
+The saliency map is that of the target class: a pixel counts when moving it raises Z_t and lowers the sum of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.gradients import gradient_of, ranked_classes
+from evaluator.attacks.losses import pick
+from evaluator.attacks.minimal_norm import Closest
+from evaluator.attacks.norms import NORMS
+from evaluator.attacks.registry import register
+from evaluator.attacks.validation import at_least, at_most, one_of, positive
+from evaluator.threats.base import Threat, flat
+
+_SHORTLIST = 64  # pairs are searched among the coordinates that are best by alpha, by beta and by their product
+
+
+@register("jsma", title="Jacobian saliency map", access="gradients", threats=("l0",), paper="Papernot et al. 2016, alg. 3")
+@dataclass(frozen=True)
+class JSMA(Attack):
+    """Moves, two coordinates at a time, those with the largest saliency for the target class until it is the answer.
+
+    A coordinate (one channel of one pixel) has alpha = dZ_t/dx_i and beta = d(sum_{j != t} Z_j)/dx_i; a pair is admissible
+    with sum alpha > 0 > sum beta and scores -sum alpha * sum beta. Without a target, t is the runner-up class of the clean
+    input and any wrong label ends the search. theta: the change of a coordinate, downwards when `direction` is "down".
+    gamma: the largest share of coordinates that may change. pairs: False takes coordinates one at a time.
+    Cost per iteration: one forward row and two backward rows.
+    """
+
+    minimal_norm: ClassVar[bool] = True
+
+    theta: float = 1.0
+    gamma: float = 0.2
+    direction: Literal["up", "down"] = "up"
+    pairs: bool = True
+
+    def __post_init__(self) -> None:
+        positive(theta=self.theta, gamma=self.gamma)
+        at_least(0, theta=self.theta)
+        at_most(1, gamma=self.gamma, theta=self.theta)
+        one_of(("up", "down"), direction=self.direction)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        everyone, norm = Closest.none(batch, threat), NORMS["l0"]
+        active = torch.arange(len(batch), device=batch.x.device)
+        sign = 1.0 if self.direction == "up" else -1.0
+        z, target = batch.x, batch.target
+        budget = self.gamma * batch.x[:1].numel()
+        free = torch.ones_like(flat(z), dtype=torch.bool)
+        while len(active):
+            with torch.enable_grad():
+                leaf = z.detach().requires_grad_(True)
+                logits = model(threat.apply(batch.x, leaf)).float()
+                if target is None:
+                    target = ranked_classes(logits.detach(), batch.y)[:, 0]
+                fell = batch.success(logits.detach())
+                keep = (~fell).nonzero().squeeze(1)
+                known = everyone[active].updated(z, norm.size(z - batch.x), fell)
+                everyone = everyone.replaced(active, known)
+                if not len(keep):
+                    break
+                own = pick(logits, target)
+                alpha = gradient_of(own.sum(), leaf, retain=True)
+                beta = gradient_of((logits.sum(dim=1) - own).sum(), leaf)
+            alpha, beta = sign * flat(alpha)[keep], sign * flat(beta)[keep]
+            batch, active, z, target, free = batch[keep], active[keep], z[keep], target[keep], free[keep]
+            room = flat(z) < 1 if sign > 0 else flat(z) > 0
+            chosen, found = _salient(alpha, beta, free & room, pairs=self.pairs)
+            moved = (flat(z) + sign * self.theta * chosen).clamp(0, 1).reshape(z.shape)
+            free = free & ~((moved == z.round()) & (moved != z)).flatten(1) & ~(chosen & (self.theta >= 1))
+            z = moved
+            changed = (flat(z) != flat(batch.x)).sum(dim=1)
+            keep = (found & (changed <= budget)).nonzero().squeeze(1)
+            batch, active, z, target, free = batch[keep], active[keep], z[keep], target[keep], free[keep]
+        return everyone.points
+
+
+def _salient(alpha: Tensor, beta: Tensor, free: Tensor, *, pairs: bool) -> tuple[Tensor, Tensor]:
+    """((n, d) bool the coordinates to move, (n,) bool whether there are any)."""
+    if not pairs:
+        score = torch.where(free & (alpha > 0) & (beta < 0), -alpha * beta, -torch.inf)
+        best = score.max(dim=1)
+        chosen = torch.zeros_like(free).scatter(1, best.indices[:, None], torch.isfinite(best.values)[:, None])
+        return chosen, torch.isfinite(best.values)
+    size = min(_SHORTLIST, alpha.shape[1])
+    low = torch.full_like(alpha, -torch.inf)
+    rankings = (alpha, -beta, (alpha - beta) / 2 - (alpha + beta).abs() / 2)
+    near = torch.cat([torch.where(free, ranking, low).topk(size, dim=1).indices for ranking in rankings], dim=1)
+    a, b, open_ = alpha.gather(1, near), beta.gather(1, near), free.gather(1, near)
+    up, down = a[:, :, None] + a[:, None, :], b[:, :, None] + b[:, None, :]
+    distinct = near[:, :, None] != near[:, None, :]
+    allowed = distinct & open_[:, :, None] & open_[:, None, :] & (up > 0) & (down < 0)
+    best = torch.where(allowed, -up * down, -torch.inf).flatten(1).max(dim=1)
+    found = torch.isfinite(best.values)
+    pair = torch.stack([best.indices // near.shape[1], best.indices % near.shape[1]], dim=1)
+    chosen = torch.zeros_like(free).scatter(1, near.gather(1, pair), found[:, None].expand(-1, 2))
+    return chosen, found

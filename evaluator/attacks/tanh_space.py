@@ -1,0 +1,42 @@
+"""Adam in the tanh space of Carlini and Wagner 2017: x = (tanh w + 1) / 2 keeps every iterate inside the box by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_INSIDE = 1 - 1e-6  # how far into (-1, 1) pixels at the walls are moved, so that atanh is finite
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class TanhAdam:
+    """One optimiser per example: w and Adam's moments, all (n, *shape); `self[keep]` drops examples."""
+
+    w: Tensor
+    first: Tensor
+    second: Tensor
+
+    @staticmethod
+    def at(x: Tensor) -> TanhAdam:
+        """Fresh moments at the inputs x in [0, 1]."""
+        w = torch.atanh((2 * x - 1) * _INSIDE)
+        return TanhAdam(w, torch.zeros_like(w), torch.zeros_like(w))
+
+    def __getitem__(self, keep: Tensor) -> TanhAdam:
+        return TanhAdam(self.w[keep], self.first[keep], self.second[keep])
+
+    @property
+    def x(self) -> Tensor:
+        """The inputs, in [0, 1]."""
+        return (torch.tanh(self.w) + 1) / 2
+
+    def stepped(self, gradient: Tensor, *, rate: float, step: int) -> TanhAdam:
+        """One step of Adam down `gradient` (with respect to x); step counts from 1."""
+        slope = gradient * (1 - torch.tanh(self.w).square()) / 2
+        first = _BETA_1 * self.first + (1 - _BETA_1) * slope
+        second = _BETA_2 * self.second + (1 - _BETA_2) * slope.square()
+        move = (first / (1 - _BETA_1**step)) / ((second / (1 - _BETA_2**step)).sqrt() + _EPSILON)
+        return TanhAdam(self.w - rate * move, first, second)
