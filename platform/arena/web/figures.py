@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from arena.evaluations.models import Evaluation
-from arena.leaderboards.queries import Board, Row
+from arena.leaderboards.queries import Board, Event, Row
 from arena.web import wording
 from arena.web.svg import Bracket
 from arena.web.threat_words import threat_words
@@ -46,6 +48,25 @@ class Words:
         return cls(
             f"{threat_words(challenge.threat)} in [0, 1]", wording.access_words(challenge), wording.data_words(challenge)
         )
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A drop of a standing defense's robust accuracy: by `drop` (a share) at `at`, and what caused it."""
+
+    drop: float
+    at: datetime
+    cause: str
+
+
+def last_fall(history: Sequence[Event]) -> Fall | None:
+    """The last event of a history (oldest first) that is lower than the one before it."""
+    falls = [
+        Fall(before.robust_accuracy - after.robust_accuracy, after.at, after.cause)
+        for before, after in pairwise(history)
+        if after.robust_accuracy < before.robust_accuracy
+    ]
+    return falls[-1] if falls else None
 
 
 def last_change(board: Board) -> datetime | None:

@@ -6,10 +6,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from arena.challenges.models import Challenge
 from arena.challenges.queries import published
+from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import board, overviews
+from arena.leaderboards.services import record_standing
 from tests.e2e.season import complete, make_challenge, make_entry, make_season, make_user, run
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +53,17 @@ def test_board_shows_ranks_intervals_running_ones_and_reasons(client: Client) ->
     assert "Gradients are zero on 97 % of the images" in text
     assert "Published, not measured here" in text
     assert "NaN at the corners" not in text
+
+
+def test_last_fall_is_told_with_its_size_and_cause(client: Client) -> None:
+    made = make_season()["pgd"]
+    again = Evaluation.objects.create(
+        submission=made.submission, current=False, pack={}, rules_digest="", examples=1000, state="completed"
+    )
+    record_standing(evaluation=again, robust_accuracy=0.881, at=timezone.now())
+    text = client.get("/challenges/mnist-linf/").content.decode()
+    assert "−1.2 re-evaluated" in text
+    assert text.count("none since it entered") == 3
 
 
 def test_partial_is_the_board_alone_and_caches_keep_it_apart(client: Client) -> None:

@@ -17,7 +17,7 @@ from arena.challenges.models import Challenge
 from arena.leaderboards import queries
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown
-from arena.web.figures import Words, last_change
+from arena.web.figures import Words, last_change, last_fall
 from arena.web.forms import SubmitForm, blame
 from arena.web.views.pages import origin, respond
 from evaluator.errors import InputError
@@ -32,8 +32,9 @@ def _about(challenge: Challenge) -> dict[str, Any]:
 def board(request: HttpRequest, slug: str) -> HttpResponse:
     """Defenses ranked by worst-case robust accuracy."""
     challenge = get_challenge(request.user, slug)
-    standing = queries.board(challenge)
-    context = _about(challenge) | {"board": standing, "changed": last_change(standing)}
+    standing, histories = queries.board(challenge), queries.histories(challenge)
+    ranked = [(row, last_fall(histories.get(row.submission_id, []))) for row in standing.ranked]
+    context = _about(challenge) | {"board": standing, "ranked": ranked, "changed": last_change(standing)}
     return respond(request, "web/challenges/board.html", context, partial="board")
 
 
