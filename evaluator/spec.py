@@ -105,10 +105,39 @@ def relative_file(value: str) -> str:
 
 
 class CertificateSpec(Strict):
-    """A certificate the team asks the platform to compute."""
+    """A certificate the team asks the platform to compute: a method and that method's own parameters.
 
-    method: Literal["smoothing"]
+    smoothing: sigma (needed), noise, n, alpha. crown, bab: iterations of slope optimisation. milp, bab: seconds per example.
+    """
+
+    method: Literal["smoothing", "ibp", "crown", "bab", "milp", "lipschitz"]
     sigma: float | None = Field(default=None, gt=0, le=10)
+    noise: Literal["gaussian", "ball", "quantized-gaussian"] | None = None
+    n: int | None = Field(default=None, ge=100, le=10_000_000)
+    alpha: float | None = Field(default=None, gt=0, le=0.05)
+    iterations: int | None = Field(default=None, ge=0, le=1000)
+    seconds: float | None = Field(default=None, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _parameters(self) -> CertificateSpec:
+        takes = {
+            "smoothing": {"sigma", "noise", "n", "alpha"},
+            "crown": {"iterations"},
+            "bab": {"iterations", "seconds"},
+            "milp": {"iterations", "seconds"},
+        }.get(self.method, set())
+        given = set(self.parameters())
+        if self.method == "smoothing" and self.sigma is None:
+            raise ValueError('method "smoothing" needs sigma, the standard deviation of its noise, for example sigma = 0.25')
+        if given - takes:
+            raise ValueError(f'method "{self.method}" does not take {", ".join(sorted(given - takes))}')
+        if self.n is not None and self.n % 50:
+            raise ValueError("n must be a multiple of 50")
+        return self
+
+    def parameters(self) -> dict[str, float | int | str]:
+        """The parameters that were given, as keywords of `evaluator.certify.certify`."""
+        return {name: value for name, value in self.model_dump(exclude={"method"}).items() if value is not None}
 
 
 class DefenseManifest(Strict):
@@ -135,6 +164,10 @@ class DefenseManifest(Strict):
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:
             raise ValueError(f'format "{self.format}" needs {" and ".join(missing)}')
+        if self.certificate is not None and self.certificate.method != "smoothing" and self.format != "safetensors":
+            raise ValueError(
+                f'certificate method "{self.certificate.method}" reads the network\'s layers: it needs format "safetensors"'
+            )
         return self
 
 
