@@ -28,7 +28,7 @@ from evaluator.certify.binomial import Array, Counts
 from evaluator.certify.crown import NetworkBounds, crown_margins, network_bounds
 from evaluator.certify.graph import Graph, trace
 from evaluator.certify.ibp import bit_certificates, logits_shape, margin_rows, outward
-from evaluator.certify.inputs import InputSet
+from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Add, Affine, Relu, size
 from evaluator.certify.relaxation import check_relaxable
 from evaluator.errors import InputError
@@ -168,6 +168,7 @@ def milp_verify(
     y: Tensor,
     *,
     epsilon: float,
+    norm: Norm = "linf",
     seconds: float = 60.0,
     iterations: int = 20,
     candidates: Tensor | None = None,
@@ -180,6 +181,8 @@ def milp_verify(
     """
     started = time.perf_counter()
     check_batch(x, y)
+    if norm != "linf":
+        raise InputError(f"MILP encodes Linf balls only, not {norm}.", help='Use method = "bab".')
     graph = trace(model, tuple(x.shape[1:]))
     check_relaxable(graph)
     classes = logits_shape(graph, y)
