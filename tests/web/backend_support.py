@@ -96,7 +96,8 @@ def bit(seed: int, example: int, share: float) -> int:
 class FakeJudge:
     """Judges by a hash instead of a network: same seed, same bits, whatever the sharding.
 
-    It stands for the evaluator, which has its own tests; what is proved with it is the machinery around: claims, leases,
+    It stands for the evaluator, which has its own tests (tests/evaluator) and meets this machinery in tests/e2e, where the
+    worker runs with the OfficialJudge; what is proved with it is the machinery around: claims, leases,
     retries, merging, boards. seconds: how long a shard takes. plan: what happens on each call before the verdict.
     """
 

@@ -12,6 +12,8 @@ import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
@@ -93,6 +95,18 @@ def test_a_defense_goes_in_and_is_followed(challenge: Challenge, alice: User) ->
 def test_the_list_holds_only_ones_own_teams_entries(challenge: Challenge, alice: User) -> None:
     enter(challenge, alice)
     assert client(person("bob")).get(f"{API}/submissions").json()["results"] == []
+
+
+def test_listing_costs_the_same_number_of_queries_however_many_entries_there_are(challenge: Challenge, alice: User) -> None:
+    known, counts = client(alice), []
+    for rounds in (1, 4):
+        for number in range(rounds):
+            enter(challenge, alice, name=f"entry {rounds} {number}")
+        known.get(f"{API}/submissions")
+        with CaptureQueriesContext(connection) as captured:
+            assert known.get(f"{API}/submissions").status_code == 200
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
 
 
 def test_a_team_of_several_may_be_named_and_a_strangers_may_not(challenge: Challenge, alice: User) -> None:

@@ -115,6 +115,10 @@ def test_a_name_that_leads_elsewhere_or_fools_a_reader_is_refused(pack, name: st
     refused(pack({**CODE, name: "x"}))
 
 
+def test_an_absolute_name_is_called_that() -> None:
+    assert "absolute" in refused(zipped({**CODE, "/etc/passwd": "x"}))
+
+
 @pytest.mark.parametrize(("first", "second"), [("a.py", "a.py"), ("a.py", "A.PY"), ("é.py", "e\u0301.py"), ("a", "a/b.py")])
 @pytest.mark.parametrize("make", [zip_of, tar_of])
 def test_two_names_for_one_file_are_refused(make, first: str, second: str) -> None:  # type: ignore[no-untyped-def]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from arena.evaluations import claims, finishing
+from arena.evaluations import claims, finishing, worker
 from arena.evaluations.judging import Task
 from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation, Shard
@@ -129,7 +130,9 @@ def test_a_cancelled_evaluation_stops_its_worker_and_leaves_no_verdict(evaluatio
     def cancel_meanwhile(task: Task) -> None:
         cancel(evaluation=evaluation)
 
+    began = time.monotonic()
     assert work_once(judge=FakeJudge(seconds=30, plan=[cancel_meanwhile]))
+    assert time.monotonic() - began < 15
     evaluation.refresh_from_db()
     assert evaluation.state == Evaluation.State.CANCELLED
     assert not work_once(judge=FakeJudge())
@@ -139,7 +142,9 @@ def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(evaluation: Evalu
     def lose(task: Task) -> None:
         Shard.objects.filter(start=task.shard[0]).update(lease_owner="another", claims=7, log="theirs")
 
+    began = time.monotonic()
     work_once(judge=FakeJudge(seconds=30, plan=[lose]))
+    assert time.monotonic() - began < 15
     shard = evaluation.shards.get(index=0)
     assert (shard.state, shard.lease_owner, shard.log, shard.outcome) == (Shard.State.CLAIMED, "another", "theirs", None)
 
@@ -201,16 +206,32 @@ def test_a_reevaluation_replaces_the_verdict_and_stays_in_the_history(evaluation
     assert [event.cause for event in history(evaluation.submission)] == ["entered", "re-evaluated"]
 
 
+def test_a_worker_outlives_an_error_of_its_own(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, calls = threading.Event(), []
+
+    def fail_once(**options: object) -> bool:
+        calls.append(options)
+        if len(calls) == 1:
+            raise OSError("No space left on device")
+        stop.set()
+        return False
+
+    monkeypatch.setattr(worker, "work_once", fail_once)
+    monkeypatch.setattr(worker, "_AFTER_ERROR_SECONDS", 0.01)
+    work_forever(stop, judge=FakeJudge())
+    assert len(calls) == 2
+
+
 def test_working_forever_works_off_the_queue_and_stops_when_asked(evaluation: Evaluation) -> None:
     stop = threading.Event()
-    worker = threading.Thread(target=work_forever, args=(stop,), kwargs={"judge": FakeJudge()})
-    worker.start()
+    thread = threading.Thread(target=work_forever, args=(stop,), kwargs={"judge": FakeJudge()})
+    thread.start()
     for _ in range(200):
         evaluation.refresh_from_db()
         if evaluation.is_finished:
             break
         stop.wait(0.05)
     stop.set()
-    worker.join(timeout=10)
-    assert not worker.is_alive()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
     assert evaluation.state == Evaluation.State.COMPLETED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q
 from django.http import Http404
@@ -28,6 +30,13 @@ def get_team(slug: str) -> Team:
     if team is None:
         raise Http404("There is no such team.")
     return team
+
+
+def own_teams(person: Person, teams: Iterable[int]) -> set[int]:
+    """Those of the teams (by id) that the person belongs to, in one query; staff belong to every team."""
+    if not isinstance(person, User):
+        return set()
+    return set(teams) if person.is_staff else set(person.teams.filter(pk__in=set(teams)).values_list("pk", flat=True))
 
 
 def is_member(person: Person, team: Team) -> bool:

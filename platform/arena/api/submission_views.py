@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import UserRateThrottle
 
-from arena.accounts.access import get_own_team, is_member
+from arena.accounts.access import get_own_team, own_teams
 from arena.accounts.models import User
 from arena.api.authentication import Person, person_of
 from arena.api.pagination import Pages
@@ -99,11 +99,12 @@ def _entries(submissions: list[Submission], person: Person) -> list[dict[str, An
     """Submissions with their current evaluations."""
     entries = with_evaluations(submissions)
     live = live_of([entry.evaluation for entry in entries if entry.evaluation])
+    own = own_teams(person, {submission.team_id for submission in submissions})
     answers = []
     for entry in entries:
         shown = None
         if entry.evaluation:
-            context = {"live": live.get(entry.evaluation.pk, _NOTHING), "own": is_member(person, entry.submission.team)}
+            context = {"live": live.get(entry.evaluation.pk, _NOTHING), "own": entry.submission.team_id in own}
             shown = EvaluationSerializer(entry.evaluation, context=context).data
         answers.append({"submission": SubmissionSerializer(entry.submission).data, "evaluation": shown})
     return answers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -34,7 +32,7 @@ def enqueue(*, submission: Submission) -> Evaluation:
             for index, start in enumerate(range(0, examples, step))
         )
         bump(challenge.pk)
-        transaction.on_commit(partial(hint, evaluation_id=evaluation.pk), robust=True)
+        transaction.on_commit(lambda: hint(evaluation_id=evaluation.pk), robust=True)
     return evaluation
 
 

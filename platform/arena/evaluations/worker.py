@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import close_old_connections, connection
 
 from arena.evaluations import claims, finishing
 from arena.evaluations.claims import Lease
@@ -26,7 +26,7 @@ from evaluator.report import Outcome, PlatformFailed, SubmissionFailed, Submissi
 logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.5
 _SWEEP_SECONDS = 5.0
-_DATABASE_DOWN_SECONDS = 2.0
+_AFTER_ERROR_SECONDS = 2.0
 
 
 def worker_name() -> str:
@@ -58,10 +58,11 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
                 swept = time.monotonic()
             if not work_once(judge=judge, owner=owner, stop=stop):
                 stop.wait(_IDLE_SECONDS)
-        except DatabaseError:
-            logger.exception("the database does not answer; trying again")
+        except Exception:
+            # The database restarts, the disk is full: nothing is lost, the lease expires or the sweep settles.
+            logger.exception("the worker goes on after an error")
             connection.close()
-            stop.wait(_DATABASE_DOWN_SECONDS)
+            stop.wait(_AFTER_ERROR_SECONDS)
     logger.info("worker %s stopped", owner)
 
 

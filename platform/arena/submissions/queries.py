@@ -36,7 +36,9 @@ def of_user(user: User, *, challenge: Challenge | None = None) -> QuerySet[Submi
 def with_evaluations(submissions: Iterable[Submission]) -> list[Entry]:
     """Each submission with its current evaluation (report deferred), in one more query however many there are."""
     rows = list(submissions)
-    current = {item.submission_id: item for item in summaries().filter(submission__in=rows, current=True)}
+    current = {
+        item.submission_id: item for item in summaries().filter(submission__in=rows, current=True).select_related("submission")
+    }
     return [Entry(submission=row, evaluation=current.get(row.pk)) for row in rows]
 
 

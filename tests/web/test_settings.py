@@ -1,0 +1,86 @@
+"""The settings of each installation keep their promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from arena.settings.secret import load_or_make
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = ROOT / "platform" / "arena" / "settings"
+PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "arena.settings.production",
+    "SECRET_KEY": "k" * 25 + "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+    "ALLOWED_HOSTS": "redoubt.example.org",
+    "DATABASE_URL": "postgres://redoubt@localhost/redoubt",
+    "REDIS_URL": "redis://localhost/0",
+    "REDOUBT_SIGNING_KEY": "signing-key.pem",
+}
+
+
+def manage(*arguments: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    clean = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    env = {**clean, "REDOUBT_DATA": str(folder / "data"), **env}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_djangos_deployment_check_finds_nothing_in_production(tmp_path: Path) -> None:
+    ran = manage("check", "--deploy", "--fail-level", "WARNING", folder=tmp_path, env=PRODUCTION)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_manage_py_runs_from_any_folder_with_the_embedded_settings(tmp_path: Path) -> None:
+    ran = manage("migrate", "-v", "0", folder=tmp_path, env={})
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "data" / "redoubt.sqlite3").is_file()
+    wal = manage("shell", "-v", "0", "-c", JOURNAL_MODE, folder=tmp_path, env={})
+    assert wal.stdout.strip() == "wal"
+
+
+JOURNAL_MODE = "from django.db import connection as c; k = c.cursor(); k.execute('pragma journal_mode'); print(k.fetchone()[0])"
+
+
+def test_migrations_say_what_the_models_say(tmp_path: Path) -> None:
+    ran = manage("makemigrations", "--check", "--dry-run", folder=tmp_path, env={})
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_the_web_imports_no_torch(tmp_path: Path) -> None:
+    code = "import sys, arena.asgi, arena.urls, arena.evaluations.worker; print('torch' in sys.modules)"
+    ran = manage("shell", "-v", "0", "-c", code, folder=tmp_path, env={})
+    assert ran.stdout.strip() == "False", ran.stderr
+
+
+@pytest.mark.parametrize("module", ["base", "production"])
+def test_every_variable_is_documented(module: str) -> None:
+    names = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (SETTINGS / f"{module}.py").read_text()))
+    page = (ROOT / "deploy" / "README.md").read_text()
+    assert names
+    assert not {name for name in names if f"`{name}`" not in page}
+
+
+def test_the_secret_key_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    first = load_or_make(path)
+    assert len(first) > 50
+    assert load_or_make(path) == first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.django_db
+def test_every_answer_carries_a_policy_without_inline_scripts_or_styles() -> None:
+    policy = Client().get("/api/v1/challenges")["Content-Security-Policy"]
+    assert "script-src 'self'" in policy
+    assert "style-src 'self'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
