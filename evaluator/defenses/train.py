@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -29,7 +30,7 @@ from evaluator.defenses.training.fit import Step, fit
 from evaluator.errors import InputError, RedoubtError
 
 _BATCH = 500
-_MEASURED = 1000
+_LOSSES: tuple[Literal["ce", "margin"], ...] = ("ce", "margin")
 
 
 def main() -> int:
@@ -94,28 +95,29 @@ def train(recipe: Recipe, *, seed: int, device: torch.device, console: Console) 
 
 
 def measure(network: nn.Module, recipe: Recipe, *, seed: int, console: Console) -> list[str]:
-    """Figures as sentences: clean accuracy on the whole test split, robust accuracy on its first 1,000 images.
+    """Figures as sentences: clean accuracy on the whole test split, robust accuracy on its first images.
 
-    Robust accuracy is the share that survives FGSM; and both PGD-100 of the cross-entropy and of the margin loss, with ten
-    restarts each.
+    Robust accuracy is the share that survives FGSM; and the share that survives both PGD on the cross-entropy and PGD on the
+    margin loss, as strong as the recipe says.
     """
     data = load(recipe.dataset, "test")
     device = next(network.parameters()).device
     network.requires_grad_(False)
     x, y = (data.images.to(torch.float32) / 255).to(device), data.labels.to(device)
     clean = torch.cat([network(part).argmax(dim=1) for part in x.split(_BATCH)]) == y
-    x, y = x[:_MEASURED], y[:_MEASURED]
-    step_size = recipe.threat.epsilon / 30
+    x, y = x[: recipe.measured], y[: recipe.measured]
+    step_size = 10 * recipe.threat.epsilon / (3 * recipe.steps)
     weak: list[Attack] = [FGSM()]
-    strong: list[Attack] = [PGD(steps=100, step_size=step_size, restarts=10, loss="ce"), PGD(100, step_size, 10, "margin")]
+    strong: list[Attack] = [PGD(recipe.steps, step_size, recipe.restarts, loss) for loss in _LOSSES]
     with _bar(console) as progress:
         task = progress.add_task("measuring", total=3 * len(x))
         fgsm, pgd = (_survivors(network, x, y, attacks, recipe, seed, progress, task) for attacks in (weak, strong))
     threat = f"{recipe.threat.kind} {recipe.threat.epsilon:.4g}"
+    judge = f"PGD-{recipe.steps} with {recipe.restarts} restarts, cross-entropy and margin"
     return [
         f"clean accuracy {100 * clean.float().mean():.2f} % on {len(clean)} test images",
         f"{threat}, FGSM: {100 * fgsm:.1f} % on the first {len(x)}",
-        f"{threat}, PGD-100 with 10 restarts, cross-entropy and margin: {100 * pgd:.1f} % on the first {len(x)}",
+        f"{threat}, {judge}: {100 * pgd:.1f} % on the first {len(x)}",
     ]
 
 

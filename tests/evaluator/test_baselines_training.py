@@ -16,6 +16,7 @@ from torch.nn import functional
 from evaluator.defenses.architectures import build, load_weights, names
 from evaluator.defenses.recipes import RECIPES, find_recipe
 from evaluator.defenses.train import choose_device, write
+from evaluator.defenses.training.augment import crop_and_mirror
 from evaluator.defenses.training.fgsm_training import FGSMTraining
 from evaluator.defenses.training.fit import Settings, Step, fit
 from evaluator.defenses.training.method import Method, Minibatch
@@ -121,6 +122,25 @@ def test_the_schedules_rise_hold_and_fall() -> None:
     assert Settings(epochs=1, batch_size=1, learning_rate=2.0).strength(0.01) == 1
 
 
+def test_crops_and_mirror_images_are_the_same_pictures_moved() -> None:
+    images = torch.arange(1, 1 + 64 * 3 * 64).reshape(64, 3, 8, 8)
+    moved = crop_and_mirror(images, torch.Generator().manual_seed(0))
+    padded = functional.pad(images, (4, 4, 4, 4))
+    seen = set()
+    for original, result in zip(padded, moved, strict=True):
+        fits = [
+            (top, left, mirrored)
+            for top in range(9)
+            for left in range(9)
+            for mirrored in (False, True)
+            if torch.equal(result.flip(2) if mirrored else result, original[:, top : top + 8, left : left + 8])
+        ]
+        assert len(fits) == 1
+        seen.update(fits)
+    assert len(seen) > 32
+    assert {mirrored for _, _, mirrored in seen} == {False, True}
+
+
 def test_every_recipe_names_a_known_architecture_and_writes_a_valid_submission(tmp_path: Path) -> None:
     for name, recipe in RECIPES.items():
         assert recipe.architecture in names()
@@ -151,11 +171,11 @@ def test_a_baseline_is_trained_measured_and_judged_by_the_same_code(monkeypatch:
     wide = functional.interpolate(images.float(), size=(28, 28)).to(torch.uint8)
     data = dataclasses.replace(train.load("mnist", "test"), images=wide, labels=labels)
     monkeypatch.setattr(train, "load", lambda dataset, split: data)
-    monkeypatch.setattr(train, "_MEASURED", 40)
-    recipe = dataclasses.replace(RECIPES["mnist-standard"], settings=dataclasses.replace(SETTINGS, learning_rate=1e-3))
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e-3)
+    recipe = dataclasses.replace(RECIPES["mnist-standard"], settings=settings, steps=20, restarts=2, measured=40)
     quiet = Console(quiet=True)
     network = train.train(recipe, seed=0, device=torch.device("cpu"), console=quiet)
     clean, fgsm, pgd = train.measure(network, recipe, seed=0, console=quiet)
     assert clean == "clean accuracy 100.00 % on 512 test images"
     assert fgsm.startswith("linf 0.3, FGSM: ")
-    assert pgd == "linf 0.3, PGD-100 with 10 restarts, cross-entropy and margin: 0.0 % on the first 40"
+    assert pgd == "linf 0.3, PGD-20 with 2 restarts, cross-entropy and margin: 0.0 % on the first 40"
