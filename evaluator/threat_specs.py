@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evaluator.strict import Strict
+
+Border = Literal["zeros", "edge"]
 
 
 class LinfSpec(Strict):
@@ -41,10 +43,106 @@ BallSpec = Annotated[LinfSpec | L2Spec | L1Spec | L0Spec, Field(discriminator="k
 
 
 class UnionSpec(Strict):
-    """Any one of `members`, the adversary's choice for each example."""
+    """Any one of the `members` balls, the adversary's choice for each example."""
 
     kind: Literal["union"]
     members: tuple[BallSpec, ...] = Field(min_length=2, max_length=8)
 
 
-ThreatSpec = Annotated[LinfSpec | L2Spec | L1Spec | L0Spec | UnionSpec, Field(discriminator="kind")]
+class SpatialSpec(Strict):
+    """A flow field: every pixel is read from at most `epsilon` pixels (Euclidean) away."""
+
+    kind: Literal["spatial"]
+    epsilon: float = Field(gt=0, le=100)
+    border: Border = "edge"
+
+
+class RotationTranslationSpec(Strict):
+    """One rotation by at most `degrees` and one translation by at most `pixels` down and across."""
+
+    kind: Literal["rotation-translation"]
+    degrees: float = Field(ge=0, le=180)
+    pixels: float = Field(ge=0, le=1000)
+    border: Border = "zeros"
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.degrees + self.pixels == 0:
+            raise ValueError("degrees and pixels must not both be 0")
+        return self
+
+
+class ColorSpec(Strict):
+    """One map of colors for the whole image: any channel changes by at most `epsilon`, neighboring nodes' changes differ
+    by at most `smoothness` (default epsilon)."""
+
+    kind: Literal["color"]
+    epsilon: float = Field(gt=0, le=1)
+    smoothness: float | None = Field(default=None, gt=0, le=2)
+    nodes: int = Field(default=8, ge=2, le=64)
+
+
+AdditiveSpec = LinfSpec | L2Spec | L1Spec
+PartSpec = Annotated[AdditiveSpec | SpatialSpec | RotationTranslationSpec | ColorSpec, Field(discriminator="kind")]
+
+
+class SumSpec(Strict):
+    """Several threats at once, applied in the order of `parts`, each with its own budget; a ball adds to the result."""
+
+    kind: Literal["sum"]
+    parts: tuple[PartSpec, ...] = Field(min_length=2, max_length=8)
+
+
+class PatchSpec(Strict):
+    """One square of `side` pixels may change, anywhere or at `location` (row, column of its first pixel)."""
+
+    kind: Literal["patch"]
+    side: int = Field(ge=1, le=1000)
+    epsilon: float = Field(default=1.0, gt=0, le=1)
+    location: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.location is not None and min(self.location) < 0:
+            raise ValueError("location must not be negative")
+        return self
+
+
+class ViewsSpec(Strict):
+    """The ranges of random views: see `evaluator.threats.physical.Views`."""
+
+    rotation: float = Field(default=10.0, ge=0, le=180)
+    translation: float = Field(default=1.0, ge=0, le=1000)
+    scale: float = Field(default=0.1, ge=0, le=0.9)
+    shear: float = Field(default=0.05, ge=0, le=0.9)
+    perspective: float = Field(default=0.1, ge=0, le=0.4)
+    brightness: float = Field(default=0.1, ge=0, le=1)
+    contrast: float = Field(default=0.2, ge=0, le=1)
+    blur: float = Field(default=0.7, ge=0, le=100)
+    border: Border = "edge"
+
+
+class PhysicalSpec(Strict):
+    """A perturbation within `base` that succeeds on a share `threshold` of `samples` random views."""
+
+    kind: Literal["physical"]
+    base: Annotated[AdditiveSpec | PatchSpec, Field(discriminator="kind")]
+    views: ViewsSpec = ViewsSpec()
+    samples: int = Field(default=32, ge=1, le=10_000)
+    threshold: float = Field(default=0.5, gt=0, le=1)
+
+
+ThreatSpec = Annotated[
+    LinfSpec
+    | L2Spec
+    | L1Spec
+    | L0Spec
+    | UnionSpec
+    | SpatialSpec
+    | RotationTranslationSpec
+    | ColorSpec
+    | SumSpec
+    | PatchSpec
+    | PhysicalSpec,
+    Field(discriminator="kind"),
+]

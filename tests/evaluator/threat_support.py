@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from evaluator.draws import Draws
-from evaluator.threats import L0, L1, L2, Linf, Threat, Union
+from evaluator.threats import (
+    L0,
+    L1,
+    L2,
+    Color,
+    Linf,
+    Patch,
+    Physical,
+    RotationTranslation,
+    Spatial,
+    Sum,
+    Threat,
+    Union,
+)
 
 BALLS: dict[str, Threat] = {
     "linf": Linf(8 / 255),
@@ -79,3 +92,30 @@ def norm(kind: str, move: np.ndarray) -> float:
             changed = wide != 0
             return float(changed.any(axis=0).sum() if changed.ndim == 3 else changed.sum())
     raise ValueError(kind)
+
+
+PARAMETRISED: dict[str, Threat] = {
+    "spatial": Spatial(0.7),
+    "spatial-zeros": Spatial(1.5, border="zeros"),
+    "rotation-translation": RotationTranslation(15, 1.5),
+    "rotation-edge": RotationTranslation(0.3, 0, border="edge"),
+    "color": Color(0.1, 0.04, nodes=4),
+    "color-free": Color(0.06, 0.2, nodes=3),
+    "sum": Sum((Color(0.06, 0.03, nodes=4), Spatial(0.3), Linf(4 / 255))),
+    "sum-l2": Sum((RotationTranslation(5, 1), L2(0.3))),
+    "patch": Patch(2),
+    "patch-fixed": Patch(2, epsilon=0.4, location=(1, 2)),
+    "physical": Physical(Linf(0.1)),
+}
+
+
+def parameters(generator: torch.Generator, threat: Threat, x: Tensor, scale: float) -> Tensor:
+    """Arbitrary points of a threat's own shape, `scale` budgets away from no perturbation."""
+    start = threat.start(x)
+    if isinstance(threat, Sum):
+        parts = [parameters(generator, part, x, scale) for part in threat.parts]
+        shifted = [
+            part - x if isinstance(member, Linf | L2 | L1) else part for member, part in zip(threat.parts, parts, strict=True)
+        ]
+        return threat.join(shifted, x)
+    return start + torch.randn(start.shape, generator=generator) * scale * threat.epsilon

@@ -1,0 +1,125 @@
+"""Several threats at once, each with its own budget: a color map, then a flow, then a small additive perturbation.
+
+Laidlaw and Feizi 2019, "Functional Adversarial Attacks", sec. 5 (combined threat models).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evaluator.draws import Draws
+from evaluator.errors import InputError
+from evaluator.threats.base import Threat, flat
+from evaluator.threats.color import Color
+from evaluator.threats.l1 import L1
+from evaluator.threats.l2 import L2
+from evaluator.threats.linf import Linf
+from evaluator.threats.rotation_translation import RotationTranslation
+from evaluator.threats.sampling import pixel_grid
+from evaluator.threats.spatial import Spatial
+
+Additive = Linf | L2 | L1
+Part = Color | Spatial | RotationTranslation | Additive
+
+
+@dataclass(frozen=True)
+class Sum(Threat):
+    """Applies `parts` in their order; an Lp ball adds a perturbation from the ball around zero and clips to [0, 1].
+
+    A point is (n, planes, H, W): each part's own point fills whole planes of the image's size, one part after another,
+    padded with zeros. Distances and step sizes are shares of each part's epsilon, of which the largest counts, so epsilon
+    is 1.
+    """
+
+    parts: tuple[Part, ...]
+    epsilon = 1.0
+    kind = "sum"
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2:
+            raise InputError("a sum needs at least two parts.", where="threat sum")
+
+    def start(self, x: Tensor) -> Tensor:
+        pixel_grid(x)
+        return self.join([member.start(self._center(member, x)) for member in self._members], x)
+
+    def apply(self, x: Tensor, z: Tensor) -> Tensor:
+        """Renders the parts one after another; the zero point gives x bit for bit."""
+        image = x
+        for member, part in zip(self._members, self.split(z), strict=True):
+            image = (image + part).clamp(0, 1) if isinstance(member, Additive) else member.apply(image, part)
+        return image
+
+    def split(self, z: Tensor) -> list[Tensor]:
+        """The parts' own points: for a ball the perturbation (n, C, H, W), else as the part's `start` is shaped."""
+        height, width = z.shape[2:]
+        pieces, first = [], 0
+        for shape in self._shapes(z):
+            planes = _planes(shape, height * width)
+            piece = z[:, first : first + planes].flatten(1)[:, : math.prod(shape)]
+            pieces.append(piece.reshape(len(z), *shape))
+            first += planes
+        return pieces
+
+    def join(self, points: list[Tensor], image: Tensor) -> Tensor:
+        """The point made of the parts' own points; `image` is any tensor (n, planes, H, W) of the images' size."""
+        pixels = image.shape[2] * image.shape[3]
+        planes = [_planes(tuple(point.shape[1:]), pixels) for point in points]
+        filled = [
+            functional.pad(flat(point), (0, count * pixels - flat(point).shape[1]))
+            for point, count in zip(points, planes, strict=True)
+        ]
+        return torch.cat(filled, dim=1).reshape(len(image), sum(planes), *image.shape[2:])
+
+    def project(self, x: Tensor, z: Tensor) -> Tensor:
+        """The nearest point: the set is the product of the parts' sets."""
+        pairs = zip(self._members, self.split(z), strict=True)
+        return self.join([member.project(self._center(member, x), part) for member, part in pairs], x)
+
+    def random_start(self, x: Tensor, draws: Draws) -> Tensor:
+        """Each part's own random start, independently: as uniform as the parts' are."""
+        starts = [member.random_start(self._center(member, x), draws) for member in self._members]
+        return self.join(starts, x)
+
+    def steepest_step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
+        """Each part's own steepest step, of `size` times its epsilon."""
+        pairs = zip(self._members, self.split(gradient), strict=True)
+        return self.join([member.steepest_step(part, size * member.epsilon) for member, part in pairs], gradient)
+
+    def distance(self, x: Tensor, z: Tensor) -> Tensor:
+        """(n,) float64: the largest of the parts' distances, each as a share of its epsilon; infinite if padding is used."""
+        pairs = zip(self._members, self.split(z), strict=True)
+        shares = [member.distance(self._center(member, x), part) / member.epsilon for member, part in pairs]
+        unused = flat(self.join(self.split(z), z) != z).any(dim=1)
+        return torch.where(unused, torch.inf, torch.stack(shares).amax(dim=0))
+
+    @property
+    def _members(self) -> tuple[Part, ...]:
+        """The parts, the balls among them freed of the image box: `apply` clips the rendered sum instead."""
+        return tuple(dataclasses.replace(part, box=(-1.0, 1.0)) if isinstance(part, Additive) else part for part in self.parts)
+
+    @staticmethod
+    def _center(member: Part, x: Tensor) -> Tensor:
+        """What a part's point is measured from: zero for a perturbation."""
+        return torch.zeros_like(x) if isinstance(member, Additive) else x
+
+    def _shapes(self, z: Tensor) -> list[tuple[int, ...]]:
+        """The parts' point shapes, from the number of planes alone: only one number of image channels gives it."""
+        height, width = z.shape[2:]
+        for channels in range(1, z.shape[1] + 1):
+            image = torch.empty(1, channels, height, width, device="meta")
+            shapes = [tuple(member.start(image).shape[1:]) for member in self._members]
+            if sum(_planes(shape, height * width) for shape in shapes) == z.shape[1]:
+                return shapes
+        raise InputError(f"{tuple(z.shape)} are not points of this sum.", help="They are shaped as threat.start(x) is.")
+
+
+def _planes(shape: tuple[int, ...], pixels: int) -> int:
+    """How many planes of the image's size a point of this shape fills."""
+    return -(-math.prod(shape) // pixels)
