@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
-from arena.web.svg.bracket import HEIGHT, MIDDLE, SCALE_HEIGHT, axis
+from arena.web.svg.bracket import HEIGHT, MIDDLE, SCALE_HEIGHT, axis, bar, line
 from arena.web.svg.marks import BASE, EDGE, FALL, GAP, LINE, along
 
 
@@ -18,20 +17,18 @@ def progress(*, done: int, total: int, survivors: int, scale: bool = False) -> S
     """
     bound = survivors / total if total else 1.0
     held = max(done - (total - survivors), 0) / total if total else 0.0
-    return format_html(
-        '<svg class="bracket progress" width="100%" height="{}" role="progressbar" aria-label="Examples settled" '
-        'aria-valuemin="0" aria-valuemax="{}" aria-valuenow="{}" aria-valuetext="{} of {} examples settled, {} still standing" '
-        'overflow="visible">{}'
-        '<rect class="base" y="8" width="100%" height="8" rx="2" fill="{}"/>'
-        '<line class="broken" x1="{}" x2="100%" y1="{}" y2="{}" stroke="{}" stroke-width="3"/>'
-        '<rect class="play" y="8" width="{}" height="8" rx="2" fill="{}"/>'
-        '<rect class="gap" y="8" width="{}" height="8" rx="2" fill="{}"/>'
-        '<line class="edge" x1="{}" x2="{}" y1="2" y2="22" stroke="{}" stroke-width="3"/></svg>',
-        *(SCALE_HEIGHT if scale else HEIGHT, total, done, done, total, survivors),
+    at = along(bound)
+    marks = (
         axis() if scale else "",
-        BASE,
-        *(along(bound), MIDDLE, MIDDLE, FALL),
-        *(along(bound), LINE),
-        *(along(held), GAP),
-        *(along(bound), along(bound), EDGE),
+        bar("base", 1.0, BASE, thickness=8),
+        line("broken", at, "100%", MIDDLE, MIDDLE, FALL, width=3),
+        bar("play", bound, LINE, thickness=8),
+        bar("gap", held, GAP, thickness=8),
+        line("edge", at, at, 2, 22, EDGE, width=3),
+    )
+    return mark_safe(  # noqa: S308 (figures only)
+        f'<svg class="bracket progress" width="100%" height="{SCALE_HEIGHT if scale else HEIGHT}" role="progressbar" '
+        f'aria-label="Examples settled" aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}" '
+        f'aria-valuetext="{done} of {total} examples settled, {survivors} still standing" '
+        f'overflow="visible">{"".join(marks)}</svg>'
     )
