@@ -56,20 +56,19 @@ def _cifar10(title: str, method: Method, epochs: int, threat: Threat) -> Recipe:
 
 
 _LINF, _L2 = Linf(0.3), L2(2.0)
-_CIFAR_LINF, _CIFAR_L2 = Linf(8 / 255), L2(0.5)
+_CIFAR_LINF = Linf(8 / 255)
 _PLAIN = Settings(epochs=6, batch_size=128, learning_rate=2e-3)
 _WARM = Settings(epochs=15, batch_size=128, learning_rate=2e-3, budget_warmup=0.25)
 RECIPES = {
     "mnist-standard": _mnist("Standard CNN", StandardTraining(), _PLAIN, _LINF),
     "mnist-fgsm": _mnist("CNN, FGSM-trained at Linf 0.3", FGSMTraining(_LINF), replace(_PLAIN, epochs=10), _LINF),
     "mnist-pgd": _mnist("CNN, PGD-trained at Linf 0.3", PGDTraining(_LINF, steps=7, step_size=0.08), _WARM, _LINF),
-    "mnist-pgd-l2": _mnist("CNN, PGD-trained at L2 2.0", PGDTraining(_L2, steps=7, step_size=0.6), _WARM, _L2),
-    "cifar10-standard": _cifar10("Standard ResNet-8", StandardTraining(), 10, _CIFAR_LINF),
-    "cifar10-pgd": _cifar10(
-        "ResNet-8, PGD-trained at Linf 8/255", PGDTraining(_CIFAR_LINF, steps=3, step_size=4 / 255), 8, _CIFAR_LINF
+    "mnist-pgd-l2": _mnist(
+        "CNN, PGD-trained at L2 2.0", PGDTraining(_L2, steps=5, step_size=0.8), replace(_WARM, epochs=8), _L2
     ),
-    "cifar10-pgd-l2": _cifar10(
-        "ResNet-8, PGD-trained at L2 0.5", PGDTraining(_CIFAR_L2, steps=3, step_size=0.25), 8, _CIFAR_L2
+    "cifar10-standard": _cifar10("Standard ResNet-8", StandardTraining(), 6, _CIFAR_LINF),
+    "cifar10-pgd": _cifar10(
+        "ResNet-8, PGD-trained at Linf 8/255", PGDTraining(_CIFAR_LINF, steps=2, step_size=5 / 255), 8, _CIFAR_LINF
     ),
 }
 
