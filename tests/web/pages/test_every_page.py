@@ -95,6 +95,21 @@ def test_missing_page_is_in_the_look(client: Client) -> None:
     assert b"web/base.css" in answer.content
 
 
+def test_our_own_mistake_is_admitted_in_the_look(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena.web.views.home.published", lambda: 1 / 0)
+    client.raise_request_exception = False
+    answer = client.get("/")
+    assert answer.status_code == 500
+    assert b"Something broke on our side" in answer.content
+    assert b"web/base.css" in answer.content
+
+
+def test_expired_form_is_explained() -> None:
+    answer = Client(enforce_csrf_checks=True).post("/log-in/", {"identifier": "alice", "password": "x"})
+    assert answer.status_code == 403
+    assert b"The form has expired" in answer.content
+
+
 def test_only_the_embedded_page_may_be_framed(client: Client, season: dict[str, Made]) -> None:
     framed = client.get(_address("/entries/{ibp}/embed/", season))
     assert "frame-ancestors *" in framed["Content-Security-Policy"]
