@@ -103,8 +103,9 @@ class _Values(fx.Interpreter):
 
 
 class _Builder:
-    def __init__(self, module: fx.GraphModule, values: dict[str, Any], dtype: torch.dtype, pools: bool) -> None:
-        self.module, self.values, self.dtype, self.pools = module, values, dtype, pools
+    def __init__(self, module: fx.GraphModule, values: dict[str, Any], like: Tensor, pools: bool, attached: bool) -> None:
+        self.module, self.values, self.like = module, values, like
+        self.pools, self.attached = pools, attached
         self.graph = Graph()
         self.at: dict[str, int] = {}
 
@@ -189,7 +190,7 @@ class _Builder:
         raise self.unknown(f"{name} ({type(layer).__name__})")
 
     def cast(self, value: Tensor) -> Tensor:
-        return value.detach().to(self.dtype)
+        return (value if self.attached else value.detach()).to(self.like)
 
     def batch_norm(self, layer: nn.BatchNorm1d | nn.BatchNorm2d, source: int, shape: Shape, name: str) -> int:
         assert layer.running_mean is not None
@@ -208,7 +209,9 @@ class _Builder:
         self, source: int, shape: Shape, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], name: str
     ) -> int:
         channels, before = shape[0], self.graph.shape(source)
-        weight = torch.full((channels, 1, *kernel), 1.0 / (kernel[0] * kernel[1]), dtype=self.dtype)
+        weight = torch.full(
+            (channels, 1, *kernel), 1.0 / (kernel[0] * kernel[1]), dtype=self.like.dtype, device=self.like.device
+        )
         conv = Conv(shape, weight, None, before, stride, padding, (1, 1), channels)
         return self.graph.add(conv, (source,), name)
 
@@ -232,11 +235,11 @@ class _Builder:
         parts = []
         for i in range(kernel[0]):
             for j in range(kernel[1]):
-                weight = torch.zeros(channels, 1, *kernel, dtype=self.dtype)
+                weight = torch.zeros(channels, 1, *kernel, dtype=self.like.dtype, device=self.like.device)
                 weight[:, :, i, j] = 1.0
                 pick = Conv(shape, weight, None, before, stride, padding, (1, 1), channels)
                 parts.append(self.graph.add(pick, (source,), name))
-        minus = Scale(shape, torch.full((1,) * len(shape), -1.0, dtype=self.dtype), None)
+        minus = Scale(shape, torch.full((1,) * len(shape), -1.0, dtype=self.like.dtype, device=self.like.device), None)
         while len(parts) > 1:
             paired = []
             for a, b in zip(parts[::2], parts[1::2], strict=False):
@@ -289,16 +292,24 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def trace(model: Callable[[Tensor], Tensor], shape: Shape, *, dtype: torch.dtype = torch.float64, pools: bool = False) -> Graph:
+def trace(
+    model: Callable[[Tensor], Tensor],
+    shape: Shape,
+    *,
+    dtype: torch.dtype = torch.float64,
+    pools: bool = False,
+    attached: bool = False,
+) -> Graph:
     """The graph of `model` for inputs (n, *shape).
 
     pools: keep max pooling as one node (interval and Lipschitz bounds) instead of writing it with ReLUs. The weights are
-    copied in `dtype`. Raises InputError for a model that is not an nn.Module in evaluation mode, cannot be traced, or has
-    a layer without a known bound, naming it.
+    copied in `dtype`; with `attached` they stay connected to the model's parameters, for training, which may then be in
+    training mode (batch norm uses its running statistics all the same). Raises InputError for a model that is not an
+    nn.Module in evaluation mode, cannot be traced, or has a layer without a known bound, naming it.
     """
     if not isinstance(model, nn.Module):
         raise InputError("bounds need the network itself (an nn.Module), not a black box.", where="certificate")
-    if any(part.training for part in model.modules()):
+    if not attached and any(part.training for part in model.modules()):
         raise InputError("the model is in training mode.", help="Call model.eval() before certifying.")
     try:
         traced = fx.GraphModule(model, _Tracer().trace(model))
@@ -309,8 +320,9 @@ def trace(model: Callable[[Tensor], Tensor], shape: Shape, *, dtype: torch.dtype
             help=f"Write it without control flow that depends on the input. Supported: {SUPPORTED}.",
         ) from error
     parameter = next(model.parameters(), None)
-    sample = torch.zeros(2, *shape, dtype=torch.float32 if parameter is None else parameter.dtype)
+    like = torch.zeros(()) if parameter is None else parameter
+    sample = torch.zeros(2, *shape, dtype=like.dtype, device=like.device)
     values = _Values(traced)
     with torch.no_grad():
         values.run(sample)
-    return _Builder(traced, values.values, dtype, pools).build()
+    return _Builder(traced, values.values, (like.detach() if attached else like.detach().cpu()).to(dtype), pools, attached).build()

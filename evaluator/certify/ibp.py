@@ -66,7 +66,7 @@ def affine_rows(graph: Graph, node: int, inputs: InputSet) -> Tensor:
     step = max(1, _CHUNK // max(size(op.op.shape) for op in graph.nodes[: node + 1]))
     norms = []
     for start in range(0, total, step):
-        rows = torch.eye(total, dtype=inputs.x.dtype)[start : start + step]
+        rows = torch.eye(total, dtype=inputs.x.dtype, device=inputs.x.device)[start : start + step]
         gathered: dict[int, Tensor] = {node: rows.reshape(1, len(rows), *graph.shape(node))}
         for i in range(node, 0, -1):
             a = gathered.pop(i, None)
@@ -107,9 +107,9 @@ def propagate(graph: Graph, inputs: InputSet) -> dict[int, Bounds]:
 
 def margin_rows(y: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     """(n, K - 1, K): rows e_y - e_j for j != y, in the order of j."""
-    eye = torch.eye(classes, dtype=dtype)
-    others = torch.stack([torch.cat([torch.arange(int(label)), torch.arange(int(label) + 1, classes)]) for label in y.tolist()])
-    return eye[y][:, None, :] - eye[others]
+    eye = torch.eye(classes, dtype=dtype, device=y.device)
+    others = torch.arange(classes - 1, device=y.device).expand(len(y), -1)
+    return eye[y][:, None, :] - eye[others + (others >= y[:, None])]
 
 
 def interval_margins(graph: Graph, known: dict[int, Bounds], y: Tensor) -> Tensor:
