@@ -31,13 +31,14 @@ def climb_sparsely(model: Model, batch: Batch, threat: Threat, start: Tensor, lo
     result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
     active = torch.arange(len(batch), device=batch.x.device)
     density = torch.full((len(batch),), 0.2, device=batch.x.device)
-    for multiple, share in STAGES:
+    for stage_number, (multiple, share) in enumerate(STAGES):
         if not len(active):
             break
         ball = cast(Threat, dataclasses.replace(cast(Any, threat), epsilon=multiple * threat.epsilon))
         every, count = max(int(CHECK * steps), 1), max(round(share * steps), 1)
         start = ball.project(batch.x, points)
-        stage = _stage(model, batch, ball, start, loss, density, count=count, every=every, official=multiple == 1.0)
+        official = range(count) if multiple == 1.0 else range(1 if stage_number == 0 else 0)
+        stage = _stage(model, batch, ball, start, loss, density, count=count, every=every, official=official)
         result[active], fell[active] = threat.project(batch.x, stage.points), stage.fell
         stands = (~stage.fell).nonzero().squeeze(1)
         batch, active, points = batch[stands], active[stands], stage.points[stands]
@@ -56,9 +57,12 @@ def _stage(
     *,
     count: int,
     every: int,
-    official: bool,
+    official: range,
 ) -> Attempt:
-    """`count` sparse steps in `ball`, sizes reconsidered `every` so many; nobody falls in a ball that is not `official`."""
+    """`count` sparse steps in `ball`, sizes reconsidered `every` so many.
+
+    official: the steps at which the points are known to be inside the threat, so that a success there counts.
+    """
     size = torch.full_like(density, ball.epsilon)
     coordinates = flat(points).shape[1]
     active = torch.arange(len(batch), device=points.device)
@@ -66,7 +70,7 @@ def _stage(
     best, best_value = points, torch.full_like(density, -torch.inf)
     best_gradient, sparsity = torch.zeros_like(points), torch.full_like(density, float(coordinates))
     for step in range(count):
-        seen = look(model, batch, ball, points, loss, stop=official)
+        seen = look(model, batch, ball, points, loss, stop=step in official)
         keep, gradient, values = seen.keep, seen.gradient, seen.values[seen.keep]
         if len(keep) < len(active):
             result[active], fell[active] = points, seen.success
@@ -88,7 +92,8 @@ def _stage(
             gradient = choose(sparser, best_gradient, gradient)
             sparsity = moved
         points = ball.project(batch.x, points + sparse_step(gradient, density, size))
-    fallen = batch.success(glance(model, batch, ball, points)) if official else torch.zeros_like(density, dtype=torch.bool)
+    last = len(official) == count
+    fallen = batch.success(glance(model, batch, ball, points)) if last else torch.zeros_like(density, dtype=torch.bool)
     result[active] = choose(fallen, points, best)
     fell[active] = fallen
     return Attempt(result, fell)

@@ -28,7 +28,8 @@ class FMN(Attack):
     """The closest adversarial point: gradient steps inside a ball whose radius shrinks when across, grows when not.
 
     steps: iterations. step_size: first step (L2 length of the normalised gradient; default 1, for Linf 10), annealed by a
-    cosine to a hundredth. gamma: first relative change of the radius, annealed to 1e-4. stop_within: an example leaves as
+    cosine to a hundredth. gamma: first relative change of the radius, annealed to 1e-4 (under L0 the radius changes by at
+    least one pixel a step, and starts at one). stop_within: an example leaves as
     soon as a point within epsilon is known.
     """
 
@@ -50,25 +51,31 @@ class FMN(Attack):
         first = self.step_size if self.step_size is not None else norm.reach
         active = torch.arange(len(batch), device=batch.x.device)
         known, z = everyone, batch.x
-        radius = torch.full_like(known.distance, torch.inf)
+        radius = torch.full_like(known.distance, 0.0 if norm.whole else torch.inf)
         for step in range(self.steps):
             if not len(active):
                 return everyone.points
-            seen = look(model, batch, threat, z, margin, stop=False)
+            seen = look(model, batch, threat, z, margin, stop=step == 0)
             known = known.updated(z, norm.size(z - batch.x), seen.success)
-            gone = seen.success if step == 0 else within(threat, batch, known.points) & self.stop_within
             gradient, values, success = seen.gradient, seen.values, seen.success
             if step == 0 or self.stop_within:
-                keep = (~gone).nonzero().squeeze(1)
+                keep = seen.keep if step == 0 else (~within(threat, batch, known.points)).nonzero().squeeze(1)
                 if len(keep) < len(active):
+                    gradient = gradient if step == 0 else gradient[keep]
                     everyone = everyone.replaced(active, known)
                     batch, z, known, active, radius = batch[keep], z[keep], known[keep], active[keep], radius[keep]
-                    gradient, values, success = gradient[keep], values[keep], success[keep]
+                    values, success = values[keep], success[keep]
+                    if not len(active):
+                        return everyone.points
             share = step / max(self.steps - 1, 1)
             gamma = _annealed(self.gamma, 1e-4, share)
-            estimate = norm.size(z - batch.x) - values / norm.dual(gradient).clamp_min(1e-12)
-            missed = torch.where(torch.isinf(known.distance), estimate, radius * (1 + gamma))
-            radius = torch.where(success, torch.minimum(radius * (1 - gamma), known.distance), missed)
+            if norm.whole:
+                grown, shrunk = torch.maximum(radius + 1, radius * (1 + gamma)), torch.minimum(radius - 1, radius * (1 - gamma))
+                radius = torch.where(success, torch.minimum(shrunk, known.distance - 1), grown).clamp_min(1)
+            else:
+                estimate = norm.size(z - batch.x) - values / norm.dual(gradient).clamp_min(1e-12)
+                missed = torch.where(torch.isinf(known.distance), estimate, radius * (1 + gamma))
+                radius = torch.where(success, torch.minimum(radius * (1 - gamma), known.distance), missed)
             length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)
             moved = z - batch.x + wide(_annealed(first, first / 100, share) / length, z) * gradient
             z = (batch.x + norm.project(moved, radius)).clamp(0, 1)

@@ -44,26 +44,42 @@ class LogitDifference(Attack):
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         def once(part: Batch) -> Attempt:
-            points = threat.random_start(part.x, part.draws)
-            if part.target is None:
-                part = part.aimed(best_target(model, part, threat, points))
-            return ascend(model, part, threat, points, margin, steps=self.steps, size=2.5 * threat.epsilon / self.steps)
+            return self._attempt(model, part, threat)
 
         return with_restarts(once, batch, threat, restarts=self.restarts).points
 
+    def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+        """One random start: choose the target there, then climb."""
+        points, size = threat.random_start(batch.x, batch.draws), 2.5 * threat.epsilon / self.steps
+        if batch.target is not None:
+            return ascend(model, batch, threat, points, margin, steps=self.steps, size=size)
+        choice = best_target(model, batch, threat, points)
+        stands = (~choice.fell).nonzero().squeeze(1)
+        part = batch[stands].aimed(choice.target[stands])
+        climbed = ascend(model, part, threat, points[stands], margin, steps=self.steps, size=size)
+        return Attempt(points.index_copy(0, stands, climbed.points), choice.fell.index_copy(0, stands, climbed.fell))
 
-def best_target(model: Model, batch: Batch, threat: Threat, points: Tensor) -> Tensor:
-    """(n,) the wrong class whose linearised logit difference reaches highest with a move of size epsilon from `points`.
+
+@dataclass(frozen=True)
+class Choice:
+    """target (n,) int64: the class to steer to; fell (n,) bool: the point is adversarial already."""
+
+    target: Tensor
+    fell: Tensor
+
+
+def best_target(model: Model, batch: Batch, threat: Threat, points: Tensor) -> Choice:
+    """The wrong class whose linearised logit difference reaches highest with a move of size epsilon from `points`.
 
     Costs one forward row and K - 1 backward rows; no backward rows when every point is adversarial already.
     """
     with torch.enable_grad():
         leaf = points.detach().requires_grad_(True)
         logits = model(threat.apply(batch.x, leaf)).float()
-        classes = ranked_classes(logits.detach(), batch.y)
+        classes, fell = ranked_classes(logits.detach(), batch.y), batch.success(logits.detach())
         best, target = torch.full((len(batch),), -torch.inf, device=points.device), classes[:, 0]
-        if bool(batch.success(logits.detach()).all()):
-            return target
+        if bool(fell.all()):
+            return Choice(target, fell)
         for rank in range(classes.shape[1]):
             rise = margin(logits, batch.aimed(classes[:, rank]))
             gradient = gradient_of(rise.sum(), leaf, retain=rank + 1 < classes.shape[1])
@@ -71,4 +87,4 @@ def best_target(model: Model, batch: Batch, threat: Threat, points: Tensor) -> T
             reach = rise.detach() + (gradient * move).flatten(1).sum(dim=1)
             target = torch.where(reach > best, classes[:, rank], target)
             best = torch.maximum(best, reach)
-    return target
+    return Choice(target, fell)

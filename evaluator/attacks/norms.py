@@ -21,10 +21,14 @@ _CONVERGED = 1e-6
 
 
 class Norm(ABC):
-    """What a minimal-norm attack needs to know of its norm. `steps` of gradient-normalised attacks start at `reach`."""
+    """What a minimal-norm attack needs to know of its norm.
+
+    reach: the first step of attacks that normalise the gradient. whole: sizes are whole numbers (L0).
+    """
 
     kind: str
     reach: float = 1.0
+    whole: bool = False
 
     @abstractmethod
     def size(self, delta: Tensor) -> Tensor:
@@ -120,7 +124,7 @@ class _L1(Norm):
 
 
 class _L0(Norm):
-    kind = "l0"
+    kind, whole = "l0", True
 
     def size(self, delta: Tensor) -> Tensor:
         return flat(_pixels(delta) > 0).sum(dim=1).to(delta.dtype)
