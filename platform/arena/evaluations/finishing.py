@@ -58,7 +58,7 @@ def conclude(evaluation_id: int, outcome: Outcome) -> bool:
             finished = unfinished.update(state=state, finished=now, reason=outcome.reason, detail=outcome.detail)
         if not finished:
             return False
-        Shard.objects.filter(evaluation=evaluation_id).update(outcome=None, progress=None)  # the report has it all
+        Shard.objects.filter(evaluation=evaluation_id).update(outcome=None)  # the report has it all
         evaluation = Evaluation.objects.defer("report").select_related("submission").get(pk=evaluation_id)
         if report is not None:
             record_standing(evaluation=evaluation, robust_accuracy=report.robust_accuracy, at=now)

@@ -16,7 +16,10 @@ FORM_BYTES = 64 * 1024  # the other fields of an upload form
 
 
 class BodyLimit:
-    """ASGI middleware. A declared length over `limit` bytes is answered with 413; an undeclared one is cut off there."""
+    """ASGI middleware: a body over `limit` bytes is answered with 413.
+
+    A declared length is refused at once, an undeclared one where it passes the limit.
+    """
 
     def __init__(self, app: App, *, limit: int) -> None:
         self._app = app
@@ -29,7 +32,7 @@ class BodyLimit:
         if _declared_length(scope) > self._limit:
             await self._refuse(scope, send)
             return
-        received = 0
+        received, answered = 0, False
 
         async def counted() -> Message:
             nonlocal received
@@ -37,7 +40,14 @@ class BodyLimit:
             received += len(message.get("body", b""))
             return {"type": "http.disconnect"} if received > self._limit else message
 
-        await self._app(scope, counted, send)
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        await self._app(scope, counted, noted)
+        if received > self._limit and not answered:
+            await self._refuse(scope, send)
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
         what = f"The upload is larger than {self._limit // 1024**2} MiB."
