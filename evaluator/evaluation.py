@@ -73,7 +73,7 @@ def evaluate(
         checked = _verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size)
     correct = clean & checked.correct
     robust = correct & ~checked.broken
-    flags = _disagreements(clean, checked, broken_by >= 0)
+    flags = [*search.flags, *_disagreements(clean, checked, broken_by >= 0)]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
     return Verdict(
         correct=correct,

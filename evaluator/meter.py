@@ -83,6 +83,10 @@ class MeteredModel(nn.Module):
         logits.register_hook(self._charge_backward)
         return logits
 
+    def through(self, change: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]) -> MeteredModel:
+        """The same model behind `change`, on the same meter."""
+        return MeteredModel(change(self._model), self.meter, classes=self.classes, tick=self._tick)
+
     def _charge_backward(self, cotangent: Tensor) -> None:
         self._tick()
         self.meter.charge(backward=len(cotangent))

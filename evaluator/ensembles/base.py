@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
 from evaluator.attacks.base import Batch
 from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord
+from evaluator.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 
 
@@ -29,12 +29,13 @@ class Search:
 
     points: (n, ...) one point of the threat per example, adversarial where `broken_by` >= 0. broken_by: (n,) int64 index
     into `records` of the attack that broke the example, -1 for survivors. records: one per attack, always the same list
-    of attacks for the same ensemble, so that shards can be merged.
+    of attacks for the same ensemble, so that shards can be merged. flags: what makes the search doubt its own verdict.
     """
 
     points: Tensor
     broken_by: Tensor
     records: list[AttackRecord]
+    flags: list[Flag] = field(default_factory=list)
 
 
 class Ensemble(Protocol):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Batch
-from evaluator.attacks.gradients import glance
+from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import LOSSES, best_other, pick
 from evaluator.attacks.rows import choose
 from evaluator.ensembles.base import Step
@@ -18,7 +18,7 @@ from evaluator.ensembles.rounds import Round, Standing
 from evaluator.ensembles.tally import Tally
 from evaluator.ensembles.targets import dual_norm, malt_order
 from evaluator.meter import MeteredModel
-from evaluator.threats.base import Threat
+from evaluator.threats.base import Threat, flat
 
 _CANDIDATES = 9
 
@@ -50,6 +50,7 @@ class Queue:
         self.standing = Standing(start, infinite, infinite.clone(), infinite.clone(), dice)
         self._schedule = Schedule(self.rounds, self.threat.epsilon)
         self._order: Tensor | None = None
+        self._saturated = torch.zeros(n, dtype=torch.bool, device=device)
         self._settled = 0
 
     def run(self) -> None:
@@ -133,7 +134,8 @@ class Queue:
                         value = self._loss(slots, rows, logits[rows], self.rounds[number], diversifying)
                         values[rows] = value.detach()
                         total = total + value.sum()
-            (gradient,) = torch.autograd.grad(total, leaf)
+            gradient = gradient_of(total, leaf)
+        self._saturated[slots.example.to(gradient.device)] |= ~flat(gradient).any(dim=1)
         self._note(slots, points, logits.detach())
         self._measure_slack(slots, logits.detach(), gradient)
         return self._schedule.advanced(slots, points.detach(), values, gradient), logits.detach()
@@ -143,7 +145,12 @@ class Queue:
             return (slots.weights[rows] * logits).sum(dim=1)
         aim = None if round_.aim is None else slots.aim[rows]
         part = Batch(slots.x[rows], slots.y[rows], self.batch.draws, aim=aim)
-        return LOSSES[round_.loss](logits, part)
+        value = LOSSES[round_.loss](logits, part)
+        if round_.loss == "margin":
+            return value
+        # Where a loss has had no gradient in float32 (a saturated softmax), the plain margin takes its place.
+        saturated = self._saturated[slots.example[rows.cpu()].to(rows.device)]
+        return torch.where(saturated, LOSSES["margin"](logits, part), value)
 
     def _note(self, slots: Slots, points: Tensor, logits: Tensor) -> None:
         """Keeps, per example, the smallest margin seen and where."""

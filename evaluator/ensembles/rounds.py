@@ -58,3 +58,18 @@ class Round:
     def length(self) -> int:
         """Moves in all."""
         return self.diversify + self.steps
+
+
+def near(slack: float, *, audit: float = 0.0) -> Callable[[Standing], Tensor]:
+    """Examples within `slack` budgets of the linearised boundary, and a random share `audit` of all others.
+
+    A slack beyond `SUSPICIOUS` is not distance but a vanishing gradient: such examples always enter.
+    """
+
+    def enters(standing: Standing) -> Tensor:
+        return (standing.slack < slack) | (standing.slack > SUSPICIOUS) | (standing.dice < audit)
+
+    return enters
+
+
+SUSPICIOUS = 30.0

@@ -1,21 +1,160 @@
-"""The official ensemble."""
+"""The official ensemble: AutoAttack's verdict for a fraction of its passes, and a word when it cannot vouch for that.
+
+Every example goes through short climbs; how many depends on how far the linearised boundary is (`Standing.slack`), with
+random audits of the rest. A canary (Square, which needs no gradient) on a sample of the survivors tells whether gradients
+could be trusted; where it breaks some, the whole block is searched as AutoAttack would.
+"""
 
 from __future__ import annotations
 
-from evaluator.attacks import FGSM, PGD
-from evaluator.ensembles.sequence import Sequence, Stage
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
-STANDARD = Sequence(
-    "standard",
-    (
-        Stage("FGSM", FGSM()),
-        Stage("PGD-20, cross-entropy", PGD(steps=20, loss="ce")),
-        Stage("PGD-40, margin", PGD(steps=40, loss="margin")),
-        Stage("PGD-100, margin, 2 restarts", PGD(steps=100, loss="margin", restarts=2)),
-    ),
+import torch
+
+from evaluator.attacks.apgd import APGD
+from evaluator.attacks.apgd_t import APGDT
+from evaluator.attacks.base import Batch
+from evaluator.attacks.fab import FABT
+from evaluator.attacks.gradients import glance
+from evaluator.attacks.square import Square
+from evaluator.ensembles.base import Search, Step
+from evaluator.ensembles.outputs import are_probabilities, unsquashed
+from evaluator.ensembles.queue import Queue
+from evaluator.ensembles.rounds import Round, Standing, near
+from evaluator.ensembles.sequence import Sequence, Stage
+from evaluator.ensembles.tally import Tally
+from evaluator.meter import MeteredModel
+from evaluator.report import AttackRecord, Flag
+from evaluator.threats.base import Threat
+
+ROUNDS = (
+    Round("ODI + PGD-10, margin", 10, "margin", schedule="cosine", diversify=2),
+    Round("APGD-25, probability margin", 25, "pm", when=near(4.0, audit=0.1)),
+    Round("APGD-15, cross-entropy", 15, "ce", when=near(1.5, audit=0.03)),
+    Round("APGD-20, 1st target", 20, "dlr", aim=0, when=near(0.75, audit=0.03)),
+    Round("ODI-7 + APGD-30, margin", 30, "margin", diversify=7, when=near(0.5, audit=0.02)),
+    Round("APGD-20, 2nd target", 20, "dlr", aim=1, when=near(0.35)),
+    Round("APGD-20, 3rd target", 20, "dlr", aim=2, when=near(0.25)),
+    Round("ODI-7 + APGD-40, margin", 40, "margin", diversify=7, when=near(0.2)),
+    Round("ODI-7 + APGD-60, margin", 60, "margin", diversify=7, when=near(0.1)),
+    Round("ODI-7 + APGD-60, margin, again", 60, "margin", diversify=7, when=near(0.05)),
+    *(Round(f"APGD-25, {rank + 1}th target", 25, "dlr", aim=rank, when=near(0.05)) for rank in range(3, 9)),
+)
+_HARDEST = 0.05  # slack below which FAB-T looks for the boundary from its other side
+_BOUNDARY = Stage("FAB-T", FABT(steps=50, targets=3, stop_within=True))
+_CANARY = Stage("Square canary", Square(queries=1000))
+_CANARY_SHARE, _CANARY_LEAST, _CANARY_MOST = 0.03, 12, 300
+FALLBACK = (
+    Stage("full APGD-100, cross-entropy", APGD(steps=100, loss="ce")),
+    Stage("full APGD-T", APGDT(steps=100, targets=9)),
+    Stage("full FAB-T", FABT(steps=100, targets=9, stop_within=True)),
+    Stage("full Square", Square(queries=5000)),
 )
 
 
-def standard() -> Sequence:
-    """The ensemble that gives the official verdict."""
-    return STANDARD
+@dataclass(frozen=True)
+class Standard:
+    """The search described above. rounds, boundary, canary, fallback: parts of it, so that an ablation can drop one.
+
+    width: examples in play at once.
+    """
+
+    rounds: tuple[Round, ...] = ROUNDS
+    boundary: bool = True
+    canary: bool = True
+    fallback: tuple[Stage, ...] = FALLBACK
+    width: int = 250
+    name: str = "standard"
+
+    def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
+        asked, flags = self._readable(model, batch, threat)
+        rounds = tuple(r for r in self.rounds if r.aim is None or r.aim < model.classes - 1)
+        queue = Queue(asked, batch, threat, rounds, self.width, observe)
+        queue.run()
+        search = _Trail(model, batch, threat, queue, observe)
+        if self.boundary:
+            search.run(_BOUNDARY, search.standing() & near(_HARDEST)(queue.standing))
+        if self.canary:
+            chosen = self._sample(search.standing(), queue.standing)
+            broken = search.run(_CANARY, chosen)
+            alarm = broken >= max(2, math.ceil(0.002 * len(batch)))
+            if alarm:
+                evidence = (
+                    f"a black-box search broke {broken} of {int(chosen.sum())} sampled survivors of the gradient attacks."
+                )
+                flags.append(Flag(check="black-box-beats-white-box", severity="unverified", evidence=evidence))
+            for stage in self.fallback:
+                search.run(stage, search.standing() & alarm)
+        return Search(queue.standing.points, queue.fallen, search.records(rounds), flags)
+
+    def _readable(self, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[MeteredModel, list[Flag]]:
+        """The model to climb on: the one given, or its logarithm where it answers probabilities."""
+        if not len(batch):
+            return model, []
+        first = batch[torch.arange(min(len(batch), 32), device=batch.x.device)]
+        if not are_probabilities(glance(model, first, threat, threat.start(first.x))):
+            return model, []
+        evidence = "the model answers probabilities; the attacks climbed on their logarithms."
+        return model.through(unsquashed), [Flag(check="softmax-output", severity="info", evidence=evidence)]
+
+    def _sample(self, standing: torch.Tensor, known: Standing) -> torch.Tensor:
+        """(n,) bool: the survivors with the lowest dice, a fixed share of the block."""
+        wanted = min(_CANARY_MOST, max(_CANARY_LEAST, math.ceil(_CANARY_SHARE * len(standing))))
+        survivors = standing.nonzero().squeeze(1)
+        chosen = survivors[known.dice[survivors].argsort(stable=True)[:wanted]]
+        return torch.zeros_like(standing).index_fill(0, chosen, True)
+
+
+class _Trail:
+    """Attacks after the queue, each on the examples it is given, with their records."""
+
+    def __init__(
+        self, model: MeteredModel, batch: Batch, threat: Threat, queue: Queue, observe: Callable[[Step], None]
+    ) -> None:
+        self._model, self._batch, self._threat, self._queue, self._observe = model, batch, threat, queue, observe
+        self._stages: list[Stage] = []
+        self._tallies: list[Tally] = []
+
+    def standing(self) -> torch.Tensor:
+        return self._queue.fallen < 0
+
+    def run(self, stage: Stage, chosen: torch.Tensor) -> int:
+        """Runs one attack on `chosen` (n,) bool; returns how many it broke."""
+        queue, rows = self._queue, chosen.nonzero().squeeze(1)
+        number = len(queue.rounds) + len(self._stages)
+        sequence = Sequence(stage.name, (stage,), slice_examples=queue.width)
+
+        def tell(step: Step) -> None:
+            self._observe(Step(stage.name, len(chosen) - len(rows) + step.settled, int(self.standing().sum())))
+
+        found = sequence.run(self._model, self._batch[rows], self._threat, tell)
+        fell = found.broken_by >= 0
+        queue.fallen[rows[fell]] = number
+        queue.standing.points[rows[fell]] = found.points[fell]
+        record = found.records[0]
+        tally = Tally(record.tried, record.broken, record.forward_rows, record.backward_rows, record.seconds)
+        self._stages.append(stage)
+        self._tallies.append(tally)
+        return record.broken
+
+    def records(self, rounds: tuple[Round, ...]) -> list[AttackRecord]:
+        """One record per round and stage, in order."""
+        names = [r.name for r in rounds] + [stage.name for stage in self._stages]
+        survivors, records = len(self._batch), []
+        for name, tally in zip(names, [*self._queue.tallies, *self._tallies], strict=True):
+            survivors -= tally.broken
+            records.append(AttackRecord(name=name, survivors=survivors, **vars(tally)))
+        return records
+
+
+def standard(threat: Threat) -> Standard | Sequence:
+    """The ensemble that gives the official verdict under `threat`.
+
+    The queue climbs by dense steepest steps, which is right for Linf and L2; other threats get their attacks in sequence.
+    """
+    if threat.kind in ("linf", "l2"):
+        return Standard()
+    stages = (Stage("APGD-100, cross-entropy", APGD(steps=100, loss="ce")), Stage("APGD-T", APGDT(steps=50, targets=9)))
+    return Sequence("standard", stages)

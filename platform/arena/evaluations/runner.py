@@ -124,7 +124,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             lambda: lane.open(part.classes),  # noqa: B023 (called only within this round)
             part,
             threat,
-            standard(),
+            standard(threat),
             seed=request.seed,
             on_progress=_shifted(listener.on_progress, first - start, stop - start, done),
             cancelled=listener.cancelled,
