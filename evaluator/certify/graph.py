@@ -325,4 +325,6 @@ def trace(
     values = _Values(traced)
     with torch.no_grad():
         values.run(sample)
-    return _Builder(traced, values.values, (like.detach() if attached else like.detach().cpu()).to(dtype), pools, attached).build()
+    return _Builder(
+        traced, values.values, (like.detach() if attached else like.detach().cpu()).to(dtype), pools, attached
+    ).build()

@@ -10,6 +10,7 @@ depend on how examples are batched, and a submission cannot foresee it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -59,6 +60,21 @@ def block_draws(seed: int, ids: Tensor, blocks: Tensor) -> Draws:
     return Draws(seed, ids.to(torch.int64) * _BLOCKS + blocks.to(torch.int64))
 
 
+def normal(draws: Draws, *shape: int) -> Tensor:
+    """(n, *shape) float32 standard normal, both halves of Box-Muller from one 53-bit draw (27 bits radius, 26 angle).
+
+    Four times fewer hashes than `Draws.normal`, which would cost more than a small model's forward. The tail ends at 6.2
+    standard deviations, beyond which 6e-10 of the mass lies; `QuantizedGaussian` is exact to 2^-53 where that matters.
+    """
+    count = math.prod(shape)
+    bits = draws.integers(1 << _BITS, (count + 1) // 2)
+    share = ((bits >> 26).to(torch.float32) + 0.5) * 2.0**-27
+    radius = share.log_().mul_(-2).sqrt_()
+    angle = (bits & ((1 << 26) - 1)).to(torch.float32).mul_(2 * math.pi * 2.0**-26)
+    both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    return both[:, :count].reshape(-1, *shape)
+
+
 def repeated(x: Tensor, count: int) -> Tensor:
     """(n, *shape) -> (n, count, *shape) without copying."""
     return x[:, None].expand(-1, count, *x.shape[1:])
@@ -72,7 +88,7 @@ class Gaussian(Noise):
     name = "gaussian"
 
     def sample(self, x: Tensor, draws: Draws, count: int) -> Tensor:
-        return repeated(x, count) + self.sigma * draws.normal(count, *x.shape[1:]).to(x.dtype)
+        return repeated(x, count) + self.sigma * normal(draws, count, *x.shape[1:]).to(x.dtype)
 
     def radius(self, p: npt.ArrayLike, dimension: int) -> Array:
         return np.maximum(down(self.sigma * special.ndtri(np.clip(down(p), 0.5, 1.0))), 0.0)
@@ -101,12 +117,12 @@ class UniformBall(Noise):
         return float(self.sigma * np.sqrt(dimension + 2.0))
 
     def sample(self, x: Tensor, draws: Draws, count: int) -> Tensor:
-        normal = draws.normal(count, *x.shape[1:]).to(x.dtype)
-        flat = normal.reshape(len(x), count, -1)
+        direction = normal(draws, count, *x.shape[1:]).to(x.dtype)
+        flat = direction.reshape(len(x), count, -1)
         d = flat.shape[2]
         length = self.support(d) * torch.pow(draws.uniform(count, 1).double(), 1.0 / d)
         flat = flat * (length / flat.double().norm(dim=2, keepdim=True)).to(x.dtype)
-        moved: Tensor = repeated(x, count) + flat.reshape(normal.shape)
+        moved: Tensor = repeated(x, count) + flat.reshape(direction.shape)
         return moved
 
     def radius(self, p: npt.ArrayLike, dimension: int) -> Array:

@@ -21,7 +21,7 @@ from evaluator.certify.binomial import (
     sequence_lower,
     upper_tail,
 )
-from evaluator.certify.noise import Gaussian, QuantizedGaussian, UniformBall, block_draws, build_noise
+from evaluator.certify.noise import Gaussian, QuantizedGaussian, UniformBall, block_draws, build_noise, normal
 from evaluator.certify.simulation import BernoulliCounts, cohen_radii, read_log
 from evaluator.certify.smoothing_cohen import smoothing_cohen
 from evaluator.certify.smoothing_curve import run_curve, smoothing_curve
@@ -210,6 +210,15 @@ def test_certificates_of_a_linear_model_never_exceed_its_true_smoothed_radius():
     reference = smoothing_cohen(model, x[:5], y[:5], sigma=0.25, seed=7, n=10_000)
     assert (reference.radius <= truth[:5] + 1e-6).all()
     assert float((reference.radius - curve.radius[:5]).abs().max()) < 0.06
+
+
+def test_fast_normals_are_standard_normal_and_independent() -> None:
+    drawn = normal(block_draws(3, torch.arange(4), torch.zeros(4, dtype=torch.int64)), 100_001).double()
+    assert drawn.shape == (4, 100_001)
+    assert stats.kstest(drawn.reshape(-1).numpy(), "norm").pvalue > 1e-3
+    assert float(torch.corrcoef(drawn).fill_diagonal_(0).abs().max()) < 0.02
+    halves = drawn[:, :100_000].reshape(4, 2, 50_000)
+    assert float((halves[:, 0] * halves[:, 1]).mean().abs()) < 0.01
 
 
 def test_verdicts_do_not_depend_on_batching_order_or_companions():
