@@ -27,17 +27,17 @@ def _operators_load() -> bool:
         return True
     for library in Path(spec.origin).parent.glob("_C*.so"):
         try:
-            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+            torch.ops.load_library(library)
         except OSError:
             return False
     return all(hasattr(torch.ops.torchvision, name) for name in _SCHEMAS)
 
 
-_declared = None if _operators_load() else torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+_declared = None if _operators_load() else torch.library.Library("torchvision", "DEF")
 if _declared is not None:
     for _name, _schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, _name):
-            _declared.define(_schema)  # type: ignore[no-untyped-call]
+            _declared.define(_schema)
 
 import torchvision  # noqa: E402  (the declarations must come first)
 

@@ -76,9 +76,9 @@ def _tools() -> list[Finding]:
 
 
 def _sandboxes() -> list[Capabilities]:
-    from sandbox.choose import all_sandboxes
+    from sandbox.choose import BACKENDS
 
-    return [backend.capabilities() for backend in all_sandboxes()]
+    return [make().capabilities() for make in BACKENDS.values()]
 
 
 def _promises(backend: Capabilities) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluator.threat_specs import (
     ColorSpec,
+    CorruptionsSpec,
     L0Spec,
     L1Spec,
     L2Spec,
@@ -41,5 +42,7 @@ def threat_words(threat: ThreatSpec) -> str:
             return f"color map ≤ {threat.epsilon:g}"
         case PatchSpec():
             return f"patch of {threat.side} × {threat.side} pixels"
+        case CorruptionsSpec():
+            return f"{len(threat.kinds)} common corruptions, severity {threat.severity}"
         case PhysicalSpec():
             return f"{threat_words(threat.base)}, over random views"
