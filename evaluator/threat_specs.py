@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -132,6 +132,34 @@ class PhysicalSpec(Strict):
     threshold: float = Field(default=0.5, gt=0, le=1)
 
 
+CorruptionKind = Literal[
+    "gaussian-noise",
+    "shot-noise",
+    "impulse-noise",
+    "defocus-blur",
+    "glass-blur",
+    "motion-blur",
+    "zoom-blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic",
+    "pixelate",
+    "jpeg",
+]
+
+
+class CorruptionsSpec(Strict):
+    """The worst of common corruptions: any of `kinds` at one `severity`, each in that many random `realizations`."""
+
+    kind: Literal["corruptions"]
+    severity: int = Field(ge=1, le=5)
+    kinds: tuple[CorruptionKind, ...] = Field(default=get_args(CorruptionKind), min_length=1, max_length=15)
+    realizations: int = Field(default=1, ge=1, le=1000)
+
+
 ThreatSpec = Annotated[
     LinfSpec
     | L2Spec
@@ -143,6 +171,7 @@ ThreatSpec = Annotated[
     | ColorSpec
     | SumSpec
     | PatchSpec
-    | PhysicalSpec,
+    | PhysicalSpec
+    | CorruptionsSpec,
     Field(discriminator="kind"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluator.threats.base import SLACK, Projector, Threat
 from evaluator.threats.color import Color
+from evaluator.threats.corruptions import Corruptions
 from evaluator.threats.l0 import L0
 from evaluator.threats.l1 import L1
 from evaluator.threats.l2 import L2
@@ -22,6 +23,7 @@ __all__ = [
     "L2",
     "SLACK",
     "Color",
+    "Corruptions",
     "Linf",
     "Patch",
     "Physical",

@@ -7,6 +7,7 @@ from typing import cast
 
 from evaluator.threat_specs import (
     ColorSpec,
+    CorruptionsSpec,
     L0Spec,
     L1Spec,
     L2Spec,
@@ -21,6 +22,7 @@ from evaluator.threat_specs import (
 )
 from evaluator.threats.base import Threat
 from evaluator.threats.color import Color
+from evaluator.threats.corruptions import Corruptions
 from evaluator.threats.l0 import L0
 from evaluator.threats.l1 import L1
 from evaluator.threats.l2 import L2
@@ -99,6 +101,14 @@ ENTRIES: tuple[Entry, ...] = (
         "the base's",
         "Athalye et al. 2018; Eykholt et al. 2018",
     ),
+    Entry(
+        "corruptions",
+        "worst of common corruptions",
+        "2 numbers: kind, realization",
+        "`severity` 1 to 5, `kinds`, `realizations`",
+        "exactly uniform",
+        "Hendrycks and Dietterich 2019",
+    ),
 )
 
 
@@ -129,6 +139,8 @@ def build(spec: ThreatSpec) -> Threat:
         case PhysicalSpec():
             base = cast(Base, build(spec.base))
             return Physical(base, Views(**spec.views.model_dump()), samples=spec.samples, threshold=spec.threshold)
+        case CorruptionsSpec():
+            return Corruptions(spec.severity, spec.kinds, realizations=spec.realizations)
 
 
 def table() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluator.threat_specs import (
     ColorSpec,
     CorruptionsSpec,
+    CorruptionsSpec,
     L0Spec,
     L1Spec,
     L2Spec,
@@ -46,3 +47,5 @@ def threat_words(threat: ThreatSpec) -> str:
             return f"{len(threat.kinds)} common corruptions, severity {threat.severity}"
         case PhysicalSpec():
             return f"{threat_words(threat.base)}, over random views"
+        case CorruptionsSpec():
+            return f"{len(threat.kinds)} common corruptions at severity {threat.severity}"
