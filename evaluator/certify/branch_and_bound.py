@@ -20,13 +20,14 @@ from torch import Tensor
 from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.crown import NetworkBounds, crown_margins, network_bounds
 from evaluator.certify.graph import Graph, trace
-from evaluator.certify.ibp import MARGIN, Bounds, bit_certificates, logits_shape, margin_rows, outward
+from evaluator.certify.ibp import Bounds, allowance, bit_certificates, logits_shape, margin_rows, outward
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.relaxation import Relaxation, backward_bound, check_relaxable
 
 CANDIDATES = 6  # neurons tried per split
 STEPS = 12  # of Adam per domain
 ROOT_STEPS = 30
+PROVED = 1e-9  # stands for a margin that was proved positive, not measured
 
 
 @dataclass(eq=False)
@@ -57,12 +58,15 @@ class Domains:
 
 
 class Verifier:
-    """Bounds domains of one example. graphs and inputs come in float32 (search) and float64 (proof)."""
+    """Bounds domains of one example. graphs and inputs: float32 to search, float64 to prove; margin: what a bound must exceed."""
 
-    def __init__(self, graph: Graph, graph32: Graph, inputs: InputSet, y: Tensor, bounds: NetworkBounds) -> None:
+    def __init__(
+        self, graph: Graph, graph32: Graph, inputs: InputSet, y: Tensor, bounds: NetworkBounds, *, margin: float
+    ) -> None:
         self.graph, self.graph32, self.inputs, self.inputs32 = graph, graph32, inputs, inputs.to(torch.float32)
         self.rows = margin_rows(y, graph.shape(len(graph) - 1)[0], torch.float64)[0]
         self.bounds = bounds.relus
+        self.margin = margin
         self.where: dict[int, Tensor] = {}
         self.columns: dict[int, slice] = {}
         count = 0
@@ -74,7 +78,7 @@ class Verifier:
 
     def root(self, lower: Tensor, slopes: dict[int, Tensor]) -> Domains:
         """One domain per rival class not proved yet, with the slopes that bounded it."""
-        open_ = (lower[0] <= MARGIN).nonzero().squeeze(1)
+        open_ = (lower[0] <= self.margin).nonzero().squeeze(1)
         packed = [slopes[n][0].flatten(1)[open_][:, self.where[n]].float() for n in self.where]
         zeros = torch.zeros(len(open_), self.unstable)
         warm = torch.cat(packed, dim=1) if packed else zeros
@@ -117,21 +121,21 @@ class Verifier:
                 better = (lower.detach() > best)[:, None]
                 kept = (torch.where(better, slopes.detach(), kept[0]), torch.where(better, multipliers.detach(), kept[1]))
                 best = torch.maximum(best, lower.detach())
-                if step == steps or bool((best > 10 * MARGIN).all()):
+                if step == steps or bool((best > self.margin + 1e-4).all()):
                     break
                 optimizer.zero_grad()
-                (-torch.where(best > 10 * MARGIN, 0.0, lower).sum()).backward()
+                (-torch.where(best > self.margin + 1e-4, 0.0, lower).sum()).backward()
             optimizer.step()
             with torch.no_grad():
                 slopes.clamp_(0, 1)
                 multipliers.clamp_(min=0)
         proved = domains.lower.clone()
-        if bool((best > MARGIN).any()):
-            rows = (best > MARGIN).nonzero().squeeze(1)
+        if bool((best > self.margin).any()):
+            rows = (best > self.margin).nonzero().squeeze(1)
             exact = self.relaxation(domains.splits[rows], kept[0][rows].double(), kept[1][rows].double())
             sound = backward_bound(self.graph, last, self._spec(domains.rival[rows], torch.float64), self.inputs, exact).lower
             proved[rows] = torch.maximum(proved[rows], outward(sound.squeeze(1)))
-        hoped = torch.where(proved > MARGIN, proved, torch.minimum(best.double(), proved.new_tensor(MARGIN)))
+        hoped = torch.where(proved > self.margin, proved, torch.minimum(best.double(), proved.new_tensor(self.margin)))
         return Domains(domains.rival, domains.splits, kept[0], kept[1], hoped)
 
     def scores(self, domains: Domains) -> Tensor:
@@ -167,13 +171,13 @@ class Verifier:
         rows = ((torch.arange(m) * tried + best) * 2)[:, None] + torch.arange(2)
         rows = rows.reshape(-1)
         return Domains(
-            rival[rows], splits[rows], slopes[rows], terms[rows], domains.lower.repeat_interleave(2).clamp(max=MARGIN)
+            rival[rows], splits[rows], slopes[rows], terms[rows], domains.lower.repeat_interleave(2).clamp(max=self.margin)
         )
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What branch and bound found: the worst open bound (positive: proved), domains bounded, and whether time ran out."""
+    """What was found: the worst open bound less the allowance (positive: proved), domains bounded, whether time ran out."""
 
     lower: float
     domains: int
@@ -186,13 +190,13 @@ def search(verifier: Verifier, domains: Domains, *, deadline: float, batch: int,
     while len(domains):
         exhausted = bool((domains.splits != 0).all(dim=1).any())
         if time.perf_counter() > deadline or len(domains) > most or exhausted:
-            return Verdict(float(domains.lower.min()), visited, True)
+            return Verdict(float(domains.lower.min()) - verifier.margin, visited, True)
         order = domains.lower.argsort()
         chosen, rest = domains[order[:batch]], domains[order[batch:]]
         children = verifier.bound(verifier.split(chosen), STEPS)
         visited += len(children)
-        domains = Domains.cat([rest, children[children.lower <= MARGIN]])
-    return Verdict(2 * MARGIN, visited, False)
+        domains = Domains.cat([rest, children[children.lower <= verifier.margin]])
+    return Verdict(PROVED, visited, False)
 
 
 def branch_and_bound(
@@ -222,6 +226,7 @@ def branch_and_bound(
         right = graph.forward(inputs.x)[-1].argmax(dim=1) == y
     worst, spent = torch.full((len(x),), -torch.inf, dtype=torch.float64), [0.0] * len(x)
     visited = [0] * len(x)
+    granted = allowance(model, graph, x)
     for row in right.nonzero().squeeze(1).tolist():
         begun = time.perf_counter()
         part = slice(row, row + 1)
@@ -229,14 +234,14 @@ def branch_and_bound(
             bounds = network_bounds(graph, inputs[part], search=graph32, iterations=rounds)
             lower, slopes = crown_margins(graph, inputs[part], y[part], bounds)
             lower = outward(lower)
-            worst[row] = lower.min()
-            if bool(worst[row] > MARGIN):
+            verifier = Verifier(graph, graph32, inputs[part], y[part], bounds, margin=float(granted[row]))
+            worst[row] = lower.min() - verifier.margin
+            if bool(worst[row] > 0):
                 break
-            verifier = Verifier(graph, graph32, inputs[part], y[part], bounds)
             root = verifier.bound(verifier.root(lower, slopes), ROOT_STEPS)
-            root = root[root.lower <= MARGIN]
+            root = root[root.lower <= verifier.margin]
             if not len(root):
-                worst[row] = 2 * MARGIN
+                worst[row] = PROVED
                 break
         else:
             found = search(verifier, root, deadline=begun + seconds, batch=batch)

@@ -4,7 +4,7 @@ Intermediate bounds are the better of intervals and CROWN, so the result is neve
 `iterations` > 0 the lower slopes of the margins are optimised by Adam (alpha-CROWN), one per neuron and rival class; any
 slopes in [0, 1] are sound, so optimisation may stop anywhere. Sources: see `evaluator.certify.relaxation`.
 
-All arithmetic is float64; see `evaluator.certify.ibp` for SLACK and MARGIN.
+All arithmetic is float64; see `evaluator.certify.ibp` for SLACK and the float32 allowance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.graph import Graph, trace
 from evaluator.certify.ibp import (
     Bounds,
+    allowance,
     bit_certificates,
     first_layers,
     interval_margins,
@@ -198,4 +199,5 @@ def crown(
         bounds = network_bounds(graph, inputs[part])
         margins, _ = crown_margins(graph, inputs[part], y[part], bounds, iterations=iterations)
         worst[part] = outward(margins).amin(dim=1)
+    worst = worst - allowance(model, graph, x)
     return bit_certificates("crown", inputs, worst, right, time.perf_counter() - started, {"iterations": iterations})

@@ -115,7 +115,9 @@ def lipschitz(model: Model, x: Tensor, y: Tensor, *, norm: Norm = "l2", epsilon:
     with torch.no_grad():
         logits = graph.forward(x.detach().cpu().double())[-1]
     gaps = logits.gather(1, y[:, None]) - logits
-    distance = outward(gaps - MARGIN) / pairs[y].clamp_min(1e-300)
+    # run in float32, gaps at x itself and at every x' may be off by a rounding that grows with the logits
+    blur = MARGIN + 1e-5 * logits.abs().amax(dim=1, keepdim=True)
+    distance = outward(gaps - blur) / pairs[y].clamp_min(1e-300)
     radius = distance.scatter(1, y[:, None], torch.inf).amin(dim=1).clamp_min(0.0)
     if norm == "linf":
         radius = radius / math.sqrt(x[0].numel() if len(x) else 1) / _UP

@@ -27,7 +27,7 @@ from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.binomial import Array, Counts
 from evaluator.certify.crown import NetworkBounds, crown_margins, network_bounds
 from evaluator.certify.graph import Graph, trace
-from evaluator.certify.ibp import bit_certificates, logits_shape, margin_rows, outward
+from evaluator.certify.ibp import allowance, bit_certificates, logits_shape, margin_rows, outward
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Add, Affine, Relu, size
 from evaluator.certify.relaxation import check_relaxable
@@ -195,6 +195,7 @@ def milp_verify(
         inside = torch.minimum(torch.maximum(point, inputs.lower[row]), inputs.upper[row])
         return (margin_rows(y[row : row + 1], classes, torch.float64)[0] @ graph.forward(inside[None])[-1][0]).detach()
 
+    granted = allowance(model, graph, x)
     for row in range(len(x)):
         deadline = time.perf_counter() + seconds
         starts = [inputs.x[row]] if candidates is None else [inputs.x[row], candidates[row].cpu().double()]
@@ -203,13 +204,14 @@ def milp_verify(
             witness[row] = starts[int(reached.amin(dim=1).argmin())]
             continue
         bounds = network_bounds(graph, inputs[row : row + 1])
+        least = max(TOLERANCE, float(granted[row]))
         found, _ = crown_margins(graph, inputs[row : row + 1], y[row : row + 1], bounds, iterations=iterations)
         lower = outward(found)[0]
-        if bool((lower <= TOLERANCE).any()):
+        if bool((lower <= least).any()):
             program = build_program(graph, bounds)
             rows = margin_rows(y[row : row + 1], classes, torch.float64)[0].numpy()
             for rival in torch.argsort(lower).tolist():
-                if float(lower[rival]) > TOLERANCE:
+                if float(lower[rival]) > least:
                     continue
                 incumbent, left = float(reached[:, rival].min()), deadline - time.perf_counter()
                 result = minimize(program, rows[rival], inputs.x[row].numel(), incumbent, left)
@@ -219,10 +221,9 @@ def milp_verify(
                     if bool((margin_at(row, point) <= 0).any()):
                         witness[row] = point
                         break
-                if float(lower[rival]) <= TOLERANCE and time.perf_counter() > deadline:
+                if float(lower[rival]) <= least and time.perf_counter() > deadline:
                     break
-        worst[row] = lower.amin() if row not in witness else -torch.inf
-        undecided[row] = row not in witness and bool(worst[row] <= TOLERANCE)
-    worst = torch.where(worst > TOLERANCE, worst, torch.minimum(worst, torch.zeros_like(worst)))
+        worst[row] = lower.amin() - least if row not in witness else -torch.inf
+        undecided[row] = row not in witness and bool(worst[row] <= 0)
     details: dict[str, object] = {"witness": witness, "seconds_per_example": seconds}
     return bit_certificates("milp", inputs, worst, undecided, time.perf_counter() - started, details)

@@ -13,7 +13,7 @@ from evaluator.attacks import PGD
 from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown, crown_margins, network_bounds
 from evaluator.certify.graph import trace
-from evaluator.certify.ibp import ibp, interval_margins, propagate
+from evaluator.certify.ibp import allowance, ibp, interval_margins, propagate
 from evaluator.certify.inputs import InputSet
 from evaluator.certify.milp import milp_verify
 from evaluator.errors import InputError
@@ -128,7 +128,7 @@ def test_intervals_contain_crown_and_crown_contains_the_exact_minimum() -> None:
             assert bool(exact.certified[i]) is (i not in witness)
             assert not (float(relaxed[i]) > 1e-4 and i in witness)
             if i not in witness:
-                assert float(relaxed[i]) <= exact.details["margins"][i] + 1e-6
+                assert float(relaxed[i]) <= exact.details["margins"][i] + 2e-4  # less its tolerance
 
 
 def test_complete_verification_agrees_with_brute_force_on_two_dimensional_nets() -> None:
@@ -172,16 +172,16 @@ def test_no_certified_example_falls_to_an_attack_inside_its_radius(norm: str) ->
 
 def test_crown_certifies_calibration_images_and_never_one_an_attack_breaks() -> None:
     net, (x, y) = sdp_model("cifar_cnn_a_adv"), sdp_images("cifar")
-    x, y = x[:6], y[:6]
-    found = crown(net, x, y, epsilon=2 / 255, norm="linf", iterations=0, batch=6)
+    x, y = x[:4], y[:4]
+    found = crown(net, x, y, epsilon=2 / 255, norm="linf", iterations=0, batch=1)
     survives = net(PGD(steps=20, loss="margin")(net, x, y, Linf(2 / 255))).argmax(dim=1) == y
     assert bool(survives[found.certified].all())
     assert int(found.certified.sum()) >= 1
 
 
 def test_branch_and_bound_agrees_with_milp() -> None:
-    for seed in range(4):
-        net, x = dense(seed, 4, 16, 16, 3), torch.rand(3, 4)
+    for seed in range(2):
+        net, x = dense(seed, 4, 12, 12, 3), torch.rand(3, 4)
         y = net(x).argmax(dim=1)
         exact = milp_verify(net, x, y, epsilon=0.2)
         found = branch_and_bound(net, x, y, epsilon=0.2, seconds=10)
@@ -206,6 +206,18 @@ def test_a_misclassified_example_is_never_certified() -> None:
         milp_verify(net, x, wrong, epsilon=1e-6),
     ):
         assert not found.certified.any()
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn_a_adv", "cifar_cnn_a_adv", "cifar_cnn_a_mix"])
+def test_running_a_network_in_float32_moves_logits_by_less_than_the_allowance_all_over_the_ball(name: str) -> None:
+    net, (x, _) = sdp_model(name), sdp_images(name.split("_")[0])
+    x, graph = x[:50], trace(net, tuple(x.shape[1:]))
+    granted = allowance(net, graph, x)
+    for scale in (0.0, 0.03, 0.3):
+        moved = (x + scale * torch.randn(x.shape).sign()).clamp(0, 1)
+        deviation = (graph.forward(moved.double())[-1] - net(moved).double()).abs().amax(dim=1)
+        assert bool((2 * deviation < granted).all())
+    assert float(granted.max()) < 1e-3
 
 
 def test_an_unknown_layer_is_named_before_any_compute() -> None:
