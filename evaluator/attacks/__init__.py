@@ -6,7 +6,7 @@ Every module of this package is imported here, so that a new file with `@registe
 import importlib
 import pkgutil
 
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "table"):
     importlib.import_module(f"{__name__}.{_module}")
 
 from evaluator.attacks.base import Attack, Batch, Model  # noqa: E402  (registration comes first)

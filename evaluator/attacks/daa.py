@@ -1,7 +1,7 @@
 """Distributionally adversarial attack (Zheng et al. 2019, "Distributionally Adversarial Attack", AAAI).
 
 Particles move on the gradient of the loss plus a force that couples them through a kernel: the Lagrangian blob method
-(eq. 11) or the discrete gradient flow (eq. 14). The paper couples the points of a data batch, so that an example's fate
+or the discrete gradient flow. The paper couples the points of a data batch, so that an example's fate
 depends on its neighbours in the file. Here the coupled particles are random starts of one example: the same flow, and a
 verdict that depends on the example alone.
 """
@@ -24,7 +24,6 @@ from evaluator.attacks.validation import at_least, one_of, positive
 from evaluator.threats.base import Threat
 
 Kernel = Literal["blob", "dgf"]
-COUPLING = {("blob", "ce"): 1.1, ("blob", "margin"): 10.0, ("dgf", "ce"): 0.001, ("dgf", "margin"): 0.01}  # the authors' c
 
 
 @register("daa", title="Distributionally adversarial attack", access="gradients", threats=("linf",), paper="Zheng et al. 2019")
@@ -33,7 +32,8 @@ class DAA(Attack):
     """Signed steps on the gradient plus a kernel force between `particles` random starts of each example.
 
     steps: of size step_size (default 2.5 * epsilon / steps). kernel: "blob" averages the gradients of near particles and
-    pushes particles apart, "dgf" only pushes. An example leaves as soon as one of its particles is adversarial.
+    draws them together, "dgf" pushes near ones apart. coupling: the kernel force as a share of the gradient's size. An
+    example leaves as soon as one of its particles is adversarial.
     """
 
     steps: int = 100
@@ -41,11 +41,13 @@ class DAA(Attack):
     restarts: int = 1
     kernel: Kernel = "blob"
     loss: Literal["ce", "margin"] = "ce"
+    coupling: float = 0.1
     step_size: float | None = None
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, restarts=self.restarts)
         at_least(2, particles=self.particles)
+        at_least(0, coupling=self.coupling)
         one_of(("blob", "dgf"), kernel=self.kernel)
         one_of(("ce", "margin"), loss=self.loss)
         if self.step_size is not None:
@@ -93,22 +95,20 @@ def _record(result: Tensor, fell: Tensor, active: Tensor, points: Tensor, succes
 
 
 def _force(points: Tensor, gradient: Tensor, count: int, options: DAA) -> Tensor:
-    """The gradient plus c times the kernel term, for groups of `count` particles.
+    """The gradient plus the kernel terms, for groups of `count` particles.
 
     With k_ij = exp(-|z_i - z_j|^2 / 2h^2) and h^2 = median |z_i - z_j|^2 / (2 log(count + 1)):
-    blob: g_i + c / count * sum_j k_ij (g_j - (z_i - z_j) / h^2), the authors' signs: particles that are near share their
-    gradient and attract; dgf: g_i - c * sum_j (|z_i - z_j|^2 / 2h^2 - 1) k_ij (z_i - z_j).
+    blob: g_i + 1.1 / count * sum_j k_ij g_j - a_i, where a_i points along sum_j k_ij (z_i - z_j) (near particles attract);
+    dgf: g_i - a_i, where a_i points along sum_j (|z_i - z_j|^2 / 2h^2 - 1) k_ij (z_i - z_j) (near particles repel).
+    a_i is scaled to `coupling` times the mean |g_i|: the authors' constants weigh it against distances between images.
     """
     z, g = (t.reshape(-1, count, math.prod(t.shape[1:])) for t in (points, gradient))
     away = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist").square()
     spread = away.flatten(1).median(dim=1).values / (2 * math.log(count + 1))
     scaled = away / (2 * spread.clamp_min(1e-12)[:, None, None])
     near = (-scaled).exp()
-    c = COUPLING[options.kernel, options.loss]
-    if options.kernel == "blob":
-        apart = (z * near.sum(dim=2, keepdim=True) - near @ z) / spread.clamp_min(1e-12)[:, None, None]
-        force = g + c / count * (near @ g - apart)
-    else:
-        weight = (scaled - 1) * near
-        force = g - c * (z * weight.sum(dim=2, keepdim=True) - weight @ z)
-    return force.reshape(points.shape)
+    weight = near if options.kernel == "blob" else (scaled - 1) * near
+    apart = z * weight.sum(dim=2, keepdim=True) - weight @ z
+    strength = options.coupling * g.abs().mean(dim=2, keepdim=True) / apart.abs().mean(dim=2, keepdim=True).clamp_min(1e-12)
+    shared = 1.1 / count * (near @ g) if options.kernel == "blob" else torch.zeros_like(g)
+    return (g + shared - strength * apart).reshape(points.shape)

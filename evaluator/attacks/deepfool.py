@@ -17,6 +17,8 @@ from evaluator.attacks.rows import wide
 from evaluator.attacks.validation import at_least
 from evaluator.threats.base import Threat
 
+_BEYOND = 1e-4  # added to every step, as in the authors' code: near the boundary the overshoot alone is lost to rounding
+
 
 @register(
     "deepfool", title="DeepFool", access="gradients", threats=("linf", "l2"), paper="Moosavi-Dezfooli et al. 2016, alg. 2"
@@ -55,7 +57,7 @@ class DeepFool(Attack):
             if step == self.steps or not len(active):
                 break
             near = nearest_boundary(model, batch, threat, z, norm, candidates=self.candidates)
-            size = (near.gap.abs() + 1e-6) / norm.dual(near.normal).clamp_min(1e-12)
+            size = near.gap.abs() / norm.dual(near.normal).clamp_min(1e-12) + _BEYOND
             move = threat.steepest_step(near.normal, size.clamp_max(norm.size(torch.ones_like(z)).amax()))
             total = total + move * wide(near.gap.sign(), move)
             z = (batch.x + (1 + self.overshoot) * total).clamp(0, 1)

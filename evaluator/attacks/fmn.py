@@ -74,7 +74,8 @@ class FMN(Attack):
                 radius = torch.where(success, torch.minimum(shrunk, known.distance - 1), grown).clamp_min(1)
             else:
                 estimate = norm.size(z - batch.x) - values / norm.dual(gradient).clamp_min(1e-12)
-                missed = torch.where(torch.isinf(known.distance), estimate, radius * (1 + gamma))
+                # stretched, because a step that ends exactly on a linear boundary would estimate the same radius for ever
+                missed = torch.where(torch.isinf(known.distance), estimate, radius) * (1 + gamma)
                 radius = torch.where(success, torch.minimum(radius * (1 - gamma), known.distance), missed)
             length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)
             moved = z - batch.x + wide(_annealed(first, first / 100, share) / length, z) * gradient
