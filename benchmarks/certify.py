@@ -69,8 +69,8 @@ def noisy_model(sigma: float) -> tuple[nn.Module, Tensor, Tensor]:
     x, y = sdp_images("mnist")
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 25, 100), nn.ReLU(), nn.Linear(100, 10),
+        nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(1568, 100), nn.ReLU(), nn.Linear(100, 10),
     )  # fmt: skip
     images = (x[:100] * 255).round().to(torch.uint8).repeat(20, 1, 1, 1)
     settings = Settings(epochs=2, batch_size=50, learning_rate=1e-3)

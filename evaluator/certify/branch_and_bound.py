@@ -58,7 +58,7 @@ class Domains:
 
 
 class Verifier:
-    """Bounds domains of one example. graphs and inputs: float32 to search, float64 to prove; margin: what a bound must exceed."""
+    """Bounds domains of one example. graphs, inputs: float32 to search, float64 to prove; margin: to be exceeded."""
 
     def __init__(
         self, graph: Graph, graph32: Graph, inputs: InputSet, y: Tensor, bounds: NetworkBounds, *, margin: float
