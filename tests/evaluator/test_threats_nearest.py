@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
-from evaluator.threats import L0, L1, L2, Linf, Union
+from evaluator.threats import L0, L1, L2, Color, Linf, RotationTranslation, Spatial, Union
 from tests.evaluator.threat_support import Case, cases, images
 
 few = settings(max_examples=40, deadline=None)
@@ -160,3 +160,55 @@ def test_clipping_after_scaling_would_be_farther_away() -> None:
     threat = L2(0.4)
     scaled = (x + (z - x) * 0.4 / (z - x).norm()).clamp(0, 1)
     assert apart(threat.project(x, z), z)[0] < apart(scaled, z)[0] - 0.05
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.3, 2), smoothness=st.floats(0.03, 0.15))
+@pytest.mark.parametrize("channels", [1, 2])
+def test_no_smooth_color_map_that_scipy_finds_is_nearer(channels: int, seed: int, scale: float, smoothness: float) -> None:
+    epsilon, nodes = 0.1, {1: 6, 2: 3}[channels]
+    threat = Color(epsilon, smoothness, nodes=nodes)
+    x = torch.zeros(1, channels, 1, 1)
+    z = torch.randn(threat.start(x).shape, generator=torch.Generator().manual_seed(seed)) * scale * epsilon
+    ours = threat.project(x, z)
+    shape = z.shape[2:]
+    differences = np.concatenate(
+        [
+            np.diff(np.eye(nodes**channels).reshape(-1, *shape), axis=a + 1).reshape(nodes**channels, -1)
+            for a in range(channels)
+        ],
+        axis=1,
+    ).T
+    for own, wanted in zip(ours[0].flatten(1).double().numpy(), z[0].flatten(1).double().numpy(), strict=True):
+        found = minimize(
+            lambda p, wanted=wanted: np.sum((p - wanted) ** 2),
+            np.zeros(len(wanted)),
+            jac=lambda p, wanted=wanted: 2 * (p - wanted),
+            bounds=[(-epsilon, epsilon)] * len(wanted),
+            constraints={
+                "type": "ineq",
+                "fun": lambda p: smoothness - np.concatenate([differences @ p, -differences @ p]),
+                "jac": lambda p: -np.concatenate([differences, -differences]),
+            },
+            method="SLSQP",
+            options={"ftol": 1e-12, "maxiter": 300},
+        )
+        assert np.abs(differences @ found.x).max() <= smoothness + 1e-9
+        theirs = float(np.linalg.norm(found.x - wanted))
+        assert float(np.linalg.norm(own - wanted)) <= theirs * (1 + 1e-3) + 1e-6 * epsilon
+
+
+@few
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 100))
+def test_flows_and_rotations_are_shortened_to_the_nearest(seed: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.zeros(2, 1, 3, 3)
+    z = torch.randn(2, 2, 3, 3, generator=generator) * scale
+    length = z.double().norm(dim=1, keepdim=True)
+    expected = (z.double() * (0.7 / length).clamp(max=1)).numpy()
+    np.testing.assert_allclose(Spatial(0.7).project(x, z), expected, atol=1e-6, rtol=1e-6)
+    turn = torch.randn(2, 3, generator=generator) * scale
+    limits = np.array([20.0, 1.5, 1.5])
+    np.testing.assert_allclose(
+        RotationTranslation(20, 1.5).project(x, turn), np.clip(turn.double().numpy(), -limits, limits), rtol=1e-6
+    )

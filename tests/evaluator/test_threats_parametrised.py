@@ -14,7 +14,7 @@ from evaluator.threats import Color, Linf, Patch, Physical, RotationTranslation,
 from tests.evaluator.threat_support import PARAMETRISED, draws, images, parameters
 
 every_threat = pytest.mark.parametrize("threat", PARAMETRISED.values(), ids=PARAMETRISED.keys())
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=12, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-4, 3).map(lambda exponent: 10.0**exponent)
 
@@ -302,10 +302,10 @@ def test_views_are_differentiable_in_the_images() -> None:
 
 def test_expectation_is_the_share_of_views_on_which_the_goal_is_met() -> None:
     light = Views(rotation=0, translation=0, scale=0, shear=0, perspective=0, brightness=0.4, contrast=0, blur=0)
-    threat = Physical(Linf(0.2), light, samples=2000, threshold=0.7)
+    threat = Physical(Linf(0.2), light, samples=600, threshold=0.7)
     x = torch.stack([torch.full((1, 2, 2), value) for value in (0.3, 0.5, 0.7, 0.95)])
     share = threat.expectation(linear, x, x, lambda logits: logits.argmax(dim=1) == 1, draws(4))
-    torch.testing.assert_close(share, torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64), atol=0.04, rtol=0)
+    torch.testing.assert_close(share, torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64), atol=0.06, rtol=0)
     assert threat.succeeds(linear, x, x, lambda logits: logits.argmax(dim=1) == 1, draws(4)).tolist() == [
         False,
         False,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from evaluator.threats import L0, L1, L2, Linf, Union
+from evaluator.threats import L0, L1, L2, Color, Linf, Patch, RotationTranslation, Spatial, Union
 from tests.evaluator.threat_support import draws, norm
 
 N = 4000
@@ -73,3 +73,37 @@ def test_union_starts_choose_their_members_fairly() -> None:
     z = threat.random_start(x, draws(N, seed=5))
     single = ((z != x).flatten(1).sum(dim=1) == 1).sum().item()
     assert stats.binomtest(single, N, 0.5).pvalue > P
+
+
+def test_flows_are_uniform_in_every_pixels_disc() -> None:
+    flow = Spatial(2.0).random_start(torch.zeros(N // 4, 1, 2, 2), draws(N // 4)).double().permute(0, 2, 3, 1).reshape(-1, 2)
+    assert stats.kstest((flow.norm(dim=1) / 2).square().numpy(), "uniform").pvalue > P
+    angle = torch.atan2(flow[:, 0], flow[:, 1]).numpy() / (2 * np.pi) + 0.5
+    assert stats.kstest(angle, "uniform").pvalue > P
+
+
+def test_rotations_and_translations_are_uniform_in_their_budgets() -> None:
+    z = RotationTranslation(30, 3).random_start(torch.zeros(N, 1, 2, 2), draws(N)).numpy()
+    for column, limit in zip(z.T, (30, 3, 3), strict=True):
+        assert stats.kstest(column, stats.uniform(-limit, 2 * limit).cdf).pvalue > P
+
+
+@pytest.mark.parametrize("smoothness", [0.15, 0.5], ids=["smooth", "free"])
+def test_color_maps_are_uniform_in_their_polytope(smoothness: float) -> None:
+    threat = Color(0.2, smoothness, nodes=3)
+    found = threat.random_start(torch.zeros(N, 1, 2, 2), draws(N)).flatten(1).double().numpy()
+    cube = np.random.default_rng(1).uniform(-0.2, 0.2, (20 * N, 3))
+    reference = cube[(np.abs(np.diff(cube, axis=1)) <= smoothness).all(axis=1)]
+    for statistic in (lambda m: m[:, 0], lambda m: m[:, 1], lambda m: m[:, 2] - m[:, 1], lambda m: np.abs(m).max(axis=1)):
+        assert stats.ks_2samp(statistic(found), statistic(reference)).pvalue > P
+
+
+def test_patches_are_anywhere_with_any_content() -> None:
+    x = torch.full((N, 1, 3, 4), 0.5)
+    z = Patch(2).random_start(x, draws(N))
+    changed = (z != x).flatten(1)
+    assert bool((changed.sum(dim=1) == 4).all())
+    counts = np.unique(changed.double().numpy() @ (2.0 ** np.arange(12)), return_counts=True)[1]
+    assert len(counts) == 6
+    assert stats.chisquare(counts).pvalue > P
+    assert stats.kstest(z.flatten(1)[changed].double().numpy(), "uniform").pvalue > P
