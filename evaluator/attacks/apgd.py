@@ -17,7 +17,7 @@ from evaluator.attacks.losses import LOSSES, Loss
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose
 from evaluator.attacks.validation import at_least, one_of
-from evaluator.threats.base import Threat
+from evaluator.threats.base import Projector, Threat
 
 MOMENTUM = 0.75  # alpha of eq. (1)
 RISING = 0.75  # rho of condition 1
@@ -115,11 +115,11 @@ def climb_from(model: Model, batch: Batch, threat: Threat, start: Tensor, loss: 
         none > 0,
         values,
     )
-    turning, last = checkpoints(steps), 0
+    turning, last, project = checkpoints(steps), 0, threat.fixed(batch.x)
     for step in range(1, steps + 1):
         if not len(state.active):
             break
-        moved = _move(threat, batch, state, momentum=MOMENTUM if step > 1 else 1.0)
+        moved = _move(threat, project, state, momentum=MOMENTUM if step > 1 else 1.0)
         if step == steps:
             fallen = batch.success(glance(model, batch, threat, moved))
             shown = choose(fallen, moved, state.best)
@@ -129,20 +129,21 @@ def climb_from(model: Model, batch: Batch, threat: Threat, start: Tensor, loss: 
         values = seen.values
         if len(seen.keep) < len(state.active):
             result[state.active], fell[state.active] = moved, seen.success
-            batch, state, moved, values = batch[seen.keep], state[seen.keep], moved[seen.keep], values[seen.keep]
+            keep = seen.keep
+            batch, state, moved, values, project = batch[keep], state[keep], moved[keep], values[keep], project[keep]
         state = _advance(state, moved, values, seen.gradient)
         if step in turning:
             state, last = _reconsider(state, step - last), step
     return Attempt(result, fell)
 
 
-def _move(threat: Threat, batch: Batch, state: _Climb, *, momentum: float) -> Tensor:
+def _move(threat: Threat, project: Projector, state: _Climb, *, momentum: float) -> Tensor:
     """z_{k+1} = Proj(z_k + a (Proj(z_k + size * direction) - z_k) + (1 - a)(z_k - z_{k-1})), eq. (1)."""
-    step = threat.project(batch.x, state.points + threat.steepest_step(state.gradient, state.size))
+    step = project(state.points + threat.steepest_step(state.gradient, state.size))
     if momentum == 1.0:
         return step
     blend = state.points + momentum * (step - state.points) + (1 - momentum) * (state.points - state.previous)
-    return threat.project(batch.x, blend)
+    return project(blend)
 
 
 def _advance(state: _Climb, points: Tensor, value: Tensor, gradient: Tensor) -> _Climb:

@@ -19,7 +19,7 @@ from evaluator.attacks.validation import at_least, positive
 from evaluator.threats.base import Threat
 
 _HIGHEST = 1e10
-_PROGRESS = 1 - 1e-4  # an example whose objective has not fallen below this share of the last check's leaves the round
+_STILL = 1e-3  # an example whose objective changed by less than this share since the last check leaves the round
 
 
 @register("cw_l2", title="Carlini-Wagner L2", access="gradients", threats=("l2",), paper="Carlini and Wagner 2017, sec. VI-A")
@@ -28,7 +28,7 @@ class CWL2(Attack):
     """min ||delta||_2^2 + c * [Z_y - max_i Z_i + kappa]_+ by Adam in tanh space, with a binary search over c per example.
 
     steps: of Adam, for each of `searches` values of c from initial_c on. rate: Adam's. kappa: confidence, the margin that
-    a point must have to count. A round ends early for an example whose objective has stopped falling (checked ten times).
+    a point must have to count. A round ends early for an example whose objective stands still (checked ten times).
     stop_within: an example leaves as soon as a point within epsilon is known.
     """
 
@@ -86,7 +86,7 @@ class CWL2(Attack):
             state = state.stepped(gradient, rate=self.rate, step=step + 1)
             if step % every == every - 1:
                 objective = norm + c * short
-                going = objective < _PROGRESS * last
+                going = ~((objective - last).abs() <= _STILL * last)
                 if self.stop_within:
                     going &= ~within(threat, batch, known.points)
                 keep = going.nonzero().squeeze(1)

@@ -67,15 +67,16 @@ def ascend(
     last_look: False leaves the last points unjudged, for a caller who looks at them anyway.
     """
     result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
-    active = torch.arange(len(batch), device=batch.x.device)
+    active, project = torch.arange(len(batch), device=batch.x.device), threat.fixed(batch.x)
     for step in range(steps):
         if not len(active):
             break
         seen = look(model, batch, threat, points, loss)
         if len(seen.keep) < len(active):
             result[active], fell[active] = points, seen.success
-            batch, active, points = batch[seen.keep], active[seen.keep], points[seen.keep]
-        points = threat.project(batch.x, points + threat.steepest_step(seen.gradient, size(step) if callable(size) else size))
+            keep = seen.keep
+            batch, active, points, project = batch[keep], active[keep], points[keep], project[keep]
+        points = project(points + threat.steepest_step(seen.gradient, size(step) if callable(size) else size))
     result[active] = points
     if len(active) and last_look:
         fell[active] = batch.success(glance(model, batch, threat, points))
