@@ -6,6 +6,7 @@ Attacks", for the setting.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,7 +15,8 @@ from torch.nn import functional
 
 from evaluator.attacks.base import Batch
 from evaluator.attacks.queries import Queries
-from evaluator.threats.base import Threat, per_example
+from evaluator.attacks.rows import choose, wide
+from evaluator.threats.base import Threat
 
 Towards = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -74,13 +76,13 @@ class Search:
             success = torch.zeros_like(asking)
             success[asking] = self.ask(rows[asking], candidate[asking])
             high, low = torch.where(success, middle, high), torch.where(asking & ~success, middle, low)
-            result = torch.where(wide(success, result), candidate, result)
+            result = choose(success, candidate, result)
         return result
 
 
 def towards_l2(x: Tensor, points: Tensor, share: Tensor) -> Tensor:
     """The point at `share` (n,) of the straight way from x to the points."""
-    return (x + (points - x) * per_example(share, x)).clamp(0, 1)
+    return (x + (points - x) * wide(share, x)).clamp(0, 1)
 
 
 def towards_linf(x: Tensor, points: Tensor, share: Tensor) -> Tensor:
@@ -91,11 +93,6 @@ def towards_linf(x: Tensor, points: Tensor, share: Tensor) -> Tensor:
 
 
 TOWARDS: dict[str, Towards] = {"l2": towards_l2, "linf": towards_linf}
-
-
-def wide(values: Tensor, like: Tensor) -> Tensor:
-    """(n,) values shaped to broadcast over like's (n, *shape)."""
-    return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def unit_l2(directions: Tensor) -> Tensor:
@@ -116,4 +113,4 @@ def _random_images(batch: Batch, *, coarse: bool) -> Tensor:
 def boundary_steps(threat: Threat, features: int) -> int:
     """Halvings until the bracket is d^-3/2 (L2) or d^-2 (Linf) of the way (Chen et al. 2020, sec. 4), between 10 and 24."""
     exponent = 1.5 if threat.kind == "l2" else 2.0
-    return min(max(round(exponent * torch.tensor(float(features)).log2().item()), 10), 24)
+    return min(max(round(exponent * math.log2(max(features, 1))), 10), 24)

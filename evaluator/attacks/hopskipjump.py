@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.decision import Search, boundary_steps, unit_l2, wide
+from evaluator.attacks.decision import Search, boundary_steps, unit_l2
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.registry import register
+from evaluator.attacks.rows import wide
 from evaluator.attacks.validation import at_least
 from evaluator.threats.base import Threat
 
@@ -23,7 +24,12 @@ _HALVINGS = 12  # of the step before an iteration is given up
 
 
 @register(
-    "hopskipjump", title="HopSkipJump", access="labels", threats=("linf", "l2"), paper="Chen et al. 2020, alg. 2", targeted=False
+    "hopskipjump",
+    title="HopSkipJump",
+    access="labels",
+    threats=("linf", "l2"),
+    paper="Chen et al. 2020, alg. 2",
+    targeted=False,
 )
 @dataclass(frozen=True)
 class HopSkipJump(Attack):
@@ -85,7 +91,8 @@ def _normals(search: Search, batch: Batch, rows: Tensor, points: Tensor, radius:
     """
     result = torch.empty_like(points)
     group = max(_NUMBERS // (_SAMPLES * points[0].numel()), 1)
-    for some in torch.arange(len(rows), device=rows.device).split(group):
+    for first in range(0, len(rows), group):
+        some = slice(first, first + group)
         result[some] = _normal(search, batch[rows[some]], rows[some], points[some], radius[some], samples)
     return result
 

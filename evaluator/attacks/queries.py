@@ -7,6 +7,7 @@ from torch import Tensor
 
 from evaluator.access import scores
 from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.losses import Loss
 from evaluator.threats.base import Threat
 
 _ROWS = 2048  # largest single call, to bound memory
@@ -29,19 +30,29 @@ class Queries:
         return rows[self.left[rows] >= count]
 
     def scores(self, rows: Tensor, points: Tensor) -> Tensor:
-        """(m, classes) logits of points (m, *shape) of the examples `rows` (m,), which may repeat; m > 0."""
+        """(m, classes) logits of points (m, *shape) of the examples `rows` (m,), which may repeat; m > 0.
+
+        Rendered points are cut by the [0, 1] box: probes of a search may stick out of it.
+        """
         left = self.left.index_add(0, rows, torch.full_like(rows, -1))
         if bool((left < 0).any()):
             raise RuntimeError("an example asked for more queries than it has")
         self.left = left
-        parts = [
-            scores(self._model, self.threat.apply(self.batch.x[some], some_points))
-            for some, some_points in zip(rows.split(_ROWS), points.split(_ROWS), strict=True)
-        ]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        parts = []
+        for first in range(0, len(rows), _ROWS):
+            some = slice(first, first + _ROWS)
+            rendered = self.threat.apply(self.batch.x[rows[some]], points[some])
+            parts.append(scores(self._model, rendered.clamp(0, 1)))
+        return torch.cat(parts)
+
+    def losses(self, rows: Tensor, points: Tensor, loss: Loss) -> Tensor:
+        """(m,) float32 values of the loss at points (m, *shape)."""
+        return loss(self.scores(rows, points).float(), self.batch[rows])
 
     def success(self, rows: Tensor, points: Tensor) -> Tensor:
         """(m,) bool: whether the predicted label alone meets the adversary's goal."""
+        if not len(rows):
+            return torch.zeros(0, dtype=torch.bool, device=rows.device)
         labels = self.scores(rows, points).argmax(dim=1)
         if self.batch.target is not None:
             return labels == self.batch.target[rows]

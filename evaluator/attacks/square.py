@@ -12,10 +12,11 @@ from evaluator.access import scores
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
+from evaluator.attacks.rows import choose
 from evaluator.attacks.square_windows import l2_search, linf_search
 from evaluator.attacks.validation import at_least, positive
 from evaluator.errors import InputError
-from evaluator.threats.base import Threat, per_example
+from evaluator.threats.base import Threat
 
 _SEARCHES = {"linf": linf_search, "l2": l2_search}
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries (section 5, "schedule of p")
@@ -80,7 +81,7 @@ class Square(Attack):
             logits = scores(model, threat.apply(batch.x, candidate))
             candidate_values, success = margin(logits, batch), batch.success(logits)
             better = success | (candidate_values > values)
-            points = torch.where(_wide(better, points), candidate, points)
+            points = choose(better, candidate, points)
             values = torch.where(better, candidate_values, values)
         result[active], best[active], fell[active] = points, values, success
         return result, best, fell
@@ -89,9 +90,3 @@ class Square(Attack):
         """p of this step: the share of the image that a window covers."""
         progress = step * 10_000 // self.queries
         return float(self.p_init / 2 ** sum(progress > at for at in _HALVINGS))
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    wide = per_example(values, like)
-    assert isinstance(wide, Tensor)
-    return wide

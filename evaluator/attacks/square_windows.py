@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.rows import wide
 from evaluator.draws import Draws
-from evaluator.threats.base import Threat, per_example
+from evaluator.threats.base import Threat
 
 _INWARD = 1 - 2.0**-17  # float32 rounding of x + delta must not push the L2 norm over epsilon
 _FLIP_BITS = 20  # channels beyond these are never flipped alone; uniforms carry 24 random bits
@@ -121,14 +122,14 @@ class L2Search(WindowSearch):
     def first(self, draws: Draws) -> Tensor:
         """Five by five tiles, each the bump of `_bump` with one sign per channel."""
         _, channels, h, w = self.x.shape
-        tall, wide = max(h // 5, 1), max(w // 5, 1)
-        down, across = min(h // tall, 5), min(w // wide, 5)
+        tall, broad = max(h // 5, 1), max(w // 5, 1)
+        down, across = min(h // tall, 5), min(w // broad, 5)
         signs = 1 - 2 * (draws.uniform(channels, down, across) < 0.5).to(self.x.dtype)
-        signs = signs.repeat_interleave(tall, dim=2).repeat_interleave(wide, dim=3)
-        tiles = signs * _bump(tall, wide).to(self.x).repeat(down, across)
+        signs = signs.repeat_interleave(tall, dim=2).repeat_interleave(broad, dim=3)
+        tiles = signs * _bump(tall, broad).to(self.x).repeat(down, across)
         delta = torch.zeros_like(self.x)
-        top, left = (h - down * tall) // 2, (w - across * wide) // 2
-        delta[:, :, top : top + down * tall, left : left + across * wide] = tiles
+        top, left = (h - down * tall) // 2, (w - across * broad) // 2
+        delta[:, :, top : top + down * tall, left : left + across * broad] = tiles
         return self._placed(delta)
 
     def propose(self, points: Tensor, numbers: Tensor, share: float) -> Tensor:
@@ -158,7 +159,7 @@ class L2Search(WindowSearch):
     def _placed(self, delta: Tensor) -> Tensor:
         """x + delta stretched to norm epsilon, cut by the box, as points."""
         norm = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
-        points = self.x + delta * per_example(self.threat.epsilon * _INWARD / norm, delta)
+        points = self.x + delta * wide(self.threat.epsilon * _INWARD / norm, delta)
         return self.threat.project(self.x.reshape(-1, *self.shape), points.reshape(-1, *self.shape))
 
 

@@ -1,0 +1,106 @@
+"""ZOO: coordinate descent on finite differences of the logit margin (Chen et al. 2017, "ZOO: Zeroth Order Optimization Based
+Black-box Attacks to Deep Neural Networks without Training Substitute Models", algorithms 1 and 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.differences import coordinate_differences
+from evaluator.attacks.losses import margin
+from evaluator.attacks.minimal_norm import Closest
+from evaluator.attacks.queries import Queries
+from evaluator.attacks.registry import register
+from evaluator.attacks.rows import choose
+from evaluator.attacks.validation import at_least, positive
+from evaluator.threats.base import Threat, flat
+
+_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+
+
+@register("zoo", title="ZOO", access="scores", threats=("l2",), paper="Chen et al. 2017, alg. 1-2")
+@dataclass(frozen=True)
+class ZOO(Attack):
+    """Minimises ||z - x||^2 + c * [confidence - margin(z)]_+ by Adam on a few random coordinates at a time.
+
+    queries: model rows per example, everything included. coordinates: how many move per step; their slopes cost two rows
+    each, the new point one. h: half the way of a central difference. learning_rate: Adam's, falling to 0 over a round. confidence: kappa.
+    c: first weight of the margin. rounds: they share the queries; after each, an example that fell goes on from its closest
+    adversarial point with a smaller c (a tenth, or the geometric mean with one that failed), any other goes on where it is
+    with ten times c. The box is kept by clipping (the variant without tanh: a saturated tanh has no slope to measure).
+    Returns the closest adversarial point found, the clean one where there is none.
+    """
+
+    minimal_norm: ClassVar[bool] = True
+
+    queries: int = 20_000
+    coordinates: int = 128
+    h: float = 1e-3
+    learning_rate: float = 0.2
+    confidence: float = 0.0
+    c: float = 10.0
+    rounds: int = 3
+
+    def __post_init__(self) -> None:
+        at_least(1, queries=self.queries, coordinates=self.coordinates, rounds=self.rounds)
+        positive(h=self.h, learning_rate=self.learning_rate, c=self.c)
+        at_least(0, confidence=self.confidence)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        queries = Queries(model, batch, threat, self.queries)
+        closest = Closest.none(batch, threat)
+        rows = torch.arange(len(batch), device=batch.x.device)
+        points = closest.points.clone()
+        if len(rows):
+            success = queries.success(rows, points)
+            closest = closest.updated(points, torch.zeros_like(closest.distance), success)
+            rows = rows[~success]  # a misclassified input is its own closest adversarial point
+        c = torch.full_like(closest.distance, self.c)
+        failed, worked = torch.zeros_like(c), torch.full_like(c, torch.inf)
+        count = min(self.coordinates, batch.x[:1].numel())
+        steps = (self.queries - 1) // self.rounds // (2 * count + 1)
+        for number in range(self.rounds):
+            if not len(rows):
+                break
+            part = batch[rows].fork(number)
+            found = self._round(queries, part, threat, rows, points[rows], c[rows], steps, count)
+            fell = found.distance.isfinite()
+            closest = closest.replaced(rows, closest[rows].updated(found.points, found.distance, fell))
+            points[rows] = choose(fell, closest.points[rows], found.points)
+            worked[rows] = torch.where(fell, torch.minimum(worked[rows], c[rows]), worked[rows])
+            failed[rows] = torch.where(fell, failed[rows], torch.maximum(failed[rows], c[rows]))
+            between = torch.where(failed > 0, (failed * worked).sqrt(), worked / 10)
+            c = torch.where(worked.isfinite(), between, c * 10)
+        return closest.points
+
+    def _round(
+        self, queries: Queries, batch: Batch, threat: Threat, rows: Tensor, points: Tensor, c: Tensor, steps: int, count: int
+    ) -> Closest:
+        """Adam from `points`; the closest adversarial points it met, or where it ended at infinite distance."""
+        x, z = flat(batch.x), flat(points).clone()
+        first, second, times = torch.zeros_like(z), torch.zeros_like(z), torch.zeros_like(z)
+        closest = Closest.none(batch, threat)
+
+        def hinge(logits: Tensor, some: Batch) -> Tensor:
+            return (self.confidence - margin(logits, some)).clamp_min(0)
+
+        for step in range(steps):
+            chosen = batch.draws.uniform(z.shape[1]).topk(count, dim=1).indices
+            slopes = coordinate_differences(queries, rows, z.reshape(points.shape), chosen, self.h, hinge)
+            slopes = 2 * (z - x).gather(1, chosen) + c[:, None] * slopes
+            old_first, old_second = first.gather(1, chosen), second.gather(1, chosen)
+            time = times.gather(1, chosen) + 1
+            new_first = _BETA_1 * old_first + (1 - _BETA_1) * slopes
+            new_second = _BETA_2 * old_second + (1 - _BETA_2) * slopes.square()
+            first, second = first.scatter(1, chosen, new_first), second.scatter(1, chosen, new_second)
+            times = times.scatter(1, chosen, time)
+            ahead = new_first / (1 - _BETA_1**time) / ((new_second / (1 - _BETA_2**time)).sqrt() + _TINY)
+            z = z.scatter(1, chosen, (z.gather(1, chosen) - self.learning_rate * (1 - step / steps) * ahead).clamp(0, 1))
+            candidate = z.reshape(points.shape)
+            success = queries.success(rows, candidate)
+            closest = closest.updated(candidate, threat.distance(batch.x, candidate).to(closest.distance), success)
+        return Closest(choose(closest.distance.isfinite(), closest.points, z.reshape(points.shape)), closest.distance)
