@@ -17,7 +17,8 @@ from evaluator.errors import InputError
 from evaluator.threats.base import Threat, check_epsilon, flat, per_example, pulled, rows, settled
 
 _CYCLES = 500  # of Dykstra's algorithm, at most
-_TOLERANCE = 1e-7  # of epsilon: a row whose cycle changed less is done
+_CHECK = 5  # cycles between looks at which rows are done
+_TOLERANCE = 1e-6  # of epsilon: a row of which no cycle moves anything farther is done
 _SWEEPS = 64  # of the Gibbs sampler
 
 
@@ -82,42 +83,39 @@ class Color(Threat):
     def _dykstra(self, grid: Tensor) -> Tensor:
         """(n, C, nodes, ...) float64: the nearest point of the set but for rounding; every row stops when it is done.
 
-        A row is done when neither the grid nor Dykstra's corrections move: the grid alone may rest far from the answer
-        while the corrections still grow.
+        The correction that Dykstra keeps for a set is what its last projection took away: for pairs, the same amount up
+        at one node and down at the other. A row is done when neither it nor its corrections move: the grid alone may rest
+        far from the answer while the corrections still grow.
         """
         if self.smoothness >= 2 * self.epsilon:
-            return self._cube(grid)
-        sets = [(axis, first) for axis in range(2, grid.dim()) for first in (0, 1)]
-        result, active = grid.clone(), torch.arange(len(grid), device=grid.device)
-        corrections = [torch.zeros_like(grid) for _ in range(len(sets) + 1)]
-        for _ in range(_CYCLES):
-            moved = torch.zeros(len(grid), dtype=grid.dtype, device=grid.device)
-            for number, correction in enumerate(corrections):
-                wanted = grid + correction
-                grid = self._cube(wanted) if number == 0 else self._pairs(wanted, *sets[number - 1])
-                corrections[number] = wanted - grid
-                moved = torch.maximum(moved, flat(corrections[number] - correction).abs().amax(dim=1))
-            result[active] = grid
-            going = moved > _TOLERANCE * self.epsilon
-            if not bool(going.any()):
-                break
-            if not bool(going.all()):
-                grid, active = grid[going], active[going]
-                corrections = [correction[going] for correction in corrections]
-        return result
-
-    def _cube(self, grid: Tensor) -> Tensor:
-        return grid.clamp(-self.epsilon, self.epsilon)
-
-    def _pairs(self, grid: Tensor, axis: int, first: int) -> Tensor:
-        """Brings the neighbors (first, first + 1), (first + 2, first + 3), ... of an axis to within smoothness."""
-        count = (grid.shape[axis] - first) // 2
-        result = grid.clone()
-        pairs = result.narrow(axis, first, 2 * count).unflatten(axis, (count, 2))
-        gap = pairs.select(axis + 1, 1) - pairs.select(axis + 1, 0)
-        excess = (gap - gap.clamp(-self._gap, self._gap)) / 2
-        pairs.select(axis + 1, 0).add_(excess)
-        pairs.select(axis + 1, 1).sub_(excess)
+            return grid.clamp(-self.epsilon, self.epsilon)
+        result, grid = grid.clone(), grid.clone()
+        active = torch.arange(len(grid), device=grid.device)
+        sets = [(axis, first) for axis in range(2, grid.dim()) for first in (0, 1) if grid.shape[axis] - first > 1]
+        over, apart = torch.zeros_like(grid), [torch.zeros_like(_pairs(grid, *part)[0]) for part in sets]
+        for cycle in range(_CYCLES):
+            wanted = grid + over
+            grid = wanted.clamp(-self.epsilon, self.epsilon)
+            before, over = over, wanted - grid
+            moves = [over - before]
+            for number, part in enumerate(sets):
+                left, right = _pairs(grid, *part)
+                gap = (right - left).add_(apart[number], alpha=2)
+                excess = (gap - gap.clamp(-self._gap, self._gap)).div_(2)
+                move = excess - apart[number]
+                left += move
+                right -= move
+                apart[number] = excess
+                moves.append(move)
+            if cycle % _CHECK == 0:
+                going = torch.stack([flat(move).abs().amax(dim=1) for move in moves]).amax(dim=0) > _TOLERANCE * self.epsilon
+                result[active] = grid
+                if not bool(going.any()):
+                    return result
+                if not bool(going.all()):
+                    grid, over, active = grid[going], over[going], active[going]
+                    apart = [correction[going] for correction in apart]
+        result[active] = grid
         return result
 
     def _contracted(self, grid: Tensor) -> Tensor:
@@ -171,3 +169,10 @@ class Color(Threat):
     def distance(self, x: Tensor, z: Tensor) -> Tensor:
         grid = z.double()
         return torch.maximum(flat(grid).abs().amax(dim=1), self._largest_gap(grid) * (self.epsilon / self.smoothness))
+
+
+def _pairs(grid: Tensor, axis: int, first: int) -> tuple[Tensor, Tensor]:
+    """Views of the neighbors (first, first + 1), (first + 2, first + 3), ... along an axis: the left ones, the right ones."""
+    count = (grid.shape[axis] - first) // 2
+    pairs = grid.narrow(axis, first, 2 * count).unflatten(axis, (count, 2))
+    return pairs.select(axis + 1, 0), pairs.select(axis + 1, 1)
