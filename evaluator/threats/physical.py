@@ -82,6 +82,7 @@ class Physical(Threat):
     def sample(self, images: Tensor, draws: Draws) -> Tensor:
         """One random view of each image (n, C, H, W) -> the same shape, in [0, 1]; differentiable in the images.
 
+        draws: one stream for each image, or a single one whose view all share (what `evaluator.adaptive.EOT` asks for).
         With every range 0 the view is the image, bit for bit.
         """
         views, unit = self.views, 2 * draws.uniform(10).to(images.dtype) - 1

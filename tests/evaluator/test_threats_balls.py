@@ -217,6 +217,13 @@ def test_a_pixel_is_all_channels_of_one_position() -> None:
     assert L0(1).distance(x.flatten(1), z.flatten(1)).item() == 3
 
 
+def test_of_equally_good_pixels_the_first_are_kept() -> None:
+    x, z = torch.zeros(2, 1, 20, 20), torch.ones(2, 1, 20, 20)
+    kept = L0(30).project(x, z).flatten(1)
+    assert bool(kept[:, :30].all())
+    assert not bool(kept[:, 30:].any())
+
+
 def test_a_union_holds_what_any_member_holds_and_nothing_else() -> None:
     threat = Union((Linf(0.1), L0(1)))
     x = torch.full((3, 1, 2, 2), 0.5)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from evaluator.adaptive.eot import EOT
 from evaluator.draws import Draws
 from evaluator.errors import InputError
 from evaluator.threats import Color, Linf, Patch, Physical, RotationTranslation, Spatial, Sum, Threat, Views
@@ -292,6 +293,16 @@ def test_every_range_of_views_has_an_effect_of_its_own(name: str) -> None:
     x = images(torch.Generator().manual_seed(10), 2, (3, 6, 6))
     seen = Physical(Linf(0.1), Views(**(off | {name: amount}))).sample(x, draws(2))
     assert not torch.equal(seen, x)
+
+
+def test_one_stream_gives_one_view_shared_by_all_images_and_so_serves_eot() -> None:
+    threat, x = Physical(Linf(0.1)), images(torch.Generator().manual_seed(12), 3, (3, 6, 7))
+    shared = threat.sample(x, draws(1))
+    assert torch.equal(shared, torch.cat([threat.sample(x[i : i + 1], draws(1)) for i in range(3)]))
+    expected = EOT(linear, 4, transformation=threat.sample, seed=5)(x)
+    streams = Draws(5, torch.arange(4)).fork(0)
+    views = [linear(threat.sample(x, streams[i : i + 1])) for i in range(4)]
+    torch.testing.assert_close(expected, torch.stack(views).mean(dim=0))
 
 
 def test_views_are_differentiable_in_the_images() -> None:
