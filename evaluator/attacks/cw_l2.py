@@ -86,7 +86,7 @@ class CWL2(Attack):
             state = state.stepped(gradient, rate=self.rate, step=step + 1)
             if step % every == every - 1:
                 objective = norm + c * short
-                going = ~((objective - last).abs() <= _STILL * last)
+                going = (objective - last).abs() > _STILL * objective
                 if self.stop_within:
                     going &= ~within(threat, batch, known.points)
                 keep = going.nonzero().squeeze(1)
