@@ -18,6 +18,7 @@ from evaluator.errors import Cancelled
 from evaluator.meter import Meter, MeteredModel
 from evaluator.report import AttackRecord, Flag, Progress
 from evaluator.threats.base import Threat
+from evaluator.verification import classify, disagreements, verify
 
 OpenModel = Callable[[], AbstractContextManager[Model]]
 _PROGRESS_SECONDS = 0.25
@@ -59,7 +60,7 @@ def evaluate(
     with open_model() as model:
         search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         watch.stage("clean")
-        clean = _classify(search_model, examples.x, batch_size) == examples.y
+        clean = classify(search_model, examples.x, batch_size) == examples.y
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
         batch = Batch(examples.x, examples.y, Draws(seed, examples.ids))[clean]
         search = ensemble.run(search_model, batch, threat, watch.observe)
@@ -70,10 +71,10 @@ def evaluate(
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
     with open_model() as model:
         fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
-        checked = _verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size)
+        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size)
     correct = clean & checked.correct
     robust = correct & ~checked.broken
-    flags = [*search.flags, *_disagreements(clean, checked, broken_by >= 0)]
+    flags = [*search.flags, *disagreements(clean, checked, broken_by >= 0)]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
     return Verdict(
         correct=correct,
@@ -86,48 +87,6 @@ def evaluate(
         backward_rows=watch.meter.backward_rows,
         seconds=watch.seconds,
     )
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """What the fresh model said: correct on the clean input; claims that hold (contained, finite, misclassified)."""
-
-    correct: Tensor
-    broken: Tensor
-
-
-def _verify(
-    model: Model, examples: Examples, threat: Threat, points: Tensor, claimed: Tensor, seed: int, batch_size: int
-) -> _Checked:
-    """Scores clean inputs and claims on the fresh model, in fp32, mixed in a secret order so that they look alike."""
-    broken = claimed & threat.contains(examples.x, points)
-    rendered = threat.apply(examples.x, points)[broken].float()
-    inputs = torch.cat([examples.x, rendered])
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed % 2**63))
-    labels = torch.empty(len(inputs), dtype=torch.int64)
-    labels[order] = _classify(model, inputs[order], batch_size)
-    broken[broken.clone()] = labels[len(examples) :] != examples.y[broken]
-    return _Checked(labels[: len(examples)] == examples.y, broken)
-
-
-def _classify(model: Model, x: Tensor, batch_size: int) -> Tensor:
-    """(n,) int64 labels."""
-    with torch.no_grad():
-        labels = [model(part).argmax(dim=1) for part in x.split(batch_size)]
-    return torch.cat(labels) if labels else torch.empty(0, dtype=torch.int64)
-
-
-def _disagreements(clean: Tensor, checked: _Checked, claimed: Tensor) -> list[Flag]:
-    """A deterministic, stateless model answers a fresh host as it answered the search: where it does not, say so."""
-    flags = []
-    moved, lost = int((clean != checked.correct).sum()), int((claimed & ~checked.broken).sum())
-    if moved:
-        evidence = f"{moved} of {len(clean)} clean images were classified differently by a fresh copy of the model."
-        flags.append(Flag(check="clean-repeat", severity="unverified", evidence=evidence))
-    if lost:
-        evidence = f"{lost} of {int(claimed.sum())} adversarial inputs did not break a fresh copy of the model."
-        flags.append(Flag(check="claim-repeat", severity="unverified", evidence=evidence))
-    return flags
 
 
 def _verified_records(records: list[AttackRecord], broken_by: Tensor, correct: int) -> list[AttackRecord]:

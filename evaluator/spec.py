@@ -20,7 +20,7 @@ from evaluator.threat_specs import ThreatSpec
 MANIFEST_BYTES = 64 * 1024
 Access = Literal["gradients", "scores", "labels", "none"]
 
-
+_INPUT_THREATS = ("linf", "l2", "l1", "l0", "union", "patch")  # where a query itself shows whether it is in the set
 _SPLIT_SIZES = {"mnist": {"train": 60_000, "test": 10_000}, "cifar10": {"train": 50_000, "test": 10_000}}
 
 
@@ -41,9 +41,17 @@ class DataSpec(Strict):
 
 
 class AccessSpec(Strict):
-    """What an attacker may ask the model for."""
+    """What an attacker may ask the model for, and how often.
+
+    rows_per_example: a forward row costs 1, a backward row 2; the examples of one run share their rows (`sharing` "pooled"),
+    or each has its own and every query is charged to the example that it is nearest to ("separate"). outside: whether
+    queries that lie in no example's perturbation set are "answered" or "refused".
+    """
 
     level: Access = "gradients"
+    rows_per_example: int = Field(default=20_000, ge=1, le=100_000_000)
+    sharing: Literal["pooled", "separate"] = "pooled"
+    outside: Literal["answered", "refused"] = "answered"
 
 
 class EvaluationSpec(Strict):
@@ -94,6 +102,15 @@ class Challenge(Strict):
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
     published: PublishedSpec | None = None
+
+    @model_validator(mode="after")
+    def _tellable(self) -> Challenge:
+        if self.access.outside == "refused" and self.threat.kind not in _INPUT_THREATS:
+            raise ValueError(
+                f'access.outside = "refused" needs a threat whose points are inputs ({", ".join(_INPUT_THREATS)}), '
+                f'not "{self.threat.kind}"'
+            )
+        return self
 
 
 def relative_file(value: str) -> str:
