@@ -10,9 +10,19 @@ import torch
 
 from evaluator.access import LabelOracle, ScoreOracle
 from evaluator.attacks.base import Attack, Model
+from evaluator.attacks.boundary import Boundary
+from evaluator.attacks.hopskipjump import HopSkipJump
+from evaluator.attacks.local_search import LocalSearch
+from evaluator.attacks.nes import NES
+from evaluator.attacks.opt_attack import OptAttack
 from evaluator.attacks.registry import entries
+from evaluator.attacks.spsa import SPSA
 from evaluator.attacks.square import Square
-from evaluator.threats import L2, Linf, Threat
+from evaluator.attacks.stored_inputs import StoredInputs
+from evaluator.attacks.substitute import Substitute
+from evaluator.attacks.universal import Universal
+from evaluator.attacks.zoo import ZOO
+from evaluator.threats import L0, L1, L2, Linf, Threat
 from tests.evaluator.blackbox import Constant, Counted, Curved, images
 
 ORACLES: dict[str, Callable[[Model], Model]] = {"scores": ScoreOracle, "labels": LabelOracle, "none": LabelOracle}
@@ -20,11 +30,14 @@ ORACLES: dict[str, Callable[[Model], Model]] = {"scores": ScoreOracle, "labels":
 
 @dataclass(frozen=True)
 class Case:
-    """An attack under test. rows: the most model rows it may use per example."""
+    """An attack under test. rows: the most model rows it may use per example; together: the batch trains something, so that
+    an example's result depends on its neighbours; random: its seed matters."""
 
     attack: Attack
     threat: Threat
     rows: int
+    together: bool = False
+    random: bool = True
 
     def __str__(self) -> str:
         return f"{type(self.attack).__name__}-{self.threat.kind}"
@@ -34,8 +47,26 @@ CASES = [
     Case(Square(queries=60), Linf(0.1), 60),
     Case(Square(queries=60), L2(0.5), 60),
     Case(Square(queries=20, restarts=3), Linf(0.1), 60),
+    Case(ZOO(queries=200, coordinates=8), L2(0.5), 200),
+    Case(LocalSearch(queries=90, probes=8, pixels=2), L0(6), 90),
+    Case(LocalSearch(queries=90, probes=8, pixels=2), Linf(0.1), 90),
+    Case(NES(queries=90, pairs=5), Linf(0.1), 90),
+    Case(NES(queries=90, pairs=5), L1(2.0), 90),
+    Case(SPSA(queries=90, pairs=5), Linf(0.1), 90),
+    Case(SPSA(queries=90, pairs=5), L2(0.5), 90),
+    Case(HopSkipJump(queries=150, samples=20), L2(0.5), 150),
+    Case(HopSkipJump(queries=150, samples=40), Linf(0.1), 150),
+    Case(Boundary(queries=150), L2(0.5), 150),
+    Case(OptAttack(queries=150, samples=20, trials=10), L2(0.5), 150),
+    Case(OptAttack(queries=150, samples=20, trials=10), Linf(0.1), 150),
+    Case(OptAttack(queries=150, samples=5, trials=10, estimator="rgf"), L2(0.5), 150),
+    Case(Substitute(rounds=2, epochs=2, steps=5), Linf(0.1), 6, together=True),
+    Case(Universal(passes=2), L2(0.5), 10_000, together=True),
+    Case(StoredInputs(images(6, 3, 6, 6), images(6, 3, 6, 6, seed=1)), L2(0.5), 0, random=False),
 ]
 everywhere = pytest.mark.parametrize("case", CASES, ids=str)
+alone_or_not = pytest.mark.parametrize("case", [case for case in CASES if not case.together], ids=str)
+seeded = pytest.mark.parametrize("case", [case for case in CASES if case.random], ids=str)
 
 
 def access(attack: Attack) -> str:
@@ -46,7 +77,7 @@ def access(attack: Attack) -> str:
 def test_it_needs_no_more_than_its_access_level_gives(case: Case) -> None:
     model, x = Curved(3 * 6 * 6, seed=5), images(8, 3, 6, 6)
     y = model(x).argmax(dim=1)
-    oracle = ORACLES[access(case.attack)](model)
+    oracle = ORACLES.get(access(case.attack), lambda white_box: white_box)(model)
     points = case.attack(oracle, x, y, case.threat)
     assert torch.equal(points, case.attack(model, x, y, case.threat))
     assert not points.requires_grad
@@ -88,7 +119,7 @@ def test_inputs_are_never_asked_about_outside_the_box(case: Case) -> None:
     assert model.inside
 
 
-@everywhere
+@alone_or_not
 def test_a_row_alone_gives_what_it_gives_in_a_batch(case: Case) -> None:
     model, x = Curved(3 * 6 * 6, seed=5), images(6, 3, 6, 6)
     y = model(x).argmax(dim=1)
@@ -98,13 +129,21 @@ def test_a_row_alone_gives_what_it_gives_in_a_batch(case: Case) -> None:
         assert torch.equal(alone[0], together[row])
 
 
-@everywhere
+@seeded
 def test_the_seed_decides(case: Case) -> None:
     model, x = Curved(3 * 6 * 6, seed=5), images(6, 3, 6, 6)
     y = model(x).argmax(dim=1)
     first, again, other = (case.attack(model, x, y, case.threat, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@everywhere
+def test_an_input_that_is_misclassified_already_is_answered_by_an_adversarial_point(case: Case) -> None:
+    model, x = Curved(36, seed=5), images(4, 1, 6, 6)
+    y = (model(x).argmax(dim=1) + 1) % 3
+    points = case.attack(model, x, y, case.threat)
+    assert bool((model(points).argmax(dim=1) != y).all())
 
 
 @everywhere
