@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
@@ -40,7 +40,7 @@ def best_in_l2(x: np.ndarray, z: np.ndarray, epsilon: float) -> float:
             method="SLSQP",
             options={"ftol": 1e-14, "maxiter": 500},
         )
-        return float(np.linalg.norm(found.x - z)) if np.linalg.norm(found.x - x) <= epsilon + 1e-9 else np.inf
+        return float(np.linalg.norm(found.x - z)) if np.linalg.norm(found.x - x) <= epsilon + 1e-8 else np.inf
 
     return min(run(x), run(np.clip(x + 0.3 * epsilon * np.sign(z - x), 0, 1)))
 
@@ -61,7 +61,7 @@ def best_in_l1(x: np.ndarray, z: np.ndarray, epsilon: float) -> float:
         method="SLSQP",
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    return float(np.linalg.norm(point(found.x) - z)) if found.x.sum() <= epsilon + 1e-9 else np.inf
+    return float(np.linalg.norm(point(found.x) - z)) if found.x.sum() <= epsilon + 1e-8 else np.inf
 
 
 @few
@@ -73,7 +73,7 @@ def test_no_point_that_scipy_finds_is_nearer(kind: type[L2 | L1], best, seed: in
     z = x + torch.randn(1, 5, generator=generator) * scale
     ours = apart(kind(epsilon).project(x, z), z)[0]
     theirs = best(x[0].double().numpy(), z[0].double().numpy(), epsilon)
-    assert theirs < np.inf
+    assume(theirs < np.inf)  # SLSQP may end outside
     assert ours <= theirs + 1e-6 * (1 + theirs)
 
 
