@@ -49,6 +49,12 @@ class Queries:
         """(m,) float32 values of the loss at points (m, *shape)."""
         return loss(self.scores(rows, points).float(), self.batch[rows])
 
+    def judge(self, rows: Tensor, points: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """(m,) float32 losses and (m,) bool success of points (m, *shape), from the same query."""
+        part = self.batch[rows]
+        logits = self.scores(rows, points).float()
+        return loss(logits, part), part.success(logits)
+
     def success(self, rows: Tensor, points: Tensor) -> Tensor:
         """(m,) bool: whether the predicted label alone meets the adversary's goal."""
         if not len(rows):

@@ -28,10 +28,11 @@ class ZOO(Attack):
     """Minimises ||z - x||^2 + c * [confidence - margin(z)]_+ by Adam on a few random coordinates at a time.
 
     queries: model rows per example, everything included. coordinates: how many move per step; their slopes cost two rows
-    each, the new point one. h: half the way of a central difference. learning_rate: Adam's, falling to 0 over a round. confidence: kappa.
-    c: first weight of the margin. rounds: they share the queries; after each, an example that fell goes on from its closest
-    adversarial point with a smaller c (a tenth, or the geometric mean with one that failed), any other goes on where it is
-    with ten times c. The box is kept by clipping (the variant without tanh: a saturated tanh has no slope to measure).
+    each, the new point one. h: half the way of a central difference. learning_rate: Adam's, falling to 0 over a round.
+    confidence: kappa. c: first weight of the margin. rounds: they share the queries; after each, an example that fell goes
+    on from its closest adversarial point with a smaller c (a tenth, or the geometric mean with one that failed), any other
+    goes on where it is with ten times c. The box is kept by clipping (the variant without tanh: a saturated tanh has no
+    slope to measure).
     Returns the closest adversarial point found, the clean one where there is none.
     """
 

@@ -77,7 +77,8 @@ def access(attack: Attack) -> str:
 def test_it_needs_no_more_than_its_access_level_gives(case: Case) -> None:
     model, x = Curved(3 * 6 * 6, seed=5), images(8, 3, 6, 6)
     y = model(x).argmax(dim=1)
-    oracle = ORACLES.get(access(case.attack), lambda white_box: white_box)(model)
+    level = access(case.attack)
+    oracle = model if level == "gradients" else ORACLES[level](model)
     points = case.attack(oracle, x, y, case.threat)
     assert torch.equal(points, case.attack(model, x, y, case.threat))
     assert not points.requires_grad
