@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes share the cores; spinning threads starve them
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from _pytest.terminal import TerminalReporter
 

@@ -45,7 +45,7 @@ ROUNDS = (
 _HARDEST = 0.05  # slack below which FAB-T looks for the boundary from its other side
 _BOUNDARY = Stage("FAB-T", FABT(steps=50, targets=3, stop_within=True))
 _CANARY = Stage("Square canary", Square(queries=1000))
-_CANARY_SHARE, _CANARY_LEAST, _CANARY_MOST = 0.03, 12, 300
+_CANARY_SHARE, _CANARY_LEAST, _CANARY_MOST = 0.03, 4, 300
 FALLBACK = (
     Stage("full APGD-100, cross-entropy", APGD(steps=100, loss="ce")),
     Stage("full APGD-T", APGDT(steps=100, targets=9)),
