@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from sandbox.base import Sandbox, SandboxError
 from sandbox.bubblewrap import BubblewrapSandbox
 
-BACKENDS = ("bubblewrap", "docker")
+
+def _docker() -> Sandbox:
+    # Only where it is asked for: the SDK takes a while to import, and bubblewrap does without it.
+    try:
+        from sandbox.docker import DockerSandbox
+    except ImportError as error:
+        raise SandboxError(f"the Docker SDK is missing ({error}): pip install docker.") from error
+    return DockerSandbox()
+
+
+# In the order in which "auto" tries them.
+BACKENDS: Mapping[str, Callable[[], Sandbox]] = {"bubblewrap": BubblewrapSandbox, "docker": _docker}
 
 
 def open_sandbox(preference: str | None = None) -> Sandbox:
@@ -16,19 +29,15 @@ def open_sandbox(preference: str | None = None) -> Sandbox:
     chosen = preference or "auto"
     if chosen not in ("auto", *BACKENDS):
         raise SandboxError(f"There is no sandbox {chosen!r}: choose auto, {' or '.join(BACKENDS)}.")
-    tried: list[str] = []
-    for sandbox in all_sandboxes():
-        if chosen not in ("auto", sandbox.name):
-            continue
-        capabilities = sandbox.capabilities()
-        if capabilities.available:
-            return sandbox
-        tried.append(f"{sandbox.name}: {' '.join(capabilities.notes)}")
-    raise SandboxError(f"No sandbox can run untrusted code here, so none is run. {' '.join(tried)}")
-
-
-def all_sandboxes() -> tuple[Sandbox, ...]:
-    """Every backend, in the order in which "auto" tries them."""
-    from sandbox.docker import DockerSandbox  # the SDK takes a while to import; bubblewrap alone does without
-
-    return BubblewrapSandbox(), DockerSandbox()
+    missing: list[str] = []
+    for name, make in BACKENDS.items():
+        if chosen in ("auto", name):
+            try:
+                sandbox = make()
+                capabilities = sandbox.capabilities()
+                if capabilities.available:
+                    return sandbox
+                missing.append(f"{name}: {' '.join(capabilities.notes)}")
+            except SandboxError as error:
+                missing.append(f"{name}: {error}")
+    raise SandboxError(f"No sandbox can run untrusted code here, so none is run. {' '.join(missing)}")

@@ -49,5 +49,6 @@ def _tar() -> bytes:
 def _entry(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
     entry.type, entry.linkname = kind, link
-    entry.mode = 0o644 if kind == tarfile.REGTYPE else 0o755
+    # A file system in memory takes over the mode of the folder that it is mounted on.
+    entry.mode = 0o1777 if name == "tmp" else 0o644 if kind == tarfile.REGTYPE else 0o755
     return entry

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from sandbox import cgroups, fifos
-from sandbox.base import SandboxError
 from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect, remove_container
 from sandbox.owner import Owner, boot_id
 

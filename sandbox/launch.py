@@ -63,8 +63,11 @@ def check(job: Job) -> None:
     """Raises SandboxError for a job that no backend could start, with the reason."""
     if not job.argv or not job.argv[0].startswith("/") or "=" in job.argv[0]:
         raise SandboxError(f"A job's program must be an absolute path without '=', not {job.argv[:1]}.")
-    for name, value in job.env.items():
-        if not name or "=" in name or "\0" in name + value:
+    texts = (*job.argv, *job.env.values(), *(str(part) for mount in job.mounts for part in (mount.source, mount.target)))
+    if any("\0" in text for text in texts):
+        raise SandboxError("A job's command, environment and inputs cannot contain a zero byte.")
+    for name in job.env:
+        if not name or "=" in name or "\0" in name:
             raise SandboxError(f"The environment variable {name!r} cannot be given to a job.")
     _check_targets({mount.target: mount.source for mount in job.mounts})
 
