@@ -79,7 +79,7 @@ class ColorSpec(Strict):
     kind: Literal["color"]
     epsilon: float = Field(gt=0, le=1)
     smoothness: float | None = Field(default=None, gt=0, le=2)
-    nodes: int = Field(default=8, ge=2, le=64)
+    nodes: int = Field(default=8, ge=2, le=32)
 
 
 AdditiveSpec = LinfSpec | L2Spec | L1Spec

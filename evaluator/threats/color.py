@@ -40,8 +40,8 @@ class Color(Threat):
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)
         check_epsilon(self.smoothness / self.epsilon, kind=f"{self.kind}: smoothness / epsilon")
-        if not 2 <= self.nodes <= 64:
-            raise InputError(f"nodes must lie between 2 and 64, got {self.nodes}.", where="threat color")
+        if not 2 <= self.nodes <= 32:
+            raise InputError(f"nodes must lie between 2 and 32, got {self.nodes}.", where="threat color")
 
     def start(self, x: Tensor) -> Tensor:
         if x.dim() < 3 or not 1 <= x.shape[1] <= 3:

@@ -37,18 +37,18 @@ class Linf(Threat):
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The set as a box (lower, upper) of x's dtype: the outermost values whose float64 distance is within epsilon."""
-        move = torch.full_like(x, self.epsilon, dtype=torch.float64)
-        return self._edge(x, -move), self._edge(x, move)
-
-    @by_rows
-    def _edge(self, x: Tensor, move: Tensor) -> Tensor:
-        wide = x.double()
-        edge = (wide + move).to(x.dtype).clamp_(*self.box)
-        return pulled(edge, x, (edge.double() - wide).abs() > self.epsilon)
+        wide, (lowest, highest) = x.double(), self.box
+        low = (wide - self.epsilon).to(x.dtype).clamp_(lowest, highest)
+        high = (wide + self.epsilon).to(x.dtype).clamp_(lowest, highest)
+        return (
+            pulled(low, x, wide - low.double() > self.epsilon),
+            pulled(high, x, high.double() - wide > self.epsilon),
+        )
 
     def fixed(self, x: Tensor) -> Bounds:
         return Bounds(*self.bounds(x))
 
+    @by_rows
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         return self.fixed(x)(z)
 

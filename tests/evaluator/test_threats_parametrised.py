@@ -177,6 +177,13 @@ def test_a_whole_pixel_of_flow_shifts_the_image_exactly() -> None:
     assert not bool(Spatial(1.0, border="zeros").apply(x, flow)[..., -1].any())
 
 
+def test_every_pixel_of_the_edge_can_start_to_move_inward() -> None:
+    x = torch.rand(1, 1, 4, 5, generator=torch.Generator().manual_seed(13))
+    flow = Spatial(1.0).start(x).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(Spatial(1.0).apply(x, flow).sum(), flow)
+    assert bool((gradient != 0).all())
+
+
 def test_a_flow_is_measured_by_its_longest_displacement() -> None:
     x, flow = torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, 2)
     flow[0, :, 1, 0] = torch.tensor([3.0, 4.0])

@@ -47,6 +47,15 @@ def test_ball_and_box_together_are_filled_uniformly_where_the_box_cuts(threat: L
         assert stats.ks_2samp(statistic(found), statistic(reference)).pvalue > P
 
 
+def test_pixels_on_the_walls_cost_no_uniformity_elsewhere() -> None:
+    found = moves(L2(0.4), [0.0] * 6 + [0.1])
+    rng = np.random.default_rng(4)
+    cube = rng.uniform([0] * 6 + [-0.1], 0.4, (60 * N, 7))
+    reference = cube[np.linalg.norm(cube, axis=1) <= 0.4]
+    for statistic in (lambda m: m[:, 6], lambda m: m[:, 0], lambda m: np.linalg.norm(m, axis=1)):
+        assert stats.ks_2samp(statistic(found), statistic(reference)).pvalue > P
+
+
 @pytest.mark.parametrize("threat", [L2(0.5), L1(12.0)], ids=["l2", "l1"])
 def test_starts_in_many_dimensions_are_not_piled_on_the_walls(threat: L2 | L1) -> None:
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.01
