@@ -28,11 +28,11 @@ class ZOO(Attack):
     """Minimises ||z - x||^2 + c * [confidence - margin(z)]_+ by Adam on a few random coordinates at a time.
 
     queries: model rows per example, everything included. coordinates: how many move per step; their slopes cost two rows
-    each, the new point one. h: half the way of a central difference. learning_rate: Adam's, falling to 0 over a round.
-    confidence: kappa. c: first weight of the margin. rounds: they share the queries; after each, an example that fell goes
-    on from its closest adversarial point with a smaller c (a tenth, or the geometric mean with one that failed), any other
-    goes on where it is with ten times c. The box is kept by clipping (the variant without tanh: a saturated tanh has no
-    slope to measure).
+    each, the new point one. h: half the way of a central difference. learning_rate: Adam's; once an example fell it goes
+    to 0 over the round. confidence: kappa. c: first weight of the margin. rounds: they share the queries; after each, an
+    example that fell goes on from its closest adversarial point with a smaller c (a tenth, or the geometric mean with one
+    that failed), any other goes on where it is with ten times c. The box is kept by clipping (the variant without tanh: a
+    saturated tanh has no slope to measure).
     Returns the closest adversarial point found, the clean one where there is none.
     """
 
@@ -43,7 +43,7 @@ class ZOO(Attack):
     h: float = 1e-3
     learning_rate: float = 0.2
     confidence: float = 0.0
-    c: float = 10.0
+    c: float = 1000.0
     rounds: int = 3
 
     def __post_init__(self) -> None:
@@ -100,7 +100,9 @@ class ZOO(Attack):
             first, second = first.scatter(1, chosen, new_first), second.scatter(1, chosen, new_second)
             times = times.scatter(1, chosen, time)
             ahead = new_first / (1 - _BETA_1**time) / ((new_second / (1 - _BETA_2**time)).sqrt() + _TINY)
-            z = z.scatter(1, chosen, (z.gather(1, chosen) - self.learning_rate * (1 - step / steps) * ahead).clamp(0, 1))
+            found = closest.distance.isfinite()  # until then the step stays long
+            rate = torch.where(found, self.learning_rate * (1 - step / steps), self.learning_rate)[:, None]
+            z = z.scatter(1, chosen, (z.gather(1, chosen) - rate * ahead).clamp(0, 1))
             candidate = z.reshape(points.shape)
             success = queries.success(rows, candidate)
             closest = closest.updated(candidate, threat.distance(batch.x, candidate).to(closest.distance), success)
