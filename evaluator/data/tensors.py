@@ -48,7 +48,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, part: slice) -> Examples:
+    def __getitem__(self, part: Tensor | slice) -> Examples:
         return Examples(self.ids[part], self.x[part], self.y[part], self.classes, self.digest)
 
 

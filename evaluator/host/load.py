@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -42,28 +44,41 @@ def load_weights_only(folder: Path, manifest: DefenseManifest) -> nn.Module:
 
 def load_python(folder: Path, manifest: DefenseManifest) -> nn.Module:
     """Runs the submission's `load(directory)`. Raises SubmissionError(load) with the tail of its own traceback."""
-    entry = folder / (manifest.entry or "")
-    if not entry.is_file():
-        raise SubmissionError(SubmissionReason.LOAD, f"{manifest.entry} is not in the submission.", where=MANIFEST)
+    entry = str(manifest.entry)
     try:
-        spec = importlib.util.spec_from_file_location(_MODULE, entry)
+        model = load_function(folder, entry, "load(directory)", where=MANIFEST)(folder)
+    except SubmissionError:
+        raise
+    except BaseException as error:
+        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {tail(error)}", where=entry) from error
+    if not isinstance(model, nn.Module):
+        what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
+        raise SubmissionError(SubmissionReason.LOAD, what, where=entry)
+    return frozen(model)
+
+
+def load_function(folder: Path, entry: str, signature: str, *, where: str) -> Callable[..., Any]:
+    """Runs the submission's file `entry` and returns the function it defines by the name in `signature`.
+
+    where: the manifest, for messages. Raises SubmissionError(load) with the tail of the file's own traceback.
+    """
+    path = folder / entry
+    if not path.is_file():
+        raise SubmissionError(SubmissionReason.LOAD, f"{entry} is not in the submission.", where=where)
+    try:
+        spec = importlib.util.spec_from_file_location(_MODULE, path)
         if spec is None or spec.loader is None:
-            raise ImportError(f"{manifest.entry} is not a Python file")
+            raise ImportError(f"{entry} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[_MODULE] = module
         sys.path.insert(0, str(folder))
         spec.loader.exec_module(module)
-        load = getattr(module, "load", None)
-        if not callable(load):
-            raise AttributeError("it defines no load(directory)")
-        model = load(folder)
+        function = getattr(module, signature.partition("(")[0], None)
+        if not callable(function):
+            raise AttributeError(f"it defines no {signature}")
     except BaseException as error:
-        what = f"loading failed: {tail(error)}"
-        raise SubmissionError(SubmissionReason.LOAD, what, where=str(manifest.entry)) from error
-    if not isinstance(model, nn.Module):
-        what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
-        raise SubmissionError(SubmissionReason.LOAD, what, where=str(manifest.entry))
-    return frozen(model)
+        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {tail(error)}", where=entry) from error
+    return function  # type: ignore[no-any-return]  # callable() has just said so
 
 
 def load_submission(folder: Path) -> nn.Module:

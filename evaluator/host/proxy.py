@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -59,13 +59,19 @@ class Channel:
         return reply
 
 
+class Line(Protocol):
+    """Whoever answers `RemoteModel`'s questions."""
+
+    def ask(self, request: Message, *, limit: int, doing: str) -> Message: ...
+
+
 class RemoteModel(nn.Module):
     """x (n, *shape) float32 -> logits (n, classes), differentiable in x once; nothing about it betrays the host.
 
     Shape, dtype and finiteness of answers are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
     """
 
-    def __init__(self, channel: Channel, *, classes: int) -> None:
+    def __init__(self, channel: Line, *, classes: int) -> None:
         super().__init__()
         self._channel, self._classes, self._passes = channel, classes, 0
 

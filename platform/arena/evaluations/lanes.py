@@ -19,7 +19,7 @@ from sandbox import Job, Limits, Mount, Running, Sandbox
 from sandbox.python_env import python_mounts
 
 LaneName = Literal["in-process", "host"]
-_LOAD_SECONDS = 120.0
+LOAD_SECONDS = 120.0
 _SUBMISSION = PurePosixPath("/submission")
 
 
@@ -58,12 +58,12 @@ class Lane:
     @contextmanager
     def _host(self, classes: int) -> Iterator[Model]:
         with self.sandbox.start(self._job()) as running:
-            channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=_LOAD_SECONDS)
+            channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
             try:
                 channel.load()
                 yield RemoteModel(channel, classes=classes)
             except SubmissionError as error:
-                raise _explained(error, running, self.limits) from error
+                raise explained(error, running, self.limits) from error
             finally:
                 running.kill()
                 text, dropped = running.log()
@@ -81,7 +81,7 @@ class Lane:
         )
 
 
-def _explained(error: SubmissionError, running: Running, limits: LimitsSpec) -> SubmissionError:
+def explained(error: SubmissionError, running: Running, limits: LimitsSpec) -> SubmissionError:
     """When the process is gone, the sandbox knows better why."""
     if error.reason not in (SubmissionReason.DIED, SubmissionReason.TIMEOUT):
         return error

@@ -1,0 +1,250 @@
+"""One piece of a cell: the claims of an attack, an array or an archive, judged on a defense opened afresh. No Django."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+import evaluator
+from arena.evaluations.attack_zone import AttackZone
+from arena.evaluations.lanes import Lane
+from evaluator.adversarial_archive import AdversarialArchive
+from evaluator.cell_report import CellCompleted, CellDigests, CellReport
+from evaluator.claims import Claims, check_claims
+from evaluator.compaction import compact, expand
+from evaluator.data import Examples
+from evaluator.errors import Cancelled
+from evaluator.host.attack_session import AttackSession
+from evaluator.intervals import clopper_pearson
+from evaluator.meter import Meter, MeteredModel
+from evaluator.report import Environment, Progress
+from evaluator.spec import Pack
+from evaluator.threats import Threat, build
+from evaluator.threats.base import flat
+from evaluator.verification import Checked, disagreements, verify
+from sandbox.base import Enforcement
+
+_PROGRESS_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How a source that asks the defense does so: model, metered with the budget; seed: of its randomness; tick: poll it."""
+
+    model: MeteredModel
+    seed: int
+    tick: Callable[[], None]
+
+
+class Source(Protocol):
+    """Where claims come from. asks: whether it needs the defense to make them."""
+
+    @property
+    def kind(self) -> Literal["python", "array", "replay"]: ...
+
+    @property
+    def asks(self) -> bool: ...
+
+    def returned(self, piece: Examples, ask: Ask | None) -> Tensor:
+        """One point per example of the piece, unchecked; the point of no perturbation is no claim."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A submitted attack in its zone."""
+
+    zone: AttackZone
+    pack: Pack
+    kind: Literal["python"] = "python"
+    asks: bool = True
+
+    def returned(self, piece: Examples, ask: Ask | None) -> Tensor:
+        if ask is None:
+            raise ValueError("an attack asks a defense")
+        challenge = self.pack.challenge
+        with self.zone.open() as transport:
+            session = AttackSession(
+                transport,
+                ask.model,
+                piece,
+                challenge.threat,
+                challenge.access,
+                seed=ask.seed,
+                seconds=self.zone.limits.seconds,
+                tick=ask.tick,
+            )
+            return session.run()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An array submission: points (n, *point) of all ranked examples, in data order."""
+
+    points: Tensor
+    kind: Literal["array"] = "array"
+    asks: bool = False
+
+    def returned(self, piece: Examples, ask: Ask | None) -> Tensor:
+        return self.points[piece.ids]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Adversarial inputs that were verified on other defenses."""
+
+    archive: AdversarialArchive
+    threat: Threat
+    kind: Literal["replay"] = "replay"
+    asks: bool = False
+
+    def returned(self, piece: Examples, ask: Ask | None) -> Tensor:
+        return expand(self.archive, piece, self.threat)[0]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is played: names and digests for the report, where claims come from, the defense, and whom to tell.
+
+    tell: given stage, rows asked so far and whether to speak at once. seed: the scorer's.
+    """
+
+    pack: Pack
+    name: str
+    digest: str
+    source: Source
+    lane: Lane
+    defense_digest: str
+    seed: int
+    on_progress: Callable[[Progress], None]
+    cancelled: Callable[[], bool]
+
+    def play(self, piece: Examples, *, budget: int) -> CellCompleted:
+        """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
+        threat = build(self.pack.challenge.threat)
+        asked, checks = Meter(budget if self.source.asks else None), Meter()
+        watch = _Watch(self, len(piece), asked)
+        first: Checked | None = None
+        if self.source.asks:
+            watch.stage("attacking")
+            with self.lane.open(piece.classes) as model:
+                metered = MeteredModel(model, asked, classes=piece.classes, tick=watch.tick)
+                ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick)
+                claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
+                same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
+                first = verify(same, piece, threat, claims.points, claimed, self.seed)
+        else:
+            claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
+        watch.stage("verifying")
+        with self.lane.open(piece.classes) as model:
+            fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
+            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed)
+            broken = checked.correct & checked.broken
+            archive = self._compacted(fresh, piece[broken], threat, claims.points[broken])
+        flags = [] if first is None else disagreements(first.correct, checked, first.broken)
+        robust = checked.correct & ~broken
+        far = threat.distance(piece.x, claims.points).tolist()
+        report = CellReport(
+            kind=self.source.kind,
+            challenge=self.pack.slug,
+            attack=self.name,
+            defense=self.lane.manifest.name,
+            examples=len(piece),
+            ids=piece.ids.tolist(),
+            clean_accuracy=float(checked.correct.double().mean()),
+            robust_accuracy=float(robust.double().mean()),
+            robust_interval=clopper_pearson(int(robust.sum()), len(piece)),
+            correct_bits=checked.correct.int().tolist(),
+            robust_bits=robust.int().tolist(),
+            distances=[distance if fell else None for distance, fell in zip(far, broken.tolist(), strict=True)],
+            violations=claims.violations,
+            forward_rows=asked.forward_rows,
+            backward_rows=asked.backward_rows,
+            budget_rows=asked.budget,
+            check_rows=checks.forward_rows,
+            seconds=watch.seconds,
+            flags=flags,
+            verified=not any(flag.severity == "unverified" for flag in flags),
+            seed=self.seed,
+            digests=CellDigests(attack=self.digest, defense=self.defense_digest, pack=self.pack.digest, data=piece.digest),
+            environment=self._environment(),
+        )
+        return CellCompleted(report, archive.to_bytes())
+
+    def _compacted(self, fresh: MeteredModel, fallen: Examples, threat: Threat, points: Tensor) -> AdversarialArchive:
+        def still_breaks(candidates: Tensor, claimed: Tensor) -> Tensor:
+            return verify(fresh, fallen, threat, candidates, claimed, self.seed).broken
+
+        return compact(fallen, threat, points, torch.ones(len(fallen), dtype=torch.bool), still_breaks)
+
+    def _environment(self) -> Environment:
+        sandboxed = self.source.asks or self.lane.name == "host"
+        capabilities = self.lane.sandbox.capabilities() if sandboxed else None
+        enforced = [] if capabilities is None else [k for k, v in capabilities.promises.items() if v is Enforcement.FULL]
+        return Environment(
+            evaluator=evaluator.__version__,
+            torch=torch.__version__,
+            python=platform.python_version(),
+            device="cpu",
+            threads=self.lane.threads,
+            lane=self.lane.name,
+            sandbox="none" if capabilities is None else capabilities.backend,
+            enforced=enforced,
+        )
+
+
+def _claims(returned: Tensor, piece: Examples, threat: Threat) -> tuple[Claims, Tensor]:
+    """The checked claims, and (n,) bool those that claim anything: a point of no perturbation does not."""
+    claims = check_claims(returned, piece, threat)
+    moved = flat(claims.points != threat.start(piece.x)).any(dim=1)
+    return claims, claims.valid & moved
+
+
+def _attack_seed(seed: int, piece: Examples) -> int:
+    """The attack's seed tells nothing of the scorer's, and each piece of a cell has its own."""
+    return int.from_bytes(hashlib.sha256(f"attack {seed} {int(piece.ids[0])}".encode()).digest()[:4])
+
+
+class _Watch:
+    """Progress and cancellation of one piece."""
+
+    def __init__(self, cell: Cell, total: int, meter: Meter) -> None:
+        self._cell, self._total, self._meter = cell, total, meter
+        self._begun, self._told, self._stage = time.perf_counter(), 0.0, "starting"
+        self.stage("starting")
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def stage(self, name: str) -> None:
+        """A new part has begun."""
+        self._stage = name
+        self._told = -1.0
+        self.tick()
+
+    def tick(self) -> None:
+        """Called before every pass, and several times a second while the attack computes. Raises Cancelled."""
+        if self._cell.cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+        if self._told >= 0 and self.seconds - self._told < _PROGRESS_SECONDS:
+            return
+        self._told = self.seconds
+        self._cell.on_progress(
+            Progress(
+                stage=self._stage,
+                attack=self._cell.name if self._stage == "attacking" else "",
+                done=self._total if self._stage == "verifying" else 0,
+                total=self._total,
+                survivors=self._total,
+                forward_rows=self._meter.forward_rows,
+                backward_rows=self._meter.backward_rows,
+                seconds=self.seconds,
+            )
+        )
