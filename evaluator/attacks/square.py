@@ -12,7 +12,6 @@ from evaluator.access import scores
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
-from evaluator.attacks.rows import choose
 from evaluator.attacks.square_windows import l2_search, linf_search
 from evaluator.attacks.validation import at_least, positive
 from evaluator.errors import InputError
@@ -64,7 +63,7 @@ class Square(Attack):
         points = search.first(batch.draws)
         logits = scores(model, threat.apply(batch.x, points))
         values, success = margin(logits, batch), batch.success(logits)
-        result, best, fell = points.clone(), values.clone(), success.clone()
+        points, result, best, fell = points.clone(), points.clone(), values.clone(), success.clone()
         active = torch.arange(len(batch), device=batch.x.device)
         numbers = torch.empty(0)
         for step in range(self.queries - 1):
@@ -80,9 +79,8 @@ class Square(Attack):
             candidate = search.propose(points, numbers[:, step % _BLOCK], self._share(step))
             logits = scores(model, threat.apply(batch.x, candidate))
             candidate_values, success = margin(logits, batch), batch.success(logits)
-            better = success | (candidate_values > values)
-            points = choose(better, candidate, points)
-            values = torch.where(better, candidate_values, values)
+            better = (success | (candidate_values > values)).nonzero().squeeze(1)
+            points[better], values[better] = candidate[better], candidate_values[better]  # few rows, not the whole batch
         result[active], best[active], fell[active] = points, values, success
         return result, best, fell
 
