@@ -200,6 +200,16 @@ def test_baselines_are_entered_once_on_challenges_of_their_data_set(
     assert not submission.user.has_usable_password()
 
 
+def test_a_file_says_which_baselines_enter_a_challenge_and_in_which_order(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mnist-a", "mnist-b", "mnist-c"):
+        write_baseline(tmp_path, name, title=name)
+    (tmp_path / "entries.toml").write_text('mnist-linf = ["mnist-c", "mnist-a", "mnist-absent"]')
+    seed_baselines(tmp_path, monkeypatch)
+    assert [submission.name for submission in Submission.objects.order_by("pk")] == ["mnist-c", "mnist-a"]
+
+
 def test_a_baseline_with_new_weights_replaces_the_old_entry(
     challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,20 @@ class Entered:
 
 
 def enter_baselines(*, challenge: Challenge, folder: Path = BASELINES) -> list[Entered]:
-    """Enters every baseline trained for the challenge's data set; those already entered stay as they are.
+    """Enters the baselines meant for the challenge; those already entered stay as they are.
 
-    A baseline's folder is named DATASET-SOMETHING. One whose files changed is entered again, and the old entry withdrawn.
+    They are named in the folder's entries.toml, in order; for a challenge that it does not name they are all of its data set,
+    DATASET-SOMETHING. One whose files changed is entered again, and the old entry withdrawn.
     """
-    dataset = challenge.spec.data.dataset
-    found = sorted(path.parent for path in folder.glob(f"{dataset}-*/defense.toml"))
-    return [_enter(challenge, path) for path in found]
+    present = {path.parent.name for path in folder.glob(f"{challenge.spec.data.dataset}-*/defense.toml")}
+    wanted = entries(folder).get(challenge.slug, sorted(present))
+    return [_enter(challenge, folder / name) for name in wanted if name in present]
+
+
+def entries(folder: Path = BASELINES) -> dict[str, list[str]]:
+    """Challenge slug -> names of the baselines to enter, in the order of entries.toml; empty where there is no such file."""
+    path = folder / "entries.toml"
+    return tomllib.loads(path.read_text()) if path.is_file() else {}
 
 
 @transaction.atomic

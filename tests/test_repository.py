@@ -1,0 +1,49 @@
+"""What holds for the tree as a whole: the layout's rules, and that the README's promises are commands that exist."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_source_root_named_platform_never_shadows_the_standard_library() -> None:
+    assert not list((ROOT / "platform").glob("*.py"))
+    assert platform.python_version()
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    from arena.cli.main import app
+
+    known = {command.name for command in app.registered_commands}
+    used = set(re.findall(r"redoubt ([a-z]+)", (ROOT / "README.md").read_text())) - {"has"}
+    assert used <= known, used - known
+    makefile = (ROOT / "Makefile").read_text()
+    documents = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+    for target in re.findall(r"^make ([a-z-]+)", documents, re.MULTILINE):
+        assert f"\n{target}:" in makefile, target
+
+
+@pytest.mark.parametrize("document", ["README.md"])
+def test_python_in_the_documents_runs(document: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+
+
+def test_files_that_the_readme_links_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_shipped_weights_stay_small() -> None:
+    for weights in ROOT.glob("evaluator/**/*.safetensors"):
+        assert weights.stat().st_size < 2_000_000, weights
