@@ -1,0 +1,167 @@
+"""What an honesty check is: a measurement on a small sample that tells whether the attacks' verdict can be believed.
+
+Every check here sees logits and vector-Jacobian products only, so it runs against a sandboxed host as it runs in-process.
+A finding that fires is shown as a flag and never changes a score: "unverified" where the evaluator cannot vouch for the
+verdict any more, "info" where it has dealt with what it saw.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.gradients import glance
+from evaluator.checks.climbs import Climb, climb, rescaled
+from evaluator.ensembles.outputs import are_probabilities, unsquashed
+from evaluator.report import Flag
+from evaluator.threats.base import Threat
+
+Severity = Literal["info", "unverified"]
+SAMPLE = 32  # examples a check looks at
+STEPS = 10  # of the climb that most checks share
+LONG = 30  # of the longer climb it is compared with
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model under examination, asked about a sample, and what several checks share (measured once, on demand).
+
+    model: charged and checked (`MeteredModel`); batch: examples it classifies correctly; randomized: the manifest declares
+    that answers are random.
+    """
+
+    model: Model
+    batch: Batch
+    threat: Threat
+    randomized: bool = False
+
+    @cached_property
+    def probes(self) -> Tensor:
+        """(n, ...) random points of the threat that nobody has asked about yet, one per example."""
+        return self.threat.random_start(self.batch.x, self.batch.draws.fork("probes"))
+
+    @cached_property
+    def repeats(self) -> Tensor:
+        """(5, n, K) answers to the same probes, one after the other."""
+        return torch.stack([self.answers(self.probes) for _ in range(5)])
+
+    @cached_property
+    def random(self) -> bool:
+        """Later repeats differ among themselves (a first answer that differs from all others is memory, not chance)."""
+        return bool(different(self.repeats[1:-1], self.repeats[2:]).any())
+
+    @cached_property
+    def readable(self) -> Model:
+        """The model to differentiate: the one given, or its logarithm where it answers probabilities."""
+        return unsquashed(self.model) if are_probabilities(self.repeats[0]) else self.model
+
+    @cached_property
+    def climb(self) -> Climb:
+        """PGD that never stops early, from random starts."""
+        return climb(self.readable, self.batch.fork("climb"), self.threat, steps=STEPS, stop=False)
+
+    @cached_property
+    def long_climb(self) -> Climb:
+        """A longer one on the examples that the short one left standing (`standing` says which)."""
+        part = self.batch.fork("long")[self.standing]
+        return climb(self.readable, part, self.threat, steps=LONG, stop=True)
+
+    @cached_property
+    def standing(self) -> Tensor:
+        """(m,) int64 positions of the examples that the short climb never broke."""
+        return (~self.climb.ever).nonzero().squeeze(1)
+
+    @cached_property
+    def by_epsilon(self) -> dict[float, float]:
+        """Accuracy in the sample under a short climb, by epsilon as a multiple of the threat's own."""
+        shares = {1.0: 1 - share(self.climb.ever)}
+        for factor in (0.25, 0.5, 2.0):
+            wider = rescaled(self.threat, factor)
+            part = self.batch.fork(f"epsilon {factor}")
+            shares[factor] = 1 - share(climb(self.readable, part, wider, steps=7, stop=True).ever)
+        return dict(sorted(shares.items()))
+
+    def answers(self, points: Tensor) -> Tensor:
+        """(n, K) what the model says to `points`, as it says it."""
+        return glance(self.model, self.batch[: len(points)], self.threat, points)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check measured. curve: (x, y) pairs to draw, empty where there is nothing to draw."""
+
+    check: str
+    fired: bool
+    severity: Severity
+    evidence: str
+    curve: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def flag(self) -> Flag:
+        """The finding as reports carry it."""
+        return Flag(check=self.check, severity=self.severity, evidence=self.evidence)
+
+
+class Check(ABC):
+    """Base of every check; subclasses are registered with `register`.
+
+    name: stable, in flags and URLs; definition: what is measured and when it fires, thresholds included; meaning: one
+    sentence for people; remedy: what the team can do or declare.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    severity: ClassVar[Severity] = "unverified"
+    definition: ClassVar[str]
+    meaning: ClassVar[str]
+    remedy: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = ("*",)
+
+    @abstractmethod
+    def run(self, subject: Subject) -> Finding:
+        """Measures. The subject's batch has at least one example."""
+
+    def applies(self, threat: Threat) -> bool:
+        """Whether the measurement makes sense under `threat`."""
+        return "*" in self.kinds or threat.kind in self.kinds
+
+    def says(
+        self, fired: bool, evidence: str, *, severity: Severity | None = None, curve: tuple[tuple[float, float], ...] = ()
+    ) -> Finding:
+        """A finding of this check."""
+        return Finding(self.name, fired, severity or self.severity, evidence, curve)
+
+
+_CHECKS: dict[str, Check] = {}
+C = TypeVar("C", bound=type[Check])
+
+
+def register(cls: C) -> C:
+    """Class decorator that puts a check on the list."""
+    check: Check = cls()
+    if check.name in _CHECKS:
+        raise ValueError(f"two checks are named {check.name!r}")
+    _CHECKS[check.name] = check
+    return cls
+
+
+def registered() -> list[Check]:
+    """All checks, by name."""
+    return [_CHECKS[name] for name in sorted(_CHECKS)]
+
+
+def different(one: Tensor, other: Tensor, tolerance: float = 1e-4) -> Tensor:
+    """(..., n) bool: logits (..., n, K) that differ by more than `tolerance` of their row's largest absolute value."""
+    scale = torch.maximum(one.abs().amax(dim=-1), other.abs().amax(dim=-1)).clamp_min(1e-12)
+    return (one - other).abs().amax(dim=-1) / scale > tolerance
+
+
+def share(mask: Tensor) -> float:
+    """The share of True, 0 of nothing."""
+    return float(mask.double().mean()) if len(mask) else 0.0

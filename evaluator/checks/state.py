@@ -1,0 +1,36 @@
+"""The same question before and after other questions."""
+
+from __future__ import annotations
+
+import torch
+
+from evaluator.checks.base import Check, Finding, Subject, different, register
+
+
+@register
+class State(Check):
+    """Asks, asks about something else, asks again."""
+
+    name = "state"
+    title = "Remembered questions"
+    definition = (
+        "Fresh inputs are asked twice, and once more after other traffic (their mirror images and the clean inputs). Fires "
+        "when an answer differs from the first one and chance is not the reason (see `randomness`)."
+    )
+    meaning = "A model that remembers what it was asked can tell an attack from a single question; deployed, it is asked once."
+    remedy = "Make forward() a function of its input alone: no counters, caches or running statistics."
+
+    def run(self, subject: Subject) -> Finding:
+        first, second = subject.repeats[0], subject.repeats[1]
+        if subject.random:
+            return self.says(False, "not measured: answers are random.")
+        for other in (subject.probes.flip(-1), subject.threat.start(subject.batch.x)):
+            subject.answers(other)
+        after = subject.answers(subject.probes)
+        at_once, later = different(first, second), different(first, after)
+        moved = torch.maximum(at_once, later)
+        evidence = (
+            f"{int(at_once.sum())} of {len(moved)} inputs were answered differently at once, {int(later.sum())} after other "
+            "traffic."
+        )
+        return self.says(bool(moved.any()), evidence)

@@ -1,0 +1,66 @@
+"""docs/honesty.md, generated from the registry: `python -m evaluator.checks.table > docs/honesty.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from evaluator.checks import registered
+from evaluator.checks.base import SAMPLE
+
+_ELSEWHERE = (
+    (
+        "black-box-beats-white-box",
+        "unverified",
+        "Square with 1,000 queries, which needs no gradient, on a sample of the survivors; fires when it breaks 0.2 % of the "
+        "examples and at least two. The ensemble then searches the whole block with its full attacks.",
+    ),
+    (
+        "clean-repeat",
+        "unverified",
+        "A fresh copy of the model classifies clean images differently from the copy that was searched.",
+    ),
+    ("claim-repeat", "unverified", "Adversarial inputs of the search do not break a fresh copy of the model."),
+    (
+        "adaptive-attack",
+        "unverified",
+        "The automatic adaptive attack broke examples that the standard search had left standing, by means that the entry did "
+        "not declare.",
+    ),
+)
+
+
+def markdown() -> str:
+    """The whole page."""
+    lines = [
+        "# Honesty checks",
+        "",
+        "Generated from the registry by `python -m evaluator.checks.table > docs/honesty.md`; do not edit.",
+        "",
+        "Most defenses that looked robust only hid their gradient. After the search of every evaluation these checks look at a",
+        f"sample of at most {SAMPLE} correctly classified examples and ask whether the attacks saw the model as it is. They",
+        "need logits and vector-Jacobian products only: code in a sandbox is examined as weights are. A check that fires",
+        "leaves a flag with its measured figures and **never changes a score**:",
+        "",
+        "- `unverified`: the evaluator cannot vouch for the verdict. The entry is shown and not ranked until the team declares",
+        "  what hides the gradient, or mends it.",
+        "- `info`: something was seen that the attacks have dealt with.",
+        "",
+        "A check that does not fire is no certificate: the findings are evidence against an entry, never for it.",
+        "",
+        "| check | severity | definition | threats |",
+        "|---|---|---|---|",
+    ]
+    checks = registered()
+    for check in checks:
+        kinds = ", ".join("`*`" if kind == "*" else kind for kind in check.kinds)
+        lines.append(f"| [`{check.name}`](#{check.name}) | {check.severity} | {check.definition} | {kinds} |")
+    lines += ["", "## What each one means, and what to do", ""]
+    for check in checks:
+        lines += [f"### {check.name}", "", f"{check.title}. {check.meaning}", "", f"What to do: {check.remedy}", ""]
+    lines += ["## Flags that other parts of an evaluation raise", "", "| flag | severity | definition |", "|---|---|---|"]
+    lines += [f"| `{name}` | {severity} | {definition} |" for name, severity, definition in _ELSEWHERE]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,45 @@
+"""Examples whose gradient is zero in every coordinate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.gradients import gradient_of
+from evaluator.attacks.losses import cross_entropy, difference_of_logits_ratio
+from evaluator.checks.base import Check, Finding, Subject, register
+
+LEAST = 2
+
+
+@register
+class ZeroGradients(Check):
+    """Differentiates cross-entropy and DLR at clean inputs and at random points of the threat."""
+
+    name = "zero-gradients"
+    title = "Vanished gradients"
+    definition = (
+        "The gradients of cross-entropy and of DLR are taken at the clean inputs and at one random point each. Fires when "
+        f'one of them is exactly zero in every coordinate for at least {LEAST} examples of the sample; only "info" when DLR, '
+        "which the attacks climb on too, is not."
+    )
+    meaning = "Where the gradient is zero, a gradient attack does not move, whatever the true robustness is."
+    remedy = "Declare a differentiable stand-in for the layers that cut the gradient: `bpda` in defense.toml."
+
+    def run(self, subject: Subject) -> Finding:
+        flat_ce, flat_dlr = 0, 0
+        for points in (subject.threat.start(subject.batch.x), subject.probes):
+            ce, dlr = _zeros(subject, points)
+            flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
+        evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
+        return self.says(max(flat_ce, flat_dlr) >= LEAST, evidence, severity="unverified" if flat_dlr >= LEAST else "info")
+
+
+def _zeros(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) bool each: the gradient of cross-entropy and of DLR is zero."""
+    with torch.enable_grad():
+        leaf = points.detach().requires_grad_(True)
+        logits = subject.readable(subject.threat.apply(subject.batch.x, leaf)).float()
+        ce = gradient_of(cross_entropy(logits, subject.batch).sum(), leaf, retain=True)
+        dlr = gradient_of(difference_of_logits_ratio(logits, subject.batch).sum(), leaf)
+    return (ce == 0).flatten(1).all(dim=1), (dlr == 0).flatten(1).all(dim=1)

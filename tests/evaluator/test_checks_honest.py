@@ -1,0 +1,107 @@
+"""Honest networks raise no flag; the checks cost little, change no verdict, and their page says what the code says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluator.attacks import PGD
+from evaluator.attacks.base import Batch
+from evaluator.checks import Honest, Subject, examine, registered, sampled
+from evaluator.checks.table import markdown
+from evaluator.data import examples
+from evaluator.data.tensors import Examples
+from evaluator.defenses.recipes import BASELINES
+from evaluator.draws import Draws
+from evaluator.ensembles import Ensemble, Sequence, Stage, standard
+from evaluator.evaluation import Verdict, evaluate
+from evaluator.host.load import load_submission
+from evaluator.meter import Meter, MeteredModel
+from evaluator.spec import DataSpec
+from evaluator.threats import L2, Linf, Threat
+from tests.evaluator.support import ROOT, sdp_images, sdp_model, trades_smallcnn
+
+
+def mnist(count: int = 100) -> Examples:
+    return examples(DataSpec(dataset="mnist", split="test", examples=count))
+
+
+def baseline(name: str) -> nn.Module:
+    return load_submission(BASELINES / name)
+
+
+HONEST: dict[str, tuple[Callable[[], nn.Module], Threat]] = {
+    "standard": (lambda: baseline("mnist-standard"), Linf(0.3)),
+    "standard, small epsilon": (lambda: baseline("mnist-standard"), Linf(0.03)),
+    "standard, L2": (lambda: baseline("mnist-standard"), L2(1.0)),
+    "PGD-trained": (lambda: baseline("mnist-pgd"), Linf(0.3)),
+    "PGD-trained, L2": (lambda: baseline("mnist-pgd"), L2(1.5)),
+    "TRADES": (trades_smallcnn, Linf(0.3)),
+    "mixed training on CIFAR-10": (lambda: sdp_model("cifar_cnn_a_mix"), Linf(2 / 255)),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_network_raises_no_flag(name: str) -> None:
+    (build, threat), images = HONEST[name], mnist()
+    x, y = sdp_images("cifar") if "CIFAR" in name else (images.x, images.y)
+    model, draws = build(), Draws(0, torch.arange(len(x)))
+    correct = model(x).argmax(dim=1) == y
+    found = examine(Subject(MeteredModel(model, Meter(), classes=10), sampled(Batch(x, y, draws)[correct]), threat))
+    assert {f.check: f.evidence for f in found if f.fired} == {}
+    assert len(found) == len(registered())
+
+
+QUICK = Sequence("quick", (Stage("PGD", PGD(steps=10, loss="margin")),))
+
+
+def judged(model: Callable[[Tensor], Tensor], part: Examples, ensemble: Ensemble) -> Verdict:
+    return evaluate(lambda: nullcontext(model), part, Linf(0.3), ensemble, seed=0)
+
+
+def test_the_checks_change_no_bit_of_the_verdict_and_their_rows_are_a_record_of_their_own() -> None:
+    part, model = mnist(40), baseline("mnist-pgd")
+    plain, doubting = judged(model, part, QUICK), judged(model, part, Honest(QUICK))
+    assert torch.equal(plain.points, doubting.points)
+    assert torch.equal(plain.robust, doubting.robust)
+    assert torch.equal(plain.broken_by, doubting.broken_by)
+    checks = doubting.attacks[-1]
+    assert (checks.name, checks.broken, checks.survivors) == ("honesty checks", 0, doubting.attacks[-2].survivors)
+    assert checks.forward_rows == doubting.forward_rows - plain.forward_rows
+    assert checks.backward_rows == doubting.backward_rows - plain.backward_rows
+
+
+def test_the_checks_cost_a_twentieth_of_a_shard_of_a_robust_network() -> None:
+    verdict = judged(baseline("mnist-pgd"), mnist(60), Honest(standard(Linf(0.3))))
+    checks = verdict.attacks[-1].forward_rows + 2 * verdict.attacks[-1].backward_rows
+    search = verdict.forward_rows + 2 * verdict.backward_rows - checks
+    assert checks < 0.06 * search * 500 / 60, "a shard has 500 examples"
+
+
+def test_an_empty_evaluation_raises_no_flag() -> None:
+    verdict = judged(baseline("mnist-standard"), mnist(4)[:0], Honest(QUICK))
+    assert verdict.flags == []
+    assert verdict.attacks[-1].tried == 0
+
+
+def test_a_check_that_fires_is_a_flag_of_the_verdict() -> None:
+    model = baseline("mnist-standard")
+    verdict = judged(lambda x: model((x * 4).round() / 4), mnist(40), Honest(QUICK))
+    assert "zero-gradients" in {flag.check for flag in verdict.flags if flag.severity == "unverified"}
+
+
+def test_the_page_is_what_the_registry_gives() -> None:
+    page = Path(ROOT / "docs" / "honesty.md").read_text()
+    assert page == markdown(), "run python -m evaluator.checks.table > docs/honesty.md"
+
+
+def test_the_page_defines_and_explains_every_check() -> None:
+    page = markdown()
+    for check in registered():
+        for text in (check.name, check.definition, check.meaning, check.remedy):
+            assert text in page
