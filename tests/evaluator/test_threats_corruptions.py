@@ -115,6 +115,18 @@ def test_plasma_is_a_torus_of_clouds_between_0_and_1_and_smoother_with_more_deca
     assert wrap < 3 * smooth.diff(dim=1).abs().mean()
 
 
+def test_without_noise_every_later_point_of_a_plasma_is_the_mean_of_its_four_neighbors() -> None:
+    cloud = plasma(draws(3), 32, 32, decay=1e5)
+    for (i, j), neighbors in {
+        (4, 4): [(0, 0), (0, 8), (8, 0), (8, 8)],
+        (8, 4): [(8, 0), (8, 8), (4, 4), (12, 4)],
+        (4, 8): [(0, 8), (8, 8), (4, 4), (4, 12)],
+        (0, 28): [(0, 24), (0, 0), (28, 28), (4, 28)],
+    }.items():
+        mean = torch.stack([cloud[:, a, b] for a, b in neighbors]).mean(dim=0)
+        torch.testing.assert_close(cloud[:, i, j], mean, atol=1e-6, rtol=0)
+
+
 def test_unknown_kinds_severities_and_images_are_refused() -> None:
     x = pictures((3, 32, 32))
     with pytest.raises(InputError, match='Did you mean "frost"'):
