@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import re
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -73,13 +74,14 @@ class DockerSandbox(Sandbox):
 
     def capabilities(self) -> Capabilities:
         with _measuring:
-            known = _measured.get(self._settings)
+            key = (os.environ.get("DOCKER_HOST"), self._settings)
+            known = _measured.get(key)
             if known is None:
                 start = functools.partial(_start, self._settings)
                 known = measure("docker", start, memory_of_tree=True, cpus=Enforcement.FULL)
                 # An engine that is not there yet may come: only what was measured is remembered.
                 if known.available:
-                    _measured[self._settings] = known
+                    _measured[key] = known
             return known
 
     def start(self, job: Job) -> Running:
@@ -88,15 +90,18 @@ class DockerSandbox(Sandbox):
 
 
 _measuring = threading.Lock()
-_measured: dict[DockerSettings, Capabilities] = {}
+_measured: dict[tuple[str | None, DockerSettings], Capabilities] = {}
 
 
 def connect(settings: DockerSettings) -> Any:
     """A docker.APIClient for the engine. Raises SandboxError, saying what to do, when there is none."""
     path = settings.socket()
     try:
+        # First without the SDK, which forgets to close a socket that it cannot connect.
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.connect(path)
         return _client(path, os.getpid())
-    except _FAILURES as error:
+    except (OSError, *_FAILURES) as error:
         raise SandboxError(
             f"No Docker engine answers at {path} ({error}): install Docker, start it and let this user use its socket."
         ) from error

@@ -1,0 +1,137 @@
+"""What crashed processes left behind is removed; what belongs to the living is not touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from sandbox import Job, cgroups
+from sandbox.bubblewrap import BubblewrapSandbox
+from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from sandbox.janitor import janitor
+from sandbox.owner import Owner, boot_id
+from tests.sandbox.conformance.support import processes_with, soon
+from tests.sandbox.engine import reachable_engine
+
+
+@pytest.fixture
+def dead() -> Owner:
+    """A process that was this machine's and is no more."""
+    script = "from sandbox.owner import Owner; print(Owner.current())"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_root()).stdout
+    owner = Owner.parse(output.strip())
+    assert owner is not None
+    return owner
+
+
+@pytest.fixture
+def engine() -> DockerSandbox:
+    return reachable_engine()
+
+
+def _root() -> Path:
+    return Path(cgroups.__file__).parent.parent
+
+
+def test_an_owner_is_alive_while_it_runs_and_dead_afterwards(dead: Owner) -> None:
+    assert not Owner.current().is_dead()
+    assert dead.is_dead()
+    assert Owner.parse(str(Owner.current())) == Owner.current()
+
+
+def test_a_later_process_of_the_same_number_is_another_owner() -> None:
+    mine = Owner.current()
+    assert Owner(mine.namespace, mine.pid, mine.started - 1).is_dead()
+
+
+def test_an_owner_in_another_pid_namespace_counts_as_alive(dead: Owner) -> None:
+    assert not Owner(dead.namespace + 1, dead.pid, dead.started).is_dead()
+
+
+def test_a_text_that_names_no_owner_is_none() -> None:
+    assert Owner.parse("4026531836-12") is None
+
+
+@pytest.mark.skipif(not cgroups.parents(), reason="CONTROL GROUPS WERE NOT CHECKED: this user cannot make any")
+def test_control_groups_of_the_dead_go_with_all_their_processes(dead: Owner) -> None:
+    directories = [parent.path / f"sandbox-{dead}-0badcafe" for parent in cgroups.parents().values()]
+    sleeper = subprocess.Popen(["sleep", "300"])
+    try:
+        for directory in dict.fromkeys(directories):
+            directory.mkdir()
+            (directory / "cgroup.procs").write_text(str(sleeper.pid))
+        assert len(janitor()) >= len(set(directories))
+        assert sleeper.wait(timeout=5) == -signal.SIGKILL
+        assert not any(directory.exists() for directory in directories)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_folders_of_the_dead_go(dead: Owner) -> None:
+    folder = Path(tempfile.mkdtemp(prefix=f"sandbox-{dead}-"))
+    os.mkfifo(folder / "in")
+    assert f"folder {folder}" in janitor()
+    assert not folder.exists()
+
+
+def test_jobs_of_the_living_run_on() -> None:
+    with BubblewrapSandbox().start(Job(("/bin/cat",))) as running:
+        janitor()
+        running.stream.send(b"alive", timeout=5)
+        assert running.stream.receive(5, timeout=5) == b"alive"
+
+
+@pytest.mark.docker
+def test_containers_of_the_living_run_on(engine: DockerSandbox) -> None:
+    with engine.start(Job(("/bin/cat",))) as running:
+        assert not [line for line in janitor(DockerSettings()) if "container" in line]
+        running.stream.send(b"alive", timeout=5)
+        assert running.stream.receive(5, timeout=5) == b"alive"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("boot", ["this boot", "an earlier boot"])
+def test_containers_of_the_dead_go(engine: DockerSandbox, dead: Owner, boot: str) -> None:
+    api = connect(DockerSettings())
+    owner = f"{boot_id()}/{dead}" if boot == "this boot" else f"earlier/{Owner.current()}"
+    with engine.start(Job(("/bin/true",))):
+        image = api.containers(all=True)[0]["Image"]
+    made = api.create_container(image, command=["/bin/true"], labels={OWNER_LABEL: owner})["Id"]
+    assert f"container {made[:12]}" in janitor(DockerSettings())
+    assert made not in [container["Id"] for container in api.containers(all=True)]
+
+
+@pytest.mark.docker
+def test_a_container_whose_guardian_was_killed_as_well_is_removed_by_the_janitor(engine: DockerSandbox) -> None:
+    marker = f"orphan-{os.getpid()}"
+    script = f"""
+import os, signal
+from sandbox import Job, docker_guardian, open_sandbox
+running = open_sandbox("docker").start(Job(("/bin/sh", "-c", "sleep 300; : {marker}")))
+for guardian in docker_guardian._guardians.values():
+    guardian.kill()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], cwd=_root()).returncode == -signal.SIGKILL
+    assert processes_with(marker)
+    assert any(line.startswith("container") for line in janitor(DockerSettings()))
+    soon(lambda: not processes_with(marker), "the orphan is gone")
+
+
+def test_a_job_of_a_program_that_forgot_to_end_it_goes_with_the_program() -> None:
+    marker = f"forgotten-{os.getpid()}"
+    script = f"""
+from sandbox import Job, open_sandbox
+running = open_sandbox("bubblewrap").start(Job(("/bin/sh", "-c", "sleep 300; : {marker}")))
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", script], cwd=_root(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert processes_with(marker) == []
+    assert not [line for line in janitor() if "control group" in line]
