@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run check test test-nightly e2e bench format clean
+.PHONY: help setup run check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,8 +40,19 @@ test-nightly: $(STAMP) ## the full-size proofs
 e2e: $(STAMP) ## only the browser tests
 	$(BIN)/python -m pytest tests/e2e
 
-bench: $(STAMP) ## every benchmark at its quick size
-	$(BIN)/python -m benchmarks.attacks --quick
+bench: bench-attacks bench-ensemble bench-host bench-certify ## every benchmark at its quick size
+
+bench-attacks: $(STAMP) ## our attacks beside torchattacks, foolbox, ART and pyautoattack
+	$(BIN)/python -m benchmarks.attacks $(if $(FULL),,--quick)
+
+bench-ensemble: $(STAMP) ## the standard ensemble beside AutoAttack; ABLATE=1 drops each step in turn, FULL=1 is the full size
+	$(BIN)/python -m benchmarks.ensemble $(if $(FULL),,--quick) $(if $(ABLATE),--ablate,)
+
+bench-host: $(STAMP) ## the sandboxed host beside the same model in-process
+	$(BIN)/python -m benchmarks.host
+
+bench-certify: $(STAMP) ## our certificates beside a faithful Cohen loop
+	$(BIN)/python -m benchmarks.certify --quick
 
 format: $(STAMP) ## sort imports and format
 	$(BIN)/ruff check --fix .

@@ -39,7 +39,8 @@ ROUNDS = (
     Round("APGD-20, 3rd target", 20, "dlr", aim=2, when=near(0.25)),
     Round("ODI-7 + APGD-40, margin", 40, "margin", diversify=7, when=near(0.2)),
     Round("ODI-7 + APGD-60, margin", 60, "margin", diversify=7, when=near(0.1)),
-    Round("ODI-7 + APGD-60, margin, again", 60, "margin", diversify=7, when=near(0.05)),
+    Round("ODI-7 + APGD-60, margin, again", 60, "margin", diversify=7, when=near(0.08)),
+    Round("ODI-7 + APGD-100, margin", 100, "margin", diversify=7, when=near(0.05)),
     *(Round(f"APGD-25, {rank + 1}th target", 25, "dlr", aim=rank, when=near(0.05)) for rank in range(3, 9)),
 )
 _HARDEST = 0.05  # slack below which FAB-T looks for the boundary from its other side
