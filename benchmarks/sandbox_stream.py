@@ -2,7 +2,8 @@
 
     python benchmarks/sandbox_stream.py [--backends bubblewrap docker] [--megabytes 12] [--repeats 15]
 
-12 MB are a batch of 1,000 CIFAR-10 images. Medians; a start counts until the first byte has come back. Beside the backends: the same job as a plain child process over pipes, which no sandbox can beat.
+12 MB are a batch of 1,000 CIFAR-10 images. Medians; a start counts until the first byte has come back. Beside the backends:
+the same job as a plain child process over pipes, which no sandbox can beat.
 """
 
 from __future__ import annotations
