@@ -16,7 +16,9 @@ Torch-free and pickle-free. `evaluator.compaction` decides which description is 
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -30,6 +32,10 @@ STEPS, HALVES, POINTS = 0, 1, 2
 LEVELS = 127
 _DTYPES = {"ids": "<i8", "form": "|u1", "scale": "<f8", "steps": "|i1", "halves": "<f2", "points": "<f4"}
 _EXPANSION = 1100  # deflate's largest
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError, ValueError, KeyError, NotImplementedError, RuntimeError,
+    OSError, EOFError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class AdversarialArchive:
                 raise ValueError("its forms and rows do not fit")
             if not found.steps.shape[1:] == found.halves.shape[1:] == found.points.shape[1:]:
                 raise ValueError("its points have different shapes")
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             help = "Only what an evaluation stored can be replayed."
             raise InputError(f"is no archive of adversarial inputs ({error}).", where="adversarial", help=help) from error
         return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,7 +49,7 @@ def _zipped(path: Path, shape: tuple[int, ...]) -> Tensor:
                 raise _fault(SubmissionReason.OVERSIZED, what, path)
             with archive.open(members[0]) as member:
                 content = member.read(limit + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise _fault(SubmissionReason.MANIFEST, f"is not a readable .npz file ({error}).", path) from error
     return _plain(io.BytesIO(content), len(content), path, shape)
 
@@ -75,7 +77,7 @@ def _header(stream: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dty
         shape, fortran, dtype = read(stream, max_header_size=_HEADER_BYTES)
     except KeyError as error:
         raise _fault(SubmissionReason.MANIFEST, "is of a .npy version that float arrays do not need.", path) from error
-    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
         reason = str(error).split("\n")[0][:200]
         raise _fault(SubmissionReason.MANIFEST, f"is not a .npy array ({reason}).", path) from error
     return shape, fortran, dtype
