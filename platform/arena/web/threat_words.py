@@ -5,7 +5,6 @@ from __future__ import annotations
 from evaluator.threat_specs import (
     ColorSpec,
     CorruptionsSpec,
-    CorruptionsSpec,
     L0Spec,
     L1Spec,
     L2Spec,
