@@ -233,7 +233,9 @@ def test_too_many_entries_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "inner", [zipped({"a": "b"}), tarred({"a": "b"}), b"BZh91AY&SY" + bytes(50), b"\xfd7zXZ\0" + bytes(50)]
+    "inner",
+    [zipped({"a": "b"}), tarred({"a": "b"}), b"BZh91AY&SY" + bytes(50), b"\xfd7zXZ\0" + bytes(50)],
+    ids=["zip", "gzip", "bzip2", "xz"],
 )
 def test_an_archive_inside_the_archive_is_refused(inner: bytes) -> None:
     assert "inside the archive" in refused(zipped({**CODE, "inner.bin": inner}))
