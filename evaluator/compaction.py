@@ -14,6 +14,10 @@ from evaluator.data.tensors import Examples
 from evaluator.errors import InputError
 from evaluator.threats.base import Threat, flat, rows
 
+_GRID = 2.0**16  # scales are multiples of 1 / _GRID
+_ROUNDING = 2.0**-20  # of a rebuilt point in float32, and below the slack that claims have
+_STEP_ROUNDING = 0.01
+
 StillBreaks = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -29,11 +33,11 @@ def compact(
     start = threat.start(examples.x)
     form = torch.full((len(examples),), POINTS, dtype=torch.uint8)
     scale, steps = _steps(start, points)
-    stepped = still_breaks(_from_steps(start, scale, steps), broken) & broken
+    stepped = still_breaks(_boxed(_from_steps(start, scale, steps), examples, threat), broken) & broken
     form[stepped] = STEPS
     halves, rest = _halves(start, points), broken & ~stepped
     if bool(rest.any()):
-        form[rest & still_breaks(start + halves.float(), rest)] = HALVES
+        form[rest & still_breaks(_boxed(start + halves.float(), examples, threat), rest)] = HALVES
     kept = [broken & (form == kind) for kind in (STEPS, HALVES, POINTS)]
     return AdversarialArchive(
         ids=examples.ids[broken].numpy(),
@@ -68,14 +72,20 @@ def expand(archive: AdversarialArchive, examples: Examples, threat: Threat) -> t
         own = here[form == kind]
         to = at[(form == kind) & here]
         points[to] = rebuild(start[to], own)
-    return points, stored
+    return _boxed(points, examples, threat), stored
+
+
+def _boxed(points: Tensor, examples: Examples, threat: Threat) -> Tensor:
+    """Where points are inputs: rounding may not carry one out of the box."""
+    inputs = points.shape == examples.x.shape and torch.equal(threat.start(examples.x), examples.x)
+    return points.clamp(*threat.box) if inputs else points
 
 
 def _steps(start: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     move = points.double() - start.double()
-    scale = flat(move.abs()).amax(dim=1)
-    unit = move / rows(torch.where(scale > 0, scale, 1.0), move)
-    return scale, (unit * LEVELS).trunc().to(torch.int8)
+    scale = ((flat(move.abs()).amax(dim=1) + _ROUNDING) * _GRID).floor() / _GRID
+    count = move.abs() / rows(torch.where(scale > 0, scale, torch.inf), move) * LEVELS
+    return scale, (move.sign() * (count + _STEP_ROUNDING).floor().clamp(max=LEVELS)).to(torch.int8)
 
 
 def _from_steps(start: Tensor, scale: Tensor, steps: Tensor) -> Tensor:
@@ -87,4 +97,5 @@ def _halves(start: Tensor, points: Tensor) -> Tensor:
     move: NDArray[np.float64] = (points.double() - start.double()).numpy()
     with np.errstate(over="ignore"):
         half = move.astype(np.float16)
-    return torch.from_numpy(np.where(np.abs(half.astype(np.float64)) > np.abs(move), np.nextafter(half, np.float16(0)), half))
+    farther = np.abs(half.astype(np.float64)) > np.abs(move) + _ROUNDING
+    return torch.from_numpy(np.where(farther, np.nextafter(half, np.float16(0)), half))

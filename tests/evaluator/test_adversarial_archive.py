@@ -40,6 +40,10 @@ def test_what_is_read_back_breaks_and_lies_in_the_threat(threat: Threat) -> None
     assert torch.equal(there, broken)
     assert torch.equal(verify(net(), PART, threat, rebuilt, there, 0).broken, broken)
     assert torch.equal(rebuilt[~broken], threat.start(PART.x)[~broken])
+    stepped = archive.form == STEPS
+    again = compact(PART, threat, rebuilt, broken, lambda candidates, claimed: claimed)
+    assert np.array_equal(again.steps[stepped], archive.steps), "replays do not wear a stored input down"
+    assert np.array_equal(again.scale[stepped], archive.scale)
 
 
 def test_one_byte_a_coordinate_is_enough_for_most_and_the_rest_is_kept_exactly() -> None:
@@ -47,7 +51,7 @@ def test_one_byte_a_coordinate_is_enough_for_most_and_the_rest_is_kept_exactly()
     points, broken = adversarial(threat)
     assert (stored(threat, points, broken).form == STEPS).mean() > 0.9
 
-    def only(kind: int) -> AdversarialArchive:
+    def only(kind: int, points: Tensor = points) -> AdversarialArchive:
         calls: list[int] = []
 
         def check(candidates: Tensor, claimed: Tensor) -> Tensor:
@@ -62,6 +66,7 @@ def test_one_byte_a_coordinate_is_enough_for_most_and_the_rest_is_kept_exactly()
     assert torch.equal(expand(exact, PART, threat)[0][broken], points[broken])
     near = expand(halves, PART, threat)[0]
     assert bool(threat.contains(PART.x, near).all())
+    assert only(HALVES, near).to_bytes() == halves.to_bytes()
     torch.testing.assert_close(near[broken], points[broken], atol=2e-4, rtol=0)
 
 
