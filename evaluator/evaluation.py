@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Batch, Model
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
@@ -18,7 +19,7 @@ from evaluator.errors import Cancelled
 from evaluator.meter import Meter, MeteredModel
 from evaluator.report import AttackRecord, Flag, Progress
 from evaluator.threats.base import Threat
-from evaluator.verification import classify, disagreements, verify
+from evaluator.verification import correct_by, disagreements, verify
 
 OpenModel = Callable[[], AbstractContextManager[Model]]
 _PROGRESS_SECONDS = 0.25
@@ -47,20 +48,21 @@ def evaluate(
     *,
     seed: int,
     batch_size: int = 250,
+    votes: Votes | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Verdict:
     """Judges a model.
 
     open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once
-    for the search and once more to verify. Raises SubmissionError when an answer breaks the contract, Cancelled when
-    `cancelled()` says so between two passes.
+    for the search and once more to verify. votes: how a model that declares random answers is
+    scored. Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
     """
     watch = _Watch(len(examples), Meter(), on_progress, cancelled)
     with open_model() as model:
         search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         watch.stage("clean")
-        clean = classify(search_model, examples.x, batch_size) == examples.y
+        clean = correct_by(search_model, examples, votes, batch_size)
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
         batch = Batch(examples.x, examples.y, Draws(seed, examples.ids))[clean]
         search = ensemble.run(search_model, batch, threat, watch.observe)
@@ -71,10 +73,10 @@ def evaluate(
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
     with open_model() as model:
         fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
-        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size)
+        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes)
     correct = clean & checked.correct
     robust = correct & ~checked.broken
-    flags = [*search.flags, *disagreements(clean, checked, broken_by >= 0)]
+    flags = [*search.flags, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
     return Verdict(
         correct=correct,

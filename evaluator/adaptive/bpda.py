@@ -48,8 +48,13 @@ class BPDA(nn.Module):
         if approximation.shape != value.shape:
             what = f"its substitute answers shape {tuple(approximation.shape)} where it answers {tuple(value.shape)}."
             raise InputError(what, where=self._name, help="Give a substitute with the layer's output shape.")
-        swapped: Tensor = _Swap.apply(value, approximation)  # type: ignore[no-untyped-call]
-        return swapped
+        return passed_through(value, approximation)
+
+
+def passed_through(value: Tensor, approximation: Tensor) -> Tensor:
+    """`value`, bit for bit, with the gradient of `approximation` (of the same shape)."""
+    swapped: Tensor = _Swap.apply(value, approximation)  # type: ignore[no-untyped-call]
+    return swapped
 
 
 def identity(x: Tensor) -> Tensor:

@@ -1,14 +1,18 @@
-"""An ensemble that doubts itself: honesty checks before the search, the model's randomness averaged during it."""
+"""An ensemble that doubts itself: honesty checks before the search, and an adaptive attack where they give reason to."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from evaluator.adaptive.automatic import Automatic, Found
 from evaluator.adaptive.eot_samples import choose_samples
+from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.base import Batch, Model
 from evaluator.checks.base import Finding, Subject
 from evaluator.checks.battery import examine, sampled
@@ -19,39 +23,76 @@ from evaluator.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 
 CHECKS = "honesty checks"
+ADAPTIVE = "adaptive attack"
 MOST_SAMPLES = 8  # passes averaged per question of the official search; the adaptive attack takes as many as it needs
 
 
 @dataclass(frozen=True)
 class Honest:
-    """`inner` between the checks and a word about what they saw.
+    """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
-    randomized: the manifest declares random answers. The rows of the checks are a record of their own, after those of `inner`.
+    randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins. What
+    the checks and the adaptive attack spend are two records of their own, after those of `inner`.
     """
 
     inner: Ensemble
     randomized: bool = False
+    votes: Votes = SINGLE
+    bpda: bool = False
 
     @property
     def name(self) -> str:
-        """The inner ensemble's: what it decides is the same."""
+        """The inner ensemble's: it decides what an honest model is worth."""
         return self.inner.name
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         observe(Step(CHECKS, 0, len(batch)))
-        spent, findings, asked = Tally(), list[Finding](), model
-        with spent.spending(model.meter):
+        checked, findings, asked, random = Tally(), list[Finding](), model, self.randomized
+        with checked.spending(model.meter):
             sample = sampled(batch)
             if len(sample):
                 subject = Subject(model, sample, threat, self.randomized)
-                findings = examine(subject)
-                if subject.random:
+                findings, random = examine(subject), subject.random
+                if random:
                     asked = Averaged(model, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
-        spent.tried = len(sample)
+        checked.tried = len(sample)
         search = self.inner.run(asked, batch, threat, observe)
-        survivors = int((search.broken_by < 0).sum())
-        records = [*search.records, AttackRecord(name=CHECKS, survivors=survivors, **vars(spent))]
-        return Search(search.points, search.broken_by, records, joined(search.flags, findings))
+        flags = joined(search.flags, findings)
+        if random:
+            search = self._outvoted(search, model, batch, threat)
+        standing = (search.broken_by < 0).nonzero().squeeze(1)
+        records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
+        attack = Automatic(declared=self.bpda, random=random, votes=self.votes)
+        spent, points, broken_by = Tally(), search.points.clone(), search.broken_by.clone()
+        doubted = self.randomized or self.bpda or any(flag.severity == "unverified" for flag in flags)
+        if doubted and len(standing):
+            observe(Step(ADAPTIVE, len(batch) - len(standing), len(standing)))
+            with spent.spending(model.meter):
+                found = attack.run(model, batch[standing].fork(ADAPTIVE), threat)
+            fell = standing[found.broken]
+            points[fell], broken_by[fell] = found.points[found.broken], len(records)
+            spent.tried, spent.broken = len(standing), len(fell)
+            flags += self._undeclared(found)
+        records.append(AttackRecord(name=ADAPTIVE, survivors=len(standing) - spent.broken, **vars(spent)))
+        return Search(points, broken_by, records, flags)
+
+    def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> Search:
+        """Examples whose adversarial input does not hold on fresh randomness stand again."""
+        claimed = (search.broken_by >= 0).nonzero().squeeze(1)
+        rendered = threat.apply(batch.x[claimed], search.points[claimed])
+        held = self.votes.broken(self.votes.counts(model, rendered, model.classes), batch.y[claimed])
+        broken_by = search.broken_by.clone()
+        broken_by[claimed[~held]] = -1
+        return dataclasses.replace(search, broken_by=broken_by)
+
+    def _undeclared(self, found: Found) -> list[Flag]:
+        """A flag where the adaptive attack won by means that the entry did not declare."""
+        by = Counter(name for name in found.by if name and not name.startswith("declared"))
+        if not by or self.randomized:
+            return []
+        ways = ", ".join(f"{count} by {name}" for name, count in by.most_common())
+        evidence = f"of {len(found.by)} examples that the standard search left standing, the adaptive attack broke {ways}."
+        return [Flag(check="adaptive-attack", severity="unverified", evidence=evidence)]
 
 
 class Averaged(MeteredModel):

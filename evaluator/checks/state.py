@@ -6,6 +6,8 @@ import torch
 
 from evaluator.checks.base import Check, Finding, Subject, different, register
 
+COPIED = 0.5
+
 
 @register
 class State(Check):
@@ -15,7 +17,8 @@ class State(Check):
     title = "Remembered questions"
     definition = (
         "Fresh inputs are asked twice, and once more after other traffic (their mirror images and the clean inputs). Fires "
-        "when an answer differs from the first one and chance is not the reason (see `randomness`)."
+        "when an answer differs from the first one and chance is not the reason (see `randomness`), or when half of the inputs "
+        "get, bit for bit, the answer that was given to the clean input before."
     )
     meaning = "A model that remembers what it was asked can tell an attack from a single question; deployed, it is asked once."
     remedy = "Make forward() a function of its input alone: no counters, caches or running statistics."
@@ -29,8 +32,10 @@ class State(Check):
         after = subject.answers(subject.probes)
         at_once, later = different(first, second), different(first, after)
         moved = torch.maximum(at_once, later)
+        clean = subject.answers(subject.threat.start(subject.batch.x))
+        copied = (first == clean).all(dim=1)
         evidence = (
             f"{int(at_once.sum())} of {len(moved)} inputs were answered differently at once, {int(later.sum())} after other "
-            "traffic."
+            f"traffic; {int(copied.sum())} got the very bits of the answer to a different input."
         )
-        return self.says(bool(moved.any()), evidence)
+        return self.says(bool(moved.any()) or float(copied.double().mean()) >= COPIED, evidence)

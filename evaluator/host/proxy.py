@@ -68,12 +68,17 @@ class Line(Protocol):
 class RemoteModel(nn.Module):
     """x (n, *shape) float32 -> logits (n, classes), differentiable in x once; nothing about it betrays the host.
 
-    Shape, dtype and finiteness of answers are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
+    backward: the backward pass that the host should serve (`evaluator.host.backward`). Shape, dtype and finiteness of answers
+    are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
     """
 
-    def __init__(self, channel: Line, *, classes: int) -> None:
+    def __init__(self, channel: Line, *, classes: int, backward: str = "own") -> None:
         super().__init__()
-        self._channel, self._classes, self._passes = channel, classes, 0
+        self._channel, self._classes, self._backward, self._passes = channel, classes, backward, 0
+
+    def with_backward(self, name: str) -> RemoteModel:
+        """The same model over the same line with another backward pass."""
+        return RemoteModel(self._channel, classes=self._classes, backward=name)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
@@ -83,6 +88,8 @@ class RemoteModel(nn.Module):
     def logits(self, x: Tensor, *, keep: str | None = None) -> Tensor:
         """One forward round trip; `keep` names the graph that the host should hold for a VJP."""
         fields = {} if keep is None else {"keep": keep}
+        if keep is not None and self._backward != "own":
+            fields["backward"] = self._backward
         limit = ENVELOPE_BYTES + 8 * len(x) * max(self._classes, 1) * 2
         reply = self._channel.ask(Message("forward", fields, {"x": x}), limit=limit, doing=f"classify {len(x)} images")
         return _tensor(reply, "logits")
@@ -103,9 +110,9 @@ class RemoteModel(nn.Module):
         return gradient
 
     def next_pass(self) -> str:
-        """A fresh name for a graph."""
+        """A fresh name for a graph, one that no other backward pass over this line uses."""
         self._passes += 1
-        return str(self._passes)
+        return f"{self._passes} {self._backward}"
 
 
 class _Remote(torch.autograd.Function):

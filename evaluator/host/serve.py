@@ -1,7 +1,7 @@
 """The program inside the model sandbox: `python -m evaluator.host.serve FOLDER`. Answers logits and VJPs on stdin/stdout.
 
 It knows nothing worth stealing: no label, no index, no attack name. Everything it says is checked by the scorer.
-Requests: load -> ready | failed; forward(x, keep) -> logits; vjp(id, cotangent) -> gradient | expired | failed.
+Requests: load -> ready | failed; forward(x, keep, backward) -> logits; vjp(id, cotangent) -> gradient | expired | failed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
-from evaluator.host.load import load_submission, tail
+from evaluator.host.backward import Backwards, declared_substitutes
+from evaluator.host.load import load_submission, read_manifest, tail
 from evaluator.wire import Message, receive, send
 
 KEPT_GRAPHS = 8  # forward passes whose graph is held for a first VJP; older ones are recomputed by the proxy
@@ -51,8 +52,8 @@ class Host:
     that the usual forward, backward, forward, ... needs the memory of one graph.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, backwards: Backwards | None = None) -> None:
+        self._model, self._backwards = model, backwards or Backwards(model, {})
         self._graphs: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._differentiated: set[str] = set()
 
@@ -77,7 +78,7 @@ class Host:
         for spent in self._differentiated:
             self._graphs.pop(spent, None)
         self._differentiated.clear()
-        with torch.enable_grad():
+        with torch.enable_grad(), self._backwards.use(request.fields.get("backward", "own")):
             leaf = x.requires_grad_(True)
             logits = _tensor(self._model(leaf))
         self._graphs[request.fields["keep"]] = (leaf, logits)
@@ -118,7 +119,9 @@ def main(folder: str) -> int:
     pipes = private_pipes()
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
-        host = Host(load_submission(Path(folder)))
+        model = load_submission(Path(folder))
+        substitutes = declared_substitutes(Path(folder), read_manifest(Path(folder)), model)
+        host = Host(model, Backwards(model, substitutes))
     except SubmissionError as error:
         send(pipes, Message("failed", {"reason": error.reason, "detail": str(error)}), timeout=FOREVER)
         return 1

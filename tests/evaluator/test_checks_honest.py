@@ -70,15 +70,15 @@ def test_the_checks_change_no_bit_of_the_verdict_and_their_rows_are_a_record_of_
     assert torch.equal(plain.points, doubting.points)
     assert torch.equal(plain.robust, doubting.robust)
     assert torch.equal(plain.broken_by, doubting.broken_by)
-    checks = doubting.attacks[-1]
-    assert (checks.name, checks.broken, checks.survivors) == ("honesty checks", 0, doubting.attacks[-2].survivors)
+    checks = doubting.attacks[-2]
+    assert (checks.name, checks.broken, checks.survivors) == ("honesty checks", 0, doubting.attacks[0].survivors)
     assert checks.forward_rows == doubting.forward_rows - plain.forward_rows
     assert checks.backward_rows == doubting.backward_rows - plain.backward_rows
 
 
 def test_the_checks_cost_a_twentieth_of_a_shard_of_a_robust_network() -> None:
     verdict = judged(baseline("mnist-pgd"), mnist(60), Honest(standard(Linf(0.3))))
-    checks = verdict.attacks[-1].forward_rows + 2 * verdict.attacks[-1].backward_rows
+    checks = verdict.attacks[-2].forward_rows + 2 * verdict.attacks[-2].backward_rows
     search = verdict.forward_rows + 2 * verdict.backward_rows - checks
     assert checks < 0.06 * search * 500 / 60, "a shard has 500 examples"
 
@@ -86,7 +86,7 @@ def test_the_checks_cost_a_twentieth_of_a_shard_of_a_robust_network() -> None:
 def test_an_empty_evaluation_raises_no_flag() -> None:
     verdict = judged(baseline("mnist-standard"), mnist(4)[:0], Honest(QUICK))
     assert verdict.flags == []
-    assert verdict.attacks[-1].tried == 0
+    assert verdict.attacks[-2].tried == 0
 
 
 def test_a_check_that_fires_is_a_flag_of_the_verdict() -> None:

@@ -19,6 +19,8 @@ import evaluator
 from arena.evaluations.lanes import Lane, choose
 from arena.evaluations.merging import merge
 from arena.evaluations.staging import Staged, staged
+from evaluator.adaptive.votes import Votes
+from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import standard
@@ -124,8 +126,11 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             lambda: lane.open(part.classes),  # noqa: B023 (called only within this round)
             part,
             threat,
-            standard(threat),
+            Honest(
+                standard(threat), randomized=manifest.randomized, votes=Votes(manifest.votes), bpda=manifest.bpda is not None
+            ),
             seed=request.seed,
+            votes=Votes(manifest.votes) if manifest.randomized else None,
             on_progress=_shifted(listener.on_progress, first - start, stop - start, done),
             cancelled=listener.cancelled,
         )

@@ -1,0 +1,116 @@
+"""Backward passes that the host serves beside the model's own: what an adaptive attack differentiates instead.
+
+"own": autograd of what forward() computes. "declared": the stand-ins of the submission's `bpda` file. "straight-through":
+every shape-preserving part that is no plain torch layer, and every rounding or detach, passes its gradient on as if it were
+the identity. The answers of the forward pass are the model's own bits in each; what falls here is scored on the model alone.
+
+All this runs in the submission's process, which may sabotage it: it can only ever be evidence against an entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from evaluator.adaptive.bpda import Layer, passed_through, with_backward
+from evaluator.errors import InputError, SubmissionError
+from evaluator.host.load import MANIFEST, load_function, tail
+from evaluator.report import SubmissionReason
+from evaluator.spec import DefenseManifest
+
+Backward = Literal["own", "declared", "straight-through"]
+_CUT = {
+    torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, torch.heaviside, torch.detach,
+    Tensor.round, Tensor.floor, Tensor.ceil, Tensor.trunc, Tensor.sign, Tensor.heaviside, Tensor.detach,
+}  # fmt: skip
+
+
+class Backwards:
+    """The backward passes of one loaded submission. substitutes: dotted submodule name -> stand-in, {} where none."""
+
+    def __init__(self, model: nn.Module, substitutes: Mapping[str, Layer]) -> None:
+        self._model, self._substitutes = model, substitutes
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[None]:
+        """Graphs built inside have the named backward pass. Raises InputError for an unknown or undeclared one."""
+        match name:
+            case "own":
+                yield
+            case "declared" if self._substitutes:
+                with with_backward(self._model, self._substitutes):
+                    yield
+            case "declared":
+                raise InputError("the submission declares no stand-ins.", where=MANIFEST, help="Name a file in `bpda`.")
+            case "straight-through":
+                with _straight_through(self._model):
+                    yield
+            case other:
+                raise InputError(f'there is no backward pass "{other}".', help="It can be own, declared or straight-through.")
+
+
+def declared_substitutes(folder: Path, manifest: DefenseManifest, model: nn.Module) -> dict[str, Layer]:
+    """What the submission's `bpda` file declares: its `substitutes(model)`, {} where there is no such file.
+
+    Raises SubmissionError(load) for a file that fails, and for anything but callables for submodules of the model.
+    """
+    if manifest.bpda is None:
+        return {}
+    function: Callable[[nn.Module], Any] = load_function(folder, manifest.bpda, "substitutes(model)", where=MANIFEST)
+    try:
+        declared = dict(function(model))
+    except Exception as error:
+        raise SubmissionError(SubmissionReason.LOAD, f"substitutes failed: {tail(error)}", where=manifest.bpda) from error
+    known = dict(model.named_modules())
+    for name, layer in declared.items():
+        if name not in known or name == "" or not callable(layer):
+            what = f'substitutes(model) names "{name}", which must be a submodule of the model with a callable for it.'
+            raise SubmissionError(SubmissionReason.LOAD, what, where=manifest.bpda, help="See model.named_modules().")
+    return declared
+
+
+@contextmanager
+def _straight_through(model: nn.Module) -> Iterator[None]:
+    handles = [part.register_forward_hook(_pass_on) for part in model.modules() if _custom(part)]
+    try:
+        with _NothingCuts():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _custom(part: nn.Module) -> bool:
+    """Not one of torch's own layers, whose gradients can be believed."""
+    return not type(part).__module__.startswith("torch.nn.")
+
+
+def _pass_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> object:
+    """Forward hook: the gradient of the output becomes that of the first input, where both have one shape."""
+    first = inputs[0] if inputs else None
+    if not (isinstance(first, Tensor) and isinstance(output, Tensor)):
+        return None
+    if not (torch.is_grad_enabled() and first.requires_grad and first.shape == output.shape):
+        return None
+    return passed_through(output, first)
+
+
+class _NothingCuts(TorchFunctionMode):
+    """Rounding, signs and detach keep their values and let gradients pass."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        first = args[0] if args else None
+        if func is Tensor.numpy and isinstance(first, Tensor):
+            return torch.Tensor.numpy(Tensor.detach(first), *args[1:], **(kwargs or {}))
+        value = func(*args, **(kwargs or {}))
+        if func not in _CUT or not isinstance(first, Tensor) or not isinstance(value, Tensor):
+            return value
+        if not (torch.is_grad_enabled() and first.requires_grad):
+            return value
+        return passed_through(value, first)
