@@ -236,13 +236,13 @@ def test_a_hostile_attack_reaches_nothing_and_its_false_claims_are_counted(pack:
     ],
 )
 def test_an_attack_that_does_not_return_says_why(tmp_path: Path, body: str, reason: str, words: str) -> None:
-    pack = make_pack(tmp_path, limits="seconds = 10")
+    pack = make_pack(tmp_path, limits=f"seconds = {10 if reason == 'timeout' else 100}")
     begun = time.monotonic()
     code = f"def attack(model, x, y, threat, budget):\n    {body}\n"
     outcome = failed(play(pack, attack(tmp_path / "bad", code), budget_rows=50))
     assert outcome.reason == reason, outcome
     assert words in outcome.detail
-    assert time.monotonic() - begun < 90
+    assert time.monotonic() - begun < 100
 
 
 def test_whose_fault_it_was_is_told_apart(pack: Pack, tmp_path: Path) -> None:
