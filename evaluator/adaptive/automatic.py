@@ -82,7 +82,7 @@ class Automatic:
         for backward in ("declared", "straight-through", "own"):
             if backward == "declared" and not self.declared:
                 continue
-            seen = _rewired(model, backward)
+            seen = rewired(model, backward)
             if seen is None:
                 continue
             asked = self._averaged(seen, batch[:_PILOT])
@@ -108,7 +108,7 @@ class Automatic:
         return inside & batch.success(scores(model, rendered))
 
 
-def _rewired(model: MeteredModel, backward: str) -> MeteredModel | None:
+def rewired(model: MeteredModel, backward: str) -> MeteredModel | None:
     """`model` with another backward pass; None where it has only its own."""
     if backward == "own":
         return model

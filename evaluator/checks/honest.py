@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.adaptive.automatic import Automatic, Found
+from evaluator.adaptive.automatic import Automatic, Found, rewired
 from evaluator.adaptive.eot_samples import choose_samples
 from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.base import Batch, Model
@@ -31,8 +31,8 @@ MOST_SAMPLES = 8  # passes averaged per question of the official search; the ada
 class Honest:
     """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
-    randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins. What
-    the checks and the adaptive attack spend are two records of their own, after those of `inner`.
+    randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins,
+    through which the checks and the search then differentiate. What the checks and the adaptive attack spend are two records of their own, after those of `inner`.
     """
 
     inner: Ensemble
@@ -47,17 +47,18 @@ class Honest:
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         observe(Step(CHECKS, 0, len(batch)))
-        checked, findings, asked, random = Tally(), list[Finding](), model, self.randomized
+        checked, findings, random = Tally(), list[Finding](), self.randomized
+        asked = (rewired(model, "declared") if self.bpda else None) or model
         with checked.spending(model.meter):
             sample = sampled(batch)
             if len(sample):
-                subject = Subject(model, sample, threat, self.randomized)
+                subject = Subject(asked, sample, threat, self.randomized)
                 findings, random = examine(subject), subject.random
                 if random:
-                    asked = Averaged(model, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
+                    asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
         checked.tried = len(sample)
         search = self.inner.run(asked, batch, threat, observe)
-        flags = joined(search.flags, findings)
+        flags = self._told(joined(search.flags, findings))
         if random:
             search = self._outvoted(search, model, batch, threat)
         standing = (search.broken_by < 0).nonzero().squeeze(1)
@@ -84,6 +85,11 @@ class Honest:
         broken_by = search.broken_by.clone()
         broken_by[claimed[~held]] = -1
         return dataclasses.replace(search, broken_by=broken_by)
+
+    def _told(self, flags: list[Flag]) -> list[Flag]:
+        """What a declared stand-in explains is information: its gradient is meant to differ from the function's."""
+        explained = {"gradient-accuracy", "zero-gradients"} if self.bpda else set()
+        return [flag.model_copy(update={"severity": "info"}) if flag.check in explained else flag for flag in flags]
 
     def _undeclared(self, found: Found) -> list[Flag]:
         """A flag where the adaptive attack won by means that the entry did not declare."""

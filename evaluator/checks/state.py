@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from evaluator.checks.base import Check, Finding, Subject, different, register
+from evaluator.ensembles.outputs import are_probabilities
 
 COPIED = 0.5
 
@@ -18,7 +19,7 @@ class State(Check):
     definition = (
         "Fresh inputs are asked twice, and once more after other traffic (their mirror images and the clean inputs). Fires "
         "when an answer differs from the first one and chance is not the reason (see `randomness`), or when half of the inputs "
-        "get, bit for bit, the answer that was given to the clean input before."
+        "get, bit for bit, the logits of the clean input."
     )
     meaning = "A model that remembers what it was asked can tell an attack from a single question; deployed, it is asked once."
     remedy = "Make forward() a function of its input alone: no counters, caches or running statistics."
@@ -33,7 +34,7 @@ class State(Check):
         at_once, later = different(first, second), different(first, after)
         moved = torch.maximum(at_once, later)
         clean = subject.answers(subject.threat.start(subject.batch.x))
-        copied = (first == clean).all(dim=1)
+        copied = (first == clean).all(dim=1) & (not are_probabilities(first))
         evidence = (
             f"{int(at_once.sum())} of {len(moved)} inputs were answered differently at once, {int(later.sum())} after other "
             f"traffic; {int(copied.sum())} got the very bits of the answer to a different input."

@@ -1,0 +1,1 @@
+"""Reference entries: defenses that only look robust, as submissions; the evaluator must see through them."""

@@ -1,0 +1,49 @@
+"""What the literature claims for each reference entry, what it is worth, and which flags must fire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One reference entry on MNIST at Linf 0.3.
+
+    falls: its true robust accuracy is about 0 (False only for the look-up table, which is right about what it looks up).
+    flags: checks that must fire; vouched: nothing "unverified" may remain, because the entry declares what it does.
+    """
+
+    name: str
+    paper: str
+    flags: tuple[str, ...]
+    falls: bool = True
+    vouched: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The submission."""
+        return FOLDER / self.name
+
+
+GOLDEN = (
+    Golden("anti_adversary", "Alfarra et al. 2022", ("zero-gradients",)),
+    Golden("defense_gan", "Samangouei et al. 2018", ("zero-gradients",)),
+    Golden("detector", "Xu et al. 2018", ()),
+    Golden("distillation", "Papernot et al. 2016", ("zero-gradients",)),
+    Golden("jpeg", "Guo et al. 2018", ("gradient-accuracy",), vouched=True),
+    Golden("k_bit", "Xu et al. 2018", ("gradient-accuracy",), vouched=True),
+    Golden("kwta", "Xiao et al. 2020", ("gradient-accuracy",)),
+    Golden("lookup", "none: a cheat", ("memorized-inputs",), falls=False),
+    Golden("lying_backward", "none: a cheat", ("gradient-accuracy",)),
+    Golden("magnet", "Meng and Chen 2017", ("zero-gradients",)),
+    Golden("mean_sparse", "Amini et al. 2024", ()),
+    Golden("noise_layers", "Liu et al. 2018", ("randomness",), vouched=True),
+    Golden("resize_pad", "Xie et al. 2018", ("randomness",), vouched=True),
+    Golden("saturated_softmax", "none: a cheat", ("softmax-output", "zero-gradients")),
+    Golden("stateful", "none: a cheat", ("state", "zero-gradients")),
+    Golden("stochastic_pruning", "Dhillon et al. 2018", ("randomness",), vouched=True),
+    Golden("thermometer", "Buckman et al. 2018", ("gradient-accuracy",), vouched=True),
+)
