@@ -16,7 +16,7 @@ from evaluator.errors import Cancelled, SubmissionError
 from evaluator.host.attack_proxy import ProxyModel, QueryRefused
 from evaluator.host.attack_session import AttackFault
 from evaluator.spec import AccessSpec
-from evaluator.wire import Message
+from evaluator.wire import Message, Transport, receive
 
 X = examples().x
 
@@ -79,9 +79,19 @@ def test_a_malformed_question_is_refused_and_never_reaches_the_defense(question:
 
 
 def test_a_gradient_asked_for_on_the_wire_at_a_lower_level_is_refused() -> None:
+    replies: list[Message] = []
+
+    def peer(transport: Transport) -> None:
+        receive(transport, limit=1 << 20, timeout=20)
+        for said in (forward(X, keep="1"), frame(Message("vjp", {"keep": "1"}, {"cotangent": torch.ones(6, 3)}))):
+            transport.send(said, timeout=20)
+            replies.append(receive(transport, limit=1 << 20, timeout=20))
+        transport.send(frame(Message("result", {}, {"points": X})), timeout=20)
+
     game = Game(access=AccessSpec(level="scores"))
-    vjp = frame(Message("vjp", {"keep": "1"}, {"cotangent": torch.ones(6, 3)}))
-    game.speak(forward(X, keep="1"), vjp, frame(Message("result", {}, {"points": X})))
+    game.against(peer)
+    assert [reply.op for reply in replies] == ["logits", "refused"]
+    assert replies[1].fields["reason"] == "access"
     assert (game.meter.forward_rows, game.meter.backward_rows) == (6, 0)
 
 
@@ -165,7 +175,6 @@ def test_a_session_is_cancelled_while_the_attack_computes() -> None:
 
 def test_a_peer_that_stops_in_the_middle_of_a_frame_does_not_outlive_the_frame_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluator.host.attack_session._FRAME_SECONDS", 0.5)
-    from evaluator.wire import Transport, receive
 
     def peer(transport: Transport) -> None:
         receive(transport, limit=1 << 20, timeout=20)
