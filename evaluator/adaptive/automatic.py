@@ -15,6 +15,7 @@ from torch import Tensor
 from evaluator.access import scores
 from evaluator.adaptive.eot import EOT
 from evaluator.adaptive.eot_samples import choose_samples
+from evaluator.adaptive.relentless import Relentless
 from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.base import Attack, Batch, Model
@@ -24,6 +25,7 @@ from evaluator.meter import MeteredModel
 from evaluator.threats.base import Threat
 
 _PILOT = 8  # examples on which the number of EOT samples is chosen
+_FEWEST = 4  # EOT samples: a clear gradient needs one, a loss that rises on average needs some
 
 
 @runtime_checkable
@@ -86,8 +88,9 @@ class Automatic:
             if seen is None:
                 continue
             asked = self._averaged(seen, batch[:_PILOT])
-            yield f"{backward} backward, margin", asked, APGD(steps=self.steps, loss="margin")
-            yield f"{backward} backward, cross-entropy", asked, APGD(steps=self.steps, loss="ce")
+            climb = Relentless if self.random else APGD
+            yield f"{backward} backward, margin", asked, climb(steps=self.steps, loss="margin")
+            yield f"{backward} backward, cross-entropy", asked, climb(steps=self.steps, loss="ce")
         if threat.kind in Substitute.supported_threats and not self.random:
             yield "transfer from a substitute", model, Substitute(rounds=5, epochs=15, attempts=4)
         if threat.kind in Square.supported_threats and not self.random:
@@ -96,7 +99,7 @@ class Automatic:
     def _averaged(self, model: MeteredModel, pilot: Batch) -> Model:
         if not self.random:
             return model
-        samples = choose_samples(model, pilot).samples
+        samples = max(_FEWEST, choose_samples(model, pilot).samples)
         return EOT(model, min(samples, self.most_samples))
 
     def _falls(self, model: MeteredModel, batch: Batch, threat: Threat, points: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ class Honest:
     """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
     randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins,
-    through which the checks and the search then differentiate. What the checks and the adaptive attack spend are two records of their own, after those of `inner`.
+    through which the checks and the search then differentiate. What the checks and the adaptive attack spend are two records
+    of their own, after those of `inner`.
     """
 
     inner: Ensemble
