@@ -66,7 +66,6 @@ def create(api: Any, template: Template, job: Job, pipes: Path, labels: dict[str
         working_dir="/tmp",  # noqa: S108
         hostname="sandbox",
         labels=labels,
-        network_disabled=True,
         use_config_proxy=False,
         host_config=host_config,
     )

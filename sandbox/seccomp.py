@@ -151,7 +151,7 @@ def _when(condition: Masked, action: int) -> Program:
     halves = [
         (high, condition.mask >> shift & _INT, condition.value >> shift & _INT)
         for high, shift in ((False, 0), (True, 32))
-        if condition.mask >> shift & _INT
+        if (condition.mask | condition.value) >> shift & _INT
     ]
     program = Program().give(action)
     for high, mask, value in reversed(halves):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Job, SandboxError, bubblewrap, open_sandbox
-from sandbox.docker import DockerSandbox, DockerSettings
+from sandbox import Job, Limits, SandboxError, bubblewrap, open_sandbox
+from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 from tests.sandbox.engine import reachable_engine
 
 _NOWHERE = "unix:///nowhere/docker.sock"
@@ -76,3 +76,26 @@ def test_a_gpu_that_the_engine_cannot_give_is_an_error() -> None:
     reachable_engine()
     capabilities = DockerSandbox(DockerSettings(gpus=("99",))).capabilities()
     assert not capabilities.available
+
+
+@pytest.mark.docker
+def test_a_container_is_made_as_the_template_says() -> None:
+    limits = Limits(memory_mb=100, processes=7, cpus=0.5)
+    with reachable_engine().start(Job(("/bin/cat",), limits=limits)):
+        api = connect(DockerSettings())
+        (made,) = api.containers(filters={"label": [OWNER_LABEL], "status": "running"})
+        host = api.inspect_container(made["Id"])["HostConfig"]
+    told = {key: host[key] for key in ("NetworkMode", "ReadonlyRootfs", "Privileged", "CapAdd", "CapDrop", "Init", "IpcMode")}
+    assert told == {
+        "NetworkMode": "none",
+        "ReadonlyRootfs": True,
+        "Privileged": False,
+        "CapAdd": None,
+        "CapDrop": ["ALL"],
+        "Init": True,
+        "IpcMode": "private",
+    }
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"], host["NanoCpus"]) == (100 << 20, 100 << 20, 8, 500_000_000)
+    assert host["LogConfig"]["Type"] == "none"
+    assert [option.partition("=")[0] for option in host["SecurityOpt"]] == ["no-new-privileges:true", "seccomp"]
+    assert all(mount["ReadOnly"] for mount in host["Mounts"])
