@@ -54,8 +54,9 @@ def list_packs(*, root: Path = PACKS) -> list[str]:
 
 
 class ExpectedScore(Strict):
-    """The score that a golden entry must get: each accuracy, a share, within (lowest, highest)."""
+    """The score that a golden entry must get on the first `examples` images: each accuracy, a share, in [lowest, highest]."""
 
+    examples: int = Field(gt=0)
     clean_accuracy: Range
     robust_accuracy: Range
 
@@ -71,12 +72,8 @@ class ExpectedScore(Strict):
 
 
 class Golden(Strict):
-    """A pack's `golden/expected.toml`: entries (folders beside it) whose scores show that the evaluator judges rightly.
+    """A pack's `golden/expected.toml`: entries (folders beside it) whose scores show that the evaluator judges rightly."""
 
-    examples, seed: the size and seed of the run that the ranges are for.
-    """
-
-    examples: int = Field(gt=0)
     seed: int = 0
     entries: dict[str, ExpectedScore] = Field(min_length=1)
 

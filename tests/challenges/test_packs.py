@@ -22,8 +22,8 @@ kind = "linf"
 epsilon = 0.3
 """
 EXPECTED = """
-examples = 10
 [entries.honest]
+examples = 10
 clean_accuracy = [0.9, 1.0]
 robust_accuracy = [0.5, 0.75]
 """

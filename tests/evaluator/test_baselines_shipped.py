@@ -30,10 +30,10 @@ def stated(name: str, figure: str) -> float:
 
 
 def test_a_folder_ships_for_every_recipe_and_none_else() -> None:
-    assert sorted(path.name for path in BASELINES.iterdir()) == sorted(RECIPES)
+    assert sorted(path.name for path in BASELINES.iterdir() if path.is_dir()) == sorted(RECIPES)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", MNIST)
 def test_its_weights_stay_below_two_megabytes_and_its_command_is_stated(name: str) -> None:
     assert (BASELINES / name / "weights.safetensors").stat().st_size < MEGABYTES
     command = f"python -m evaluator.defenses.train {name} --out evaluator/defenses/baselines/{name}"
