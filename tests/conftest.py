@@ -51,3 +51,8 @@ def _reason(report: object) -> str:
     longrepr = getattr(report, "longrepr", None)
     text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
     return text.removeprefix("Skipped: ")
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Names byte strings by their length: their content may hold a time or a hash order, which differs between processes."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
