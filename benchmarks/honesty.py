@@ -99,24 +99,30 @@ def _right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return right
 
 
-def measure(golden: Golden, part: Examples, *, quick: bool) -> Row:
+def judge(golden: Golden, part: Examples, *, quick: bool) -> Verdict:
+    """The official evaluation, behind the model host."""
     manifest = read_manifest(golden.folder)
     votes = Votes(manifest.votes)
+    inner = Standard(fallback=()) if quick else Standard()
+    ensemble = Honest(inner, manifest.randomized, votes, bpda=manifest.bpda is not None)
+    scored = votes if manifest.randomized else None
+    return evaluate(lambda: _fresh(golden), part, THREAT, ensemble, seed=0, votes=scored)
 
-    def fresh() -> contextlib.AbstractContextManager[nn.Module]:
-        return hosted(golden.folder, classes=10, reply_seconds=REPLY_SECONDS)
 
-    with fresh() as model:
+def _fresh(golden: Golden) -> contextlib.AbstractContextManager[nn.Module]:
+    return hosted(golden.folder, classes=10, reply_seconds=REPLY_SECONDS)
+
+
+def measure(golden: Golden, part: Examples, *, quick: bool) -> Row:
+    """One line of the table."""
+    with _fresh(golden) as model:
         clean = _right(model, part.x, part.y)
         claimed = naive(model, part) & clean
     believed = {}
     for version in ("standard", "rand"):
-        with fresh() as model:
+        with _fresh(golden) as model:
             believed[version] = int((autoattack(model, part, version, quick=quick) & clean).sum())
-    ensemble = Honest(
-        Standard(fallback=()) if quick else Standard(), manifest.randomized, votes, bpda=manifest.bpda is not None
-    )
-    verdict = evaluate(fresh, part, THREAT, ensemble, seed=0, votes=votes if manifest.randomized else None)
+    verdict = judge(golden, part, quick=quick)
     return Row(golden, int(clean.sum()), int(claimed.sum()), believed["standard"], believed["rand"], verdict)
 
 

@@ -22,10 +22,12 @@ class Climb:
     """A climb's history.
 
     margins: (steps + 1, n) margin max_{i != y} Z_i - Z_y after every step, the start included (after a stop: its last
-    value). ever: (n,) bool some point of the path was misclassified; end: (n,) bool the last one was.
+    value). points: (n, ...) where it ended. ever: (n,) bool some point of the path was misclassified; end: (n,) bool the
+    last one was.
     """
 
     margins: Tensor
+    points: Tensor
     ever: Tensor
     end: Tensor
 
@@ -58,7 +60,7 @@ def climb(model: Model, batch: Batch, threat: Threat, *, steps: int, stop: bool)
         end[active] = success
         if stop:
             active = active[~success]
-    return Climb(margins, ever, end)
+    return Climb(margins, points, ever, end)
 
 
 def rescaled(threat: Threat, factor: float) -> Threat:

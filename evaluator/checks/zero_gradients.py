@@ -19,7 +19,8 @@ class ZeroGradients(Check):
     name = "zero-gradients"
     title = "Vanished gradients"
     definition = (
-        "The gradients of cross-entropy and of DLR are taken at the clean inputs and at one random point each. Fires when "
+        "The gradients of cross-entropy and of DLR are taken at the clean inputs, at one random point each and "
+        "where the shared climb ended in vain. Fires when "
         f'one of them is exactly zero in every coordinate for at least {LEAST} examples of the sample; only "info" when DLR, '
         "which the attacks climb on too, is not."
     )
@@ -28,8 +29,10 @@ class ZeroGradients(Check):
 
     def run(self, subject: Subject) -> Finding:
         flat_ce, flat_dlr = 0, 0
-        for points in (subject.threat.start(subject.batch.x), subject.probes):
+        for points in (subject.threat.start(subject.batch.x), subject.probes, subject.climb.points):
             ce, dlr = _zeros(subject, points)
+            if points is subject.climb.points:  # where a climb has succeeded a loss may saturate
+                ce, dlr = ce & ~subject.climb.end, dlr & ~subject.climb.end
             flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
         evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
         return self.says(max(flat_ce, flat_dlr) >= LEAST, evidence, severity="unverified" if flat_dlr >= LEAST else "info")

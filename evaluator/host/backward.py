@@ -25,6 +25,8 @@ from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest
 
 Backward = Literal["own", "declared", "straight-through"]
+_ABOVE = {torch.gt, torch.ge, Tensor.gt, Tensor.ge, Tensor.__gt__, Tensor.__ge__}
+_CAST = {Tensor.float, Tensor.double, Tensor.to, Tensor.type_as}
 _CUT = {
     torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, torch.heaviside, torch.detach,
     Tensor.round, Tensor.floor, Tensor.ceil, Tensor.trunc, Tensor.sign, Tensor.heaviside, Tensor.detach,
@@ -102,13 +104,23 @@ def _pass_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> obj
 
 
 class _NothingCuts(TorchFunctionMode):
-    """Rounding, signs and detach keep their values and let gradients pass."""
+    """Rounding, signs, detach and thresholds (x > t cast to a float) keep their values and let gradients pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thresholded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         first = args[0] if args else None
         if func is Tensor.numpy and isinstance(first, Tensor):
             return torch.Tensor.numpy(Tensor.detach(first), *args[1:], **(kwargs or {}))
         value = func(*args, **(kwargs or {}))
+        if func in _ABOVE and isinstance(first, Tensor):
+            self._thresholded[id(value)] = (value, first)  # held, so that no other tensor gets its id
+        if func in _CAST and id(first) in self._thresholded and value.is_floating_point():
+            compared = self._thresholded[id(first)][1]
+            if torch.is_grad_enabled() and compared.requires_grad and compared.shape == value.shape:
+                return passed_through(value, compared)
         if func not in _CUT or not isinstance(first, Tensor) or not isinstance(value, Tensor):
             return value
         if not (torch.is_grad_enabled() and first.requires_grad):
