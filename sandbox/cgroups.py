@@ -39,7 +39,7 @@ class Parent:
 @functools.cache
 def parents() -> Mapping[str, Parent]:
     """For each controller that can be used here, where; found by making a group there and removing it again."""
-    return {name: parent for name in CONTROLLERS for parent in _candidates(name) if _can_make_group(parent.path)}
+    return _version_2() | _version_1()
 
 
 class Group:
@@ -85,7 +85,7 @@ def leftovers() -> Iterator[Path]:
     """Groups of jobs whose owner has certainly ended."""
     for root in {parent.path for parent in parents().values()}:
         for directory in root.glob(f"{_PREFIX}*"):
-            owner = Owner.parse(directory.name.removeprefix(_PREFIX).rpartition("-")[0])
+            owner = _owner(directory)
             if owner is not None and owner.is_dead():
                 yield directory
 
@@ -93,6 +93,13 @@ def leftovers() -> Iterator[Path]:
 def remove_leftover(directory: Path) -> None:
     """Kills what is inside an orphaned group and removes it. Raises SandboxError when it cannot."""
     _remove(directory)
+
+
+def _owner(directory: Path) -> Owner | None:
+    """Whose job's group this is, by its name; None for every other group."""
+    if not directory.name.startswith(_PREFIX):
+        return None
+    return Owner.parse(directory.name.removeprefix(_PREFIX).rpartition("-")[0])
 
 
 def _settings(controller: str, version: int, limits: Limits) -> list[tuple[str, str]]:
@@ -118,25 +125,30 @@ def _write(file: Path, value: str) -> None:
     file.write_text(value)
 
 
-def _candidates(controller: str) -> Iterator[Parent]:
-    """Directories worth trying, the best last so that it wins in `parents`."""
-    own = _own_groups()
-    for mount, root, options in _mounts("cgroup2"):
-        del options
-        current = mount / os.path.relpath(own.get("", "/"), root)
-        for directory in (current, *current.parents):
-            enabled = directory / "cgroup.subtree_control"
-            if (
-                enabled.is_file()
-                and controller in enabled.read_text().split()
-                and os.access(directory / "cgroup.procs", os.W_OK)
-            ):
-                yield Parent(2, directory)
-                break
+def _version_1() -> dict[str, Parent]:
+    own, found = _own_groups(), {}
     for mount, root, options in _mounts("cgroup"):
-        if controller in options:
+        for controller in set(options) & set(CONTROLLERS):
             path = own.get(controller, "/")
-            yield Parent(1, mount / os.path.relpath(path, root) if path.startswith(root) else mount)
+            found[controller] = Parent(1, mount / os.path.relpath(path, root) if path.startswith(root) else mount)
+    return {name: parent for name, parent in found.items() if _can_make_group(parent.path)}
+
+
+def _version_2() -> dict[str, Parent]:
+    """The nearest group upwards that hands out what matters. All from one: a process is in one group of version 2 only."""
+    for mount, root, _ in _mounts("cgroup2"):
+        own = mount / os.path.relpath(_own_groups().get("", "/"), root)
+        for directory in (own, *own.parents):
+            control = directory / "cgroup.subtree_control"
+            enabled = control.read_text().split() if control.is_file() else []
+            # To move a process takes the right to write where it comes from and where it goes, and above both.
+            if (
+                {"memory", "pids"} <= set(enabled)
+                and os.access(directory / "cgroup.procs", os.W_OK)
+                and _can_make_group(directory)
+            ):
+                return {name: Parent(2, directory) for name in CONTROLLERS if name in enabled}
+    return {}
 
 
 def _mounts(kind: str) -> Iterator[tuple[Path, str, list[str]]]:
@@ -175,6 +187,9 @@ def _read_table(file: Path) -> dict[str, int]:
 
 
 def _remove(directory: Path) -> None:
+    """Kills everything in a job's group and removes it; any other group is refused, whoever asks."""
+    if _owner(directory) is None:
+        raise ValueError(f"{directory} is not the group of a job")
     deadline = time.monotonic() + _REMOVE_SECONDS
     while True:
         for pid in _members(directory):

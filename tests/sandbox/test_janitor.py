@@ -74,6 +74,17 @@ def test_control_groups_of_the_dead_go_with_all_their_processes(dead: Owner) -> 
         sleeper.wait()
 
 
+def test_a_group_that_is_no_jobs_is_never_emptied() -> None:
+    for directory in (
+        Path("/sys/fs/cgroup"),
+        Path("/sys/fs/cgroup/sandbox-"),
+        Path("/sys/fs/cgroup/sandbox-1-2-cafe"),
+        Path("/"),
+    ):
+        with pytest.raises(ValueError, match="not the group of a job"):
+            cgroups.remove_leftover(directory)
+
+
 def test_folders_of_the_dead_go(dead: Owner) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"sandbox-{dead}-"))
     os.mkfifo(folder / "in")
