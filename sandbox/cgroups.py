@@ -82,12 +82,13 @@ class Group:
 
 
 def leftovers() -> Iterator[Path]:
-    """Groups of jobs whose owner has certainly ended."""
-    for root in {parent.path for parent in parents().values()}:
-        for directory in root.glob(f"{_PREFIX}*"):
-            owner = _owner(directory)
-            if owner is not None and owner.is_dead():
-                yield directory
+    """Groups of jobs whose owner has certainly ended, wherever they are: their owner's group need not have been ours."""
+    roots = {mount for mount, _, options in _mounts("cgroup") if set(options) & set(CONTROLLERS)}
+    for root in roots | {mount for mount, _, _ in _mounts("cgroup2")}:
+        for folder, _, _ in os.walk(root):  # which, unlike rglob, does not mind that groups come and go
+            owner = _owner(Path(folder))
+            if owner is not None and owner.is_dead() and os.access(folder, os.W_OK):
+                yield Path(folder)
 
 
 def remove_leftover(directory: Path) -> None:

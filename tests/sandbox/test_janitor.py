@@ -60,18 +60,23 @@ def test_a_text_that_names_no_owner_is_none() -> None:
 
 @pytest.mark.skipif(not cgroups.parents(), reason="CONTROL GROUPS WERE NOT CHECKED: this user cannot make any")
 def test_control_groups_of_the_dead_go_with_all_their_processes(dead: Owner) -> None:
-    directories = [parent.path / f"sandbox-{dead}-0badcafe" for parent in cgroups.parents().values()]
+    places = dict.fromkeys(parent.path for parent in cgroups.parents().values())
+    # Not where this process would put its own: the dead one was started elsewhere.
+    elsewhere = [place / f"elsewhere-{os.getpid()}" for place in places]
+    directories = [place / f"sandbox-{dead}-0badcafe" for place in elsewhere]
     sleeper = subprocess.Popen(["sleep", "300"])
     try:
-        for directory in dict.fromkeys(directories):
-            directory.mkdir()
+        for directory in directories:
+            directory.mkdir(parents=True)
             (directory / "cgroup.procs").write_text(str(sleeper.pid))
-        assert len(janitor()) >= len(set(directories))
+        assert len(janitor()) >= len(directories)
         assert sleeper.wait(timeout=5) == -signal.SIGKILL
         assert not any(directory.exists() for directory in directories)
     finally:
         sleeper.kill()
         sleeper.wait()
+        for place in elsewhere:
+            place.rmdir()
 
 
 def test_a_group_that_is_no_jobs_is_never_emptied() -> None:
