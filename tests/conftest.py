@@ -56,3 +56,10 @@ def _reason(report: object) -> str:
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
     """Names byte strings by their length: their content may hold a time or a hash order, which differs between processes."""
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the one Docker engine run in one process: some look at every container it has."""
+    for item in items:
+        if item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.xdist_group("docker"))
