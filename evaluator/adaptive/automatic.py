@@ -107,7 +107,7 @@ class Automatic:
         inside = threat.contains(batch.x, points)
         rendered = threat.apply(batch.x, points)
         if self.random:
-            return inside & self.votes.broken(self.votes.counts(model, rendered, model.classes), batch.y)
+            return inside & self.votes.strict.broken(self.votes.counts(model, rendered, model.classes), batch.y)
         return inside & batch.success(scores(model, rendered))
 
 

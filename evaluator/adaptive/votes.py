@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from evaluator.errors import InputError
 
 LEVEL = 0.01
 LEAST = 32
+_ROOM = 1000  # how many times rarer by chance a success of the search is than one that verification accepts
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Votes:
     def __post_init__(self) -> None:
         if self.votes < 1:
             raise InputError(f"votes must be at least 1, got {self.votes}.")
+
+    @property
+    def strict(self) -> Votes:
+        """The same votes at a level that leaves room: what is broken so stays broken when it is scored once more."""
+        return dataclasses.replace(self, level=self.level / _ROOM)
 
     @property
     def passes(self) -> int:

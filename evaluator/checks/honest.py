@@ -60,8 +60,10 @@ class Honest:
         checked.tried = len(sample)
         search = self.inner.run(asked, batch, threat, observe)
         flags = self._told(joined(search.flags, findings))
+        loosely = search.broken_by
         if random:
-            search = self._outvoted(search, model, batch, threat)
+            loosely, strictly = self._outvoted(search, model, batch, threat)
+            search = dataclasses.replace(search, broken_by=strictly)
         standing = (search.broken_by < 0).nonzero().squeeze(1)
         records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
         attack = Automatic(declared=self.bpda, random=random, votes=self.votes)
@@ -75,17 +77,19 @@ class Honest:
             points[fell], broken_by[fell] = found.points[found.broken], len(records)
             spent.tried, spent.broken = len(standing), len(fell)
             flags += self._undeclared(found)
-        records.append(AttackRecord(name=ADAPTIVE, survivors=len(standing) - spent.broken, **vars(spent)))
+        broken_by = torch.where(broken_by < 0, loosely, broken_by)
+        records.append(AttackRecord(name=ADAPTIVE, survivors=int((broken_by < 0).sum()), **vars(spent)))
         return Search(points, broken_by, records, flags)
 
-    def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> Search:
-        """Examples whose adversarial input does not hold on fresh randomness stand again."""
+    def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[Tensor, Tensor]:
+        """`broken_by` of what holds on fresh randomness, and of what holds with room to spare: the rest is sought again."""
         claimed = (search.broken_by >= 0).nonzero().squeeze(1)
         rendered = threat.apply(batch.x[claimed], search.points[claimed])
-        held = self.votes.broken(self.votes.counts(model, rendered, model.classes), batch.y[claimed])
-        broken_by = search.broken_by.clone()
-        broken_by[claimed[~held]] = -1
-        return dataclasses.replace(search, broken_by=broken_by)
+        counts, truth = self.votes.counts(model, rendered, model.classes), batch.y[claimed]
+        loosely, strictly = search.broken_by.clone(), search.broken_by.clone()
+        loosely[claimed[~self.votes.broken(counts, truth)]] = -1
+        strictly[claimed[~self.votes.strict.broken(counts, truth)]] = -1
+        return loosely, strictly
 
     def _told(self, flags: list[Flag]) -> list[Flag]:
         """What a declared stand-in explains is information: its gradient is meant to differ from the function's."""
