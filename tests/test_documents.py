@@ -1,0 +1,87 @@
+"""The guides are true: their manifests are accepted, their code runs, their commands and options exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer.core
+import typer.main
+
+from arena.cli.main import app
+from evaluator.challenge_packs import Golden
+from evaluator.host.load import load_submission
+from evaluator.spec import AttackManifest, Challenge, DefenseManifest, parse_toml
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDES = ("defense-submissions.md", "attack-submissions.md", "organising.md")
+MANIFESTS = {
+    "defense-submissions.md": (DefenseManifest,),
+    "attack-submissions.md": (AttackManifest,),
+    "organising.md": (Challenge, Golden),
+}
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / document).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("document", GUIDES)
+def test_every_manifest_of_a_guide_is_accepted(document: str) -> None:
+    found = blocks(document, "toml")
+    assert found
+    for position, text in enumerate(found):
+        model = MANIFESTS[document][min(position, len(MANIFESTS[document]) - 1)]
+        parse_toml(text.encode(), model, where=f"{document}, block {position + 1}")
+
+
+def test_the_defense_of_the_guide_answers_with_logits(tmp_path: Path) -> None:
+    (tmp_path / "defense.toml").write_text(blocks("defense-submissions.md", "toml")[1])
+    (tmp_path / "defense.py").write_text(blocks("defense-submissions.md", "python")[0])
+    assert load_submission(tmp_path)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def commands() -> list[tuple[str, str]]:
+    """(document, command) for every shell line in README.md and the guides."""
+    found = []
+    for document in ("../README.md", *GUIDES):
+        for block in blocks(document, "sh"):
+            found += [(document, line) for line in block.splitlines() if line.strip()]
+    return found
+
+
+def test_every_redoubt_command_of_the_documents_takes_the_options_it_is_given() -> None:
+    known = typer.main.get_command(app)
+    assert isinstance(known, typer.core.TyperGroup)
+    for document, line in commands():
+        words = shlex.split(line, comments=True)
+        if not words or not words[0].endswith("redoubt"):
+            continue
+        command = known.commands.get(words[1])
+        assert command is not None, f"{document}: {line}"
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, f"{document}: {line}"
+
+
+def test_every_manage_command_of_the_documents_exists() -> None:
+    for document, line in commands():
+        words = shlex.split(line, comments=True)
+        if "manage.py" in words:
+            name = words[words.index("manage.py") + 1]
+            done = subprocess.run(
+                [sys.executable, "manage.py", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            )
+            assert done.returncode == 0, f"{document}: {line}\n{done.stderr}"
+            assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", done.stdout))
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
+            if not re.match(r"[a-z]+:", target):
+                assert (document.parent / target).exists(), f"{document.relative_to(ROOT)} links {target}"
