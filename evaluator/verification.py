@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,18 +11,24 @@ from torch import Tensor
 from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Model
 from evaluator.data.tensors import Examples
+from evaluator.draws import Draws
 from evaluator.report import Flag
 from evaluator.threats.base import Threat
+from evaluator.threats.physical import Physical
 
 BATCH = 250
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the fresh model said: correct on the clean input; claims that hold (contained, finite, misclassified)."""
+    """What the fresh model said: correct on the clean input; claims that hold (contained, finite, misclassified).
+
+    by_chance: claims were judged on views drawn for the purpose, so that one which held in the search may fail here.
+    """
 
     correct: Tensor
     broken: Tensor
+    by_chance: bool = False
 
 
 def verify(
@@ -36,23 +43,39 @@ def verify(
 ) -> Checked:
     """Scores clean inputs and claims on the fresh model, in fp32, mixed in a secret order so that they look alike.
 
-    points: one of `threat` per example; claimed: (n,) bool, those to score; seed: of the order. votes: how a model
-    that declares random answers is scored, on fresh randomness; None for every other model.
+    points: one of `threat` per example; claimed: (n,) bool, those to score; seed: of the order, and of the views on which
+    claims under a physical threat are scored: those must succeed on its share of them. votes: how a model that declares
+    random answers is scored, on fresh randomness; None for every other model.
     """
     broken = claimed & threat.contains(examples.x, points)
-    rendered = threat.apply(examples.x, points)[broken].float()
-    inputs = torch.cat([examples.x, rendered])
+    views = threat.samples if isinstance(threat, Physical) else 1
+    inputs = torch.cat([examples.x, *_shown(threat, examples[broken], points[broken], seed)])
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed % 2**63))
+    truth = torch.cat([examples.y, examples.y[broken].repeat(views)])
+    n = len(examples)
     if votes is not None:
-        truth = torch.cat([examples.y, examples.y[broken]])
         counts = torch.empty(len(inputs), examples.classes, dtype=torch.int64)
         counts[order] = count(model, inputs[order], examples.classes, votes, batch_size)
-        broken[broken.clone()] = votes.broken(counts, truth)[len(examples) :]
-        return Checked(votes.correct(counts, truth)[: len(examples)], broken)
-    labels = torch.empty(len(inputs), dtype=torch.int64)
-    labels[order] = classify(model, inputs[order], batch_size)
-    broken[broken.clone()] = labels[len(examples) :] != examples.y[broken]
-    return Checked(labels[: len(examples)] == examples.y, broken)
+        correct = votes.correct(counts, truth)
+        fell = votes.broken(counts, truth)[n:] if views == 1 else ~correct[n:]
+    else:
+        labels = torch.empty(len(inputs), dtype=torch.int64)
+        labels[order] = classify(model, inputs[order], batch_size)
+        correct = labels == truth
+        fell = ~correct[n:]
+    if isinstance(threat, Physical):
+        fell = threat.enough(fell.reshape(views, int(broken.sum())).double().mean(dim=0))
+    broken[broken.clone()] = fell
+    return Checked(correct[:n], broken, by_chance=isinstance(threat, Physical))
+
+
+def _shown(threat: Threat, examples: Examples, points: Tensor, seed: int) -> Iterator[Tensor]:
+    """What the model is asked about each claim: the rendered point, or views of it that only the scorer could draw."""
+    if isinstance(threat, Physical):
+        draws = Draws(seed, examples.ids).fork("verification")
+        yield from (view.float() for view in threat.rendered_views(examples.x, points, draws))
+    else:
+        yield threat.apply(examples.x, points).float()
 
 
 def classify(model: Model, x: Tensor, batch_size: int = BATCH) -> Tensor:
@@ -85,7 +108,7 @@ def disagreements(clean: Tensor, checked: Checked, claimed: Tensor) -> list[Flag
     if moved:
         evidence = f"{moved} of {len(clean)} clean images were classified differently by a fresh copy of the model."
         flags.append(Flag(check="clean-repeat", severity="unverified", evidence=evidence))
-    if lost:
+    if lost and not checked.by_chance:
         evidence = f"{lost} of {int(claimed.sum())} adversarial inputs did not break a fresh copy of the model."
         flags.append(Flag(check="claim-repeat", severity="unverified", evidence=evidence))
     return flags

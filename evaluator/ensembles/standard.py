@@ -19,7 +19,10 @@ from evaluator.attacks.base import Batch
 from evaluator.attacks.fab import FABT
 from evaluator.attacks.gradients import glance
 from evaluator.attacks.square import Square
-from evaluator.ensembles.base import Search, Step
+from evaluator.ensembles.base import Ensemble, Search, Step
+from evaluator.ensembles.every_point import every_point
+from evaluator.ensembles.in_expectation import InExpectation
+from evaluator.ensembles.members import Member, Members
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
 from evaluator.ensembles.queue import Queue
 from evaluator.ensembles.rounds import Round, Standing, near
@@ -28,6 +31,11 @@ from evaluator.ensembles.tally import Tally
 from evaluator.meter import MeteredModel
 from evaluator.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
+from evaluator.threats.corruptions import Corruptions
+from evaluator.threats.l2 import L2
+from evaluator.threats.linf import Linf
+from evaluator.threats.physical import Physical
+from evaluator.threats.union import Union
 
 ROUNDS = (
     Round("ODI + PGD-10, margin", 10, "margin", schedule="cosine", diversify=2),
@@ -150,12 +158,20 @@ class _Trail:
         return records
 
 
-def standard(threat: Threat) -> Standard | Sequence:
+def standard(threat: Threat) -> Ensemble:
     """The ensemble that gives the official verdict under `threat`.
 
-    The queue climbs by dense steepest steps, which is right for Linf and L2; other threats get their attacks in sequence.
+    The queue climbs by dense steepest steps, which is right for Linf and L2. A union is searched member by member, a finite
+    set point by point, a physical threat in expectation over its views; other threats get their attacks in sequence.
     """
-    if threat.kind in ("linf", "l2"):
-        return Standard()
+    match threat:
+        case Linf() | L2():
+            return Standard()
+        case Union():
+            return Members(tuple(Member(member, standard(member)) for member in threat.members))
+        case Corruptions():
+            return every_point(threat)
+        case Physical():
+            return InExpectation()
     stages = (Stage("APGD-100, cross-entropy", APGD(steps=100, loss="ce")), Stage("APGD-T", APGDT(steps=50, targets=9)))
     return Sequence("standard", stages)

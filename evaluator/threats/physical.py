@@ -130,7 +130,11 @@ class Physical(Threat):
 
     def succeeds(self, model: Model, x: Tensor, z: Tensor, goal: Goal, draws: Draws) -> Tensor:
         """(n,) bool: `goal` is met on at least `threshold` of `samples` views."""
-        return self.expectation(model, x, z, goal, draws) >= self.threshold
+        return self.enough(self.expectation(model, x, z, goal, draws))
+
+    def enough(self, share: Tensor) -> Tensor:
+        """(n,) bool: such a share of views (n,) makes a success."""
+        return share >= self.threshold
 
     def start(self, x: Tensor) -> Tensor:
         return self.base.start(x)
