@@ -1,0 +1,89 @@
+"""How attacks rank among each other: what they leave standing. Pure functions.
+
+A column of the matrix is one attack's breaks: per standing defense (n,) bool of the examples it broke, None for a cell that
+is not played yet or failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from arena.rankings.bits import Bits
+
+
+def accuracy_left(clean: Bits, broken: Bits | None) -> float | None:
+    """The share in [0, 1] of examples that a defense gets right under this attack alone; lower is better for the attack."""
+    return None if broken is None else float(np.count_nonzero(clean & ~broken) / len(clean))
+
+
+@dataclass(frozen=True)
+class CrossPlay:
+    """An attack against all standing defenses. mean, worst: of the accuracies it leaves; None when it played none.
+
+    played: cells with a number, of `targets`.
+    """
+
+    mean: float | None
+    worst: float | None
+    played: int
+    targets: int
+
+
+def cross_play(clean: Sequence[float], left: Sequence[float | None]) -> CrossPlay:
+    """clean: each defense's accuracy without attack; left: under this attack, None for n/a.
+
+    A missing cell counts as if nothing had been broken there, so that n/a never helps. worst: the most that the attack left
+    any defense (its weakest game).
+    """
+    played = sum(1 for value in left if value is not None)
+    if not played:
+        return CrossPlay(None, None, 0, len(left))
+    counted = [unbroken if value is None else value for unbroken, value in zip(clean, left, strict=True)]
+    return CrossPlay(sum(counted) / len(counted), max(counted), played, len(left))
+
+
+def unique_breaks(column: Sequence[Bits | None], others: Mapping[int, Sequence[Bits | None]]) -> int:
+    """How many (defense, example) pairs this attack broke and no other did.
+
+    others: the columns of all other attacks. One that equals this column cell for cell is the same attack twice and does
+    not count against it.
+    """
+    total, distinct = 0, [other for other in others.values() if not _same(column, other)]
+    for row, broken in enumerate(column):
+        if broken is None:
+            continue
+        alone = broken.copy()
+        for other in distinct:
+            theirs = other[row]
+            if theirs is not None:
+                alone &= ~theirs
+        total += int(np.count_nonzero(alone))
+    return total
+
+
+def _same(first: Sequence[Bits | None], second: Sequence[Bits | None]) -> bool:
+    return all(
+        (one is None and other is None) or (one is not None and other is not None and np.array_equal(one, other))
+        for one, other in zip(first, second, strict=True)
+    )
+
+
+def success_per_pass(broken: int, attempted: int, rows: int) -> float | None:
+    """Share of attempted examples broken, for every 1,000 model rows spent on one; None without attempts or rows.
+
+    rows: forward plus twice backward rows over all attempted examples.
+    """
+    return None if attempted == 0 or rows == 0 else 1000 * broken / rows
+
+
+def dense_ranks(keys: Sequence[tuple[float | None, ...]]) -> list[int]:
+    """Rank of each key, lower keys first, equal keys sharing a rank and leaving no gap; None is after every number.
+
+    Dense, so that entering an attack a second time moves nobody.
+    """
+    comparable = [tuple((value is None, value if value is not None else 0.0) for value in key) for key in keys]
+    place = {key: rank for rank, key in enumerate(sorted(set(comparable)), 1)}
+    return [place[key] for key in comparable]

@@ -1,0 +1,48 @@
+"""Packed verdicts, and the worst case over a row of the matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from arena.rankings.bits import Bits, count, pack, packed_survivors, survivors, unpack
+
+ROWS = st.integers(1, 40).flatmap(lambda n: npst.arrays(bool, st.tuples(st.integers(1, 6), st.just(n))))
+
+
+@given(ROWS)
+def test_packing_loses_nothing(rows: Bits) -> None:
+    for row in rows:
+        assert np.array_equal(unpack(pack(row), len(row)), row)
+        assert count(pack(row)) == row.sum()
+
+
+def test_bits_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot hold"):
+        unpack(b"\0\0", 17)
+
+
+@given(ROWS)
+def test_adding_an_attack_never_raises_a_defense(rows: Bits) -> None:
+    robust, *attacks = rows
+    before = survivors(robust, attacks[:-1])
+    after = survivors(robust, attacks)
+    assert not (after & ~before).any()
+
+
+@given(ROWS, st.randoms())
+def test_permuting_the_examples_permutes_the_survivors(rows: Bits, random: object) -> None:
+    order = list(range(rows.shape[1]))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert np.array_equal(survivors(rows[0], rows[1:])[order], survivors(rows[0][order], rows[1:, order]))
+
+
+@given(ROWS)
+def test_packed_and_plain_survivors_agree(rows: Bits) -> None:
+    robust, *attacks = rows
+    packed = packed_survivors(pack(robust), [pack(broken) for broken in attacks])
+    assert np.array_equal(unpack(packed, len(robust)), survivors(robust, attacks))
+    assert count(packed) == survivors(robust, attacks).sum(), "the padding stays zero"

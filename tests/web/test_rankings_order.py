@@ -1,0 +1,119 @@
+"""The order of defenses and of attacks, and the figures that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from arena.rankings.attacks import CrossPlay, accuracy_left, cross_play, dense_ranks, success_per_pass, unique_breaks
+from arena.rankings.bits import Bits
+from arena.rankings.defenses import DefenseScore, order_defenses, show_rank_set
+from arena.rankings.optimality import curve_area, envelope, local_optimality
+
+INF = float("inf")
+BREAKS = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 20)).flatmap(lambda shape: npst.arrays(bool, shape))
+
+
+def test_ties_are_decided_by_clean_accuracy_then_cost_then_entry() -> None:
+    scores = [DefenseScore(0.5, 0.9, 10), DefenseScore(0.5, 0.9, 5), DefenseScore(0.5, 0.95, 99), DefenseScore(0.5, 0.9, 5)]
+    assert order_defenses(scores) == [2, 1, 3, 0]
+
+
+def test_unverified_defenses_stand_below_the_line_and_no_number_below_any_number() -> None:
+    scores = [DefenseScore(0.9, 0.9, 1, verified=False), DefenseScore(None, None, 1), DefenseScore(0.0, 0.1, 1)]
+    assert order_defenses(scores) == [2, 1, 0]
+
+
+def test_a_rank_set_is_shown_as_a_range_unless_it_is_one_place() -> None:
+    assert (show_rank_set((2, 4)), show_rank_set((3, 3))) == ("2–4", "3")
+
+
+def test_accuracy_left_counts_examples_that_are_right_and_unbroken() -> None:
+    clean, broken = np.array([1, 1, 1, 0], bool), np.array([1, 0, 0, 0], bool)
+    assert accuracy_left(clean, broken) == 0.5
+    assert accuracy_left(clean, None) is None
+
+
+def test_a_missing_cell_counts_as_if_nothing_was_broken() -> None:
+    assert cross_play([0.9, 0.8], [0.1, None]) == CrossPlay(mean=0.45, worst=0.8, played=1, targets=2)
+    assert cross_play([0.9, 0.8], [None, None]) == CrossPlay(mean=None, worst=None, played=0, targets=2)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6), st.integers(0, 5))
+def test_losing_a_number_never_improves_an_attack(cells: list[tuple[float, float]], at: int) -> None:
+    clean, left = [max(cell) for cell in cells], [min(cell) for cell in cells]
+    before = cross_play(clean, left)
+    lost = [None if index == at % len(cells) else value for index, value in enumerate(left)]
+    after = cross_play(clean, lost)
+    assert dense_ranks([(before.mean, before.worst), (after.mean, after.worst)])[0] == 1
+
+
+def test_no_number_ranks_behind_every_number_and_equals_share_a_rank() -> None:
+    assert dense_ranks([(None,), (0.9,), (0.1,), (0.9,)]) == [3, 2, 1, 2]
+
+
+def test_unique_breaks_are_those_of_nobody_else() -> None:
+    mine, theirs = np.array([1, 1, 0], bool), np.array([0, 1, 1], bool)
+    assert unique_breaks([mine, None], {2: [theirs, theirs]}) == 1
+    assert unique_breaks([mine, mine], {2: [theirs, None]}) == 3
+
+
+def attack_ranks(columns: Sequence[Sequence[Bits]]) -> list[tuple[int, int]]:
+    """(rank, unique breaks) of each attack on defenses that are right everywhere."""
+    rows = len(columns[0])
+    keys: list[tuple[float | None, ...]] = []
+    for column in columns:
+        play = cross_play([1.0] * rows, [accuracy_left(np.ones(len(broken), bool), broken) for broken in column])
+        keys.append((play.mean, play.worst))
+    unique = [
+        unique_breaks(column, {at: other for at, other in enumerate(columns) if at != place})
+        for place, column in enumerate(columns)
+    ]
+    return list(zip(dense_ranks(keys), unique, strict=True))
+
+
+@given(BREAKS, st.integers(0, 3))
+def test_entering_an_attack_twice_changes_no_rank_and_no_unique_break_of_it(breaks: Bits, which: int) -> None:
+    columns = [list(column) for column in breaks]
+    again = columns[which % len(columns)]
+    before, after = attack_ranks(columns), attack_ranks([*columns, again])
+    assert [rank for rank, _ in after[:-1]] == [rank for rank, _ in before]
+    assert after[which % len(columns)] == before[which % len(columns)] == after[-1]
+
+
+@given(BREAKS, st.randoms())
+def test_permuting_the_examples_changes_no_figure_of_an_attack(breaks: Bits, random: object) -> None:
+    order = list(range(breaks.shape[2]))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert attack_ranks([list(column) for column in breaks]) == attack_ranks([list(column) for column in breaks[:, :, order]])
+
+
+def test_success_is_counted_per_thousand_rows_and_arrays_have_none() -> None:
+    assert success_per_pass(30, 100, 6000) == 5.0
+    assert success_per_pass(30, 100, 0) is None
+
+
+def test_the_area_is_the_mean_clipped_distance() -> None:
+    assert curve_area(np.array([0.1, 0.3, INF, 0.0]), 0.2) == pytest.approx((0.5 + 1 + 1 + 0) / 4)
+
+
+def test_an_attack_on_the_envelope_is_optimal_and_one_that_breaks_nothing_is_not() -> None:
+    close, far, none = np.array([0.05, INF]), np.array([0.15, 0.1]), np.array([INF, INF])
+    best = envelope([close, far, none], 2)
+    assert best.tolist() == [0.05, 0.1]
+    assert local_optimality(best, best, 0.2) == 1.0
+    assert local_optimality(none, best, 0.2) == 0.0
+    assert local_optimality(none, none, 0.2) is None
+
+
+@given(st.lists(st.lists(st.sampled_from([0.01, 0.05, 0.1, 0.3, INF]), min_size=3, max_size=3), min_size=2, max_size=5))
+def test_improving_the_envelope_never_raises_an_attack(columns: list[list[float]]) -> None:
+    arrays = [np.array(column) for column in columns]
+    before = local_optimality(arrays[0], envelope(arrays[:-1], 3), 0.2)
+    after = local_optimality(arrays[0], envelope(arrays, 3), 0.2)
+    assert before is None or (after is not None and after <= before + 1e-12)
