@@ -1,4 +1,4 @@
-"""Keeps a lease alive while a shard is worked on, and shows its progress: a thread beside the evaluation.
+"""Keeps a lease alive while a task is worked on, and shows its progress: a thread beside the evaluation.
 
 The evaluation only leaves its newest progress here; a slow or failing database never slows it down or breaks it.
 """
@@ -13,8 +13,8 @@ from types import TracebackType
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from arena.evaluations import claims
-from arena.evaluations.claims import Lease
+from arena.evaluations import leases
+from arena.evaluations.leases import Lease
 from evaluator.report import Progress
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Keeper:
         self._progress: Progress | None = None
         self._log = bytearray()
         self._dirty = False
-        self._thread = threading.Thread(target=self._run, name=f"keeper of shard {lease.shard_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"keeper of {lease}", daemon=True)
 
     @property
     def lost(self) -> bool:
@@ -70,19 +70,19 @@ class Keeper:
                 now = time.monotonic()
                 try:
                     if self._take_dirty():
-                        held = claims.write_progress(self._lease, self._progress, self.log)
+                        held = leases.write_progress(self._lease, self._progress, self.log)
                         renewed = now
                     elif now - renewed > settings.REDOUBT_LEASE_SECONDS / 3:
-                        held = claims.renew(self._lease)
+                        held = leases.renew(self._lease)
                         renewed = now
                     else:
                         held = True
                     if held and now - asked > _ASK_SECONDS:
-                        held = claims.wanted(self._lease)
+                        held = self._lease.wanted()
                         asked = now
                 except DatabaseError:
                     # Another try follows; if none succeeds the lease expires and the last write is refused.
-                    logger.exception("could not renew the lease of shard %d", self._lease.shard_id)
+                    logger.exception("could not renew the lease of %s", self._lease)
                     connection.close()
                     continue
                 if not held:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
+from arena.evaluations.leases import Leased, now
 from arena.submissions.identifiers import new_public_id
 from arena.submissions.models import Submission
 from evaluator.spec import Pack
@@ -17,10 +16,6 @@ from evaluator.spec import Pack
 def new_seed() -> int:
     """63 random bits; drawn after the archive is fixed, so no submission can be made for its seed."""
     return secrets.randbits(63)
-
-
-def now() -> datetime:
-    return timezone.now()
 
 
 class Evaluation(models.Model):
@@ -90,32 +85,16 @@ class Evaluation(models.Model):
         return Pack.model_validate(self.pack)
 
 
-class Shard(models.Model):
+class Shard(Leased):
     """A range of an evaluation's examples, the unit that one worker claims.
 
-    start, stop: positions among the pack's ranked examples. claims: goes up with every claim and fences late workers.
-    attempts: platform failures so far. hinted: when a message about it was last sent to the queue.
+    start, stop: positions among the pack's ranked examples.
     """
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        CLAIMED = "claimed"
-        DONE = "done"
 
     evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="shards")
     index = models.PositiveIntegerField()
     start = models.PositiveIntegerField()
     stop = models.PositiveIntegerField()
-    state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
-    not_before = models.DateTimeField(default=now)
-    hinted = models.DateTimeField(null=True, blank=True)
-    lease_owner = models.CharField(max_length=120, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    claims = models.PositiveIntegerField(default=0)
-    attempts = models.PositiveIntegerField(default=0)
-    progress = models.JSONField(null=True, blank=True)
-    outcome = models.JSONField(null=True, blank=True)
-    log = models.TextField(blank=True)
 
     class Meta:
         ordering: ClassVar = ["evaluation", "index"]

@@ -19,9 +19,9 @@ from arena.evaluations.judging import Judge, Task, configured_judge
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
-from arena.submissions.intake import sha256, unpack
-from evaluator.errors import Cancelled, InputError
-from evaluator.report import Outcome, PlatformFailed, SubmissionFailed, SubmissionReason
+from arena.evaluations.working import carry_out, unpack_submission
+from evaluator.errors import SubmissionError
+from evaluator.report import Outcome, SubmissionFailed
 
 logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.5
@@ -69,49 +69,29 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
 def _work(lease: Lease | None, judge: Judge, stop: threading.Event) -> bool:
     if lease is None:
         return False
-    with Keeper(lease) as keeper:
-        outcome = _judge(lease, judge, keeper, stop)
-    if outcome is None:
-        claims.give_back(lease)
-    elif isinstance(outcome, PlatformFailed):
-        held = claims.retry_later(lease, outcome, log=keeper.log)
-        _settle_if(held, lease, judge)
-    else:
-        held = claims.finish(lease, outcome, log=keeper.log)
-        _settle_if(held, lease, judge)
+    carry_out(
+        lease,
+        work=lambda keeper: _judge(lease, judge, keeper, stop),
+        finish=lambda outcome, log: claims.finish(lease, outcome, log=log),
+        settle=lambda: finishing.settle(lease.evaluation_id, merge=judge.merge),
+    )
     return True
 
 
-def _settle_if(held: bool, lease: Lease, judge: Judge) -> None:
-    if held:
-        finishing.settle(lease.evaluation_id, merge=judge.merge)
-    else:
-        logger.warning("the outcome of shard %d came after its lease was lost; it is dropped", lease.shard_id)
-
-
-def _judge(lease: Lease, judge: Judge, keeper: Keeper, stop: threading.Event) -> Outcome | None:
-    """The shard's outcome; None when the work was stopped. Any error of our own is the platform's failure."""
+def _judge(lease: Lease, judge: Judge, keeper: Keeper, stop: threading.Event) -> Outcome:
+    """The shard's outcome. Raises Cancelled when the work was stopped."""
     shard = Shard.objects.get(pk=lease.shard_id)
     evaluation = Evaluation.objects.defer("report").select_related("submission").get(pk=lease.evaluation_id)
-    try:
-        with tempfile.TemporaryDirectory(prefix="redoubt-work-") as temporary:
-            folder = Path(temporary)
-            with evaluation.submission.archive.open("rb") as archive:
-                if sha256(archive) != evaluation.submission.digest:
-                    return PlatformFailed("storage", "The stored archive is not the one that was submitted.")
-                try:
-                    unpack(archive, folder)
-                except InputError as error:  # accepted under older, wider limits
-                    return SubmissionFailed(SubmissionReason.MANIFEST, str(error))
-            task = Task(pack=evaluation.judged_pack, folder=folder, seed=evaluation.seed, shard=(shard.start, shard.stop))
-            return judge.run(
-                task,
-                on_progress=keeper.on_progress,
-                on_log=keeper.on_log,
-                cancelled=lambda: stop.is_set() or keeper.lost,
-            )
-    except Cancelled:
-        return None
-    except Exception as error:
-        logger.exception("judging shard %d failed", lease.shard_id)
-        return PlatformFailed("internal", f"{type(error).__name__}: {error}")
+    with tempfile.TemporaryDirectory(prefix="redoubt-work-") as temporary:
+        folder = Path(temporary)
+        try:
+            unpack_submission(evaluation.submission, folder)
+        except SubmissionError as error:
+            return SubmissionFailed(error.reason, str(error))
+        task = Task(pack=evaluation.judged_pack, folder=folder, seed=evaluation.seed, shard=(shard.start, shard.stop))
+        return judge.run(
+            task,
+            on_progress=keeper.on_progress,
+            on_log=keeper.on_log,
+            cancelled=lambda: stop.is_set() or keeper.lost,
+        )

@@ -1,0 +1,70 @@
+"""What every worker does with a lease, whatever the task is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from arena.evaluations import leases
+from arena.evaluations.keeper import Keeper
+from arena.evaluations.leases import Lease
+from arena.submissions.intake import sha256, unpack
+from arena.submissions.models import Submission
+from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
+from evaluator.report import PlatformFailed, SubmissionReason
+
+logger = logging.getLogger(__name__)
+Outcome = TypeVar("Outcome")
+
+
+def carry_out(
+    lease: Lease,
+    *,
+    work: Callable[[Keeper], Outcome],
+    finish: Callable[[Outcome, str], bool],
+    settle: Callable[[], object],
+) -> None:
+    """Does the work of a lease and stores what came of it.
+
+    work: may raise Cancelled, after which the task is given back; any other error of our own is the platform's failure,
+    which is tried again later. finish: given the outcome and the log, False when the lease is lost. settle: called once the
+    outcome is stored.
+    """
+    outcome: Outcome | PlatformFailed | None
+    with Keeper(lease) as keeper:
+        try:
+            outcome = work(keeper)
+        except Cancelled:
+            outcome = None
+        except PlatformError as error:
+            outcome = PlatformFailed(error.reason, str(error))
+        except Exception as error:
+            logger.exception("working on %s failed", lease)
+            outcome = PlatformFailed("internal", f"{type(error).__name__}: {error}")
+    if outcome is None:
+        leases.give_back(lease)
+        return
+    if isinstance(outcome, PlatformFailed):
+        held = leases.retry_later(lease, outcome, log=keeper.log)
+    else:
+        held = finish(outcome, keeper.log)
+    if held:
+        settle()
+    else:
+        logger.warning("the outcome of %s came after its lease was lost; it is dropped", lease)
+
+
+def unpack_submission(submission: Submission, folder: Path) -> None:
+    """Writes a stored submission's files to the empty `folder`.
+
+    Raises PlatformError for a damaged archive and SubmissionError for one that today's limits refuse.
+    """
+    with submission.archive.open("rb") as archive:
+        if sha256(archive) != submission.digest:
+            raise PlatformError("storage", "The stored archive is not the one that was submitted.")
+        try:
+            unpack(archive, folder)
+        except InputError as error:  # accepted under older, wider limits
+            raise SubmissionError(SubmissionReason.MANIFEST, str(error)) from error
