@@ -122,7 +122,7 @@ def peer(case: Case) -> Line:
     begun = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         attack = AutoAttack(model, norm=PEER_NORMS[case.threat.kind], eps=case.threat.epsilon, seed=0, version="standard")
-        x_adv: Tensor = attack.run_standard_evaluation(x, y, batch_size=250)
+        x_adv, _ = attack.run_standard_evaluation(x, y, batch_size=250)
     seconds = time.perf_counter() - begun
     spent = model.meter.forward_rows, model.meter.backward_rows
     with torch.no_grad():
