@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from evaluator.data import Examples, examples
+from evaluator.data.fetching import cache_folder
 from evaluator.ensembles.standard import Standard
 from evaluator.evaluation import evaluate
 from evaluator.meter import Meter, MeteredModel
@@ -84,6 +86,27 @@ def calibration_cases(images: int) -> dict[str, Callable[[], Case]]:
         "mnist_cnn_a_adv": sdp("mnist_cnn_a_adv", 0.3),
         "trades_smallcnn": lambda: Case("trades_smallcnn", support.trades_smallcnn(), _mnist(images), Linf(0.3)),
     }
+
+
+def resnet18_case(images: int) -> dict[str, Callable[[], Case]]:
+    """The PGD-trained CIFAR-10 ResNet-18 that comes with the peer: its pickle is read once, as data, into the cache."""
+
+    def make() -> Case:
+        import pyautoattack
+        from pyautoattack.examples.resnet import ResNet18
+
+        cached = cache_folder() / "benchmarks" / "pyautoattack-resnet18.safetensors"
+        if not cached.exists():
+            pickled = Path(pyautoattack.__file__).parent / "examples" / "model_test.pt"
+            weights = torch.load(pickled, map_location="cpu", weights_only=True)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            save_file(weights, cached)
+        network = ResNet18()
+        network.load_state_dict(load_file(cached))
+        data = examples(DataSpec(dataset="cifar10", examples=images))
+        return Case("resnet18", network.eval().requires_grad_(False), data, Linf(8 / 255))
+
+    return {"resnet18": make}
 
 
 def baseline_cases(images: int) -> dict[str, Callable[[], Case]]:
@@ -164,7 +187,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     images = arguments.images or (50 if arguments.quick else 1000)
-    cases = {**calibration_cases(images), **baseline_cases(images)}
+    cases = {**calibration_cases(images), **baseline_cases(images), **resnet18_case(images)}
     names = arguments.models or (
         ["cifar_cnn_a_adv", "cifar_cnn_a_mix", "mnist_cnn_a_adv", "mnist-standard"] if arguments.quick else list(cases)
     )
