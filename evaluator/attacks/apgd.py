@@ -142,8 +142,8 @@ def _move(threat: Threat, project: Projector, state: _Climb, *, momentum: float)
     step = project(state.points + threat.steepest_step(state.gradient, state.size))
     if momentum == 1.0:
         return step
-    blend = state.points + momentum * (step - state.points) + (1 - momentum) * (state.points - state.previous)
-    return project(blend)
+    blend = torch.lerp(state.points, step, momentum)
+    return project(blend.add_(state.points - state.previous, alpha=1 - momentum))
 
 
 def _advance(state: _Climb, points: Tensor, value: Tensor, gradient: Tensor) -> _Climb:
