@@ -54,9 +54,9 @@ def test_a_refused_archive_leaves_nothing_behind(challenge: Challenge) -> None:
     assert not Submission.objects.exists()
 
 
-def test_an_attack_is_told_that_attacks_come_later(challenge: Challenge) -> None:
+def test_an_attack_is_told_that_there_is_nothing_to_attack_yet(challenge: Challenge) -> None:
     alice = person()
-    with pytest.raises(InputError, match="Attacks cannot be entered"):
+    with pytest.raises(InputError, match="No defense stands"):
         submit(user=alice, team=team_of(alice), challenge=challenge, archive=upload({**ATTACK}))
 
 

@@ -14,6 +14,8 @@ from arena.challenges.services import bump
 from arena.evaluations import outcomes
 from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_standing
+from arena.matrix import survival
+from arena.matrix.services import fill
 from evaluator.receipt import load_key, sign
 from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 
@@ -47,6 +49,8 @@ def conclude(evaluation_id: int, outcome: Outcome) -> bool:
     if isinstance(outcome, Completed):
         report = sign(outcome.report, load_key(Path(settings.REDOUBT_SIGNING_KEY)))
     with transaction.atomic():
+        evaluation = Evaluation.objects.defer("report").select_related("submission__challenge").get(pk=evaluation_id)
+        survival.lock(evaluation.submission_id)
         unfinished = Evaluation.objects.filter(pk=evaluation_id, state__in=Evaluation.UNFINISHED)
         now = timezone.now()
         if report is not None:
@@ -59,11 +63,12 @@ def conclude(evaluation_id: int, outcome: Outcome) -> bool:
         if not finished:
             return False
         Shard.objects.filter(evaluation=evaluation_id).update(outcome=None)  # the report has it all
-        evaluation = Evaluation.objects.defer("report").select_related("submission").get(pk=evaluation_id)
         if report is not None:
-            record_standing(evaluation=evaluation, robust_accuracy=report.robust_accuracy, at=now)
+            left = survival.open_survival(evaluation, report)
+            record_standing(evaluation=evaluation, robust_accuracy=left, at=now)
+            transaction.on_commit(lambda: fill(evaluation.submission.challenge), robust=True)
         bump(evaluation.submission.challenge_id)
-    logger.info("evaluation %s: %s", evaluation.public_id, evaluation.state)
+    logger.info("evaluation %s: %s", evaluation.public_id, type(outcome).__name__)
     return True
 
 

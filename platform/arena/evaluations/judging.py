@@ -56,7 +56,8 @@ class NoSandbox(Sandbox):
         raise SandboxError(self._why)
 
 
-def _sandbox() -> Sandbox:
+def configured_sandbox() -> Sandbox:
+    """The sandbox that settings.REDOUBT_SANDBOX names, or one that refuses all code where there is none."""
     try:
         return open_sandbox(settings.REDOUBT_SANDBOX)
     except SandboxError as error:
@@ -78,7 +79,7 @@ class OfficialJudge:
 
         return run_defense(
             Request(pack=task.pack, submission=task.folder, seed=task.seed, shard=task.shard),
-            sandbox=_sandbox(),
+            sandbox=configured_sandbox(),
             on_progress=on_progress,
             on_log=on_log,
             cancelled=cancelled,

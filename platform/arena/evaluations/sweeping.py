@@ -11,6 +11,7 @@ from django.utils import timezone
 from arena.evaluations import claims, finishing
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.services import hint
+from arena.matrix.sweeping import sweep as sweep_matrix
 
 HINT_AGAIN = timedelta(minutes=5)
 
@@ -23,6 +24,7 @@ def sweep(*, merge: finishing.Merge) -> None:
     left = Evaluation.objects.filter(~Exists(undone) | Exists(failed), state__in=Evaluation.UNFINISHED)
     for evaluation_id in left.values_list("pk", flat=True):
         finishing.settle(evaluation_id, merge=merge)
+    sweep_matrix()
     if settings.REDOUBT_QUEUE == "celery":
         _hint_again()
 

@@ -9,6 +9,9 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from django.db import close_old_connections, connection
@@ -20,6 +23,7 @@ from arena.evaluations.keeper import Keeper
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
 from arena.evaluations.working import carry_out, unpack_submission
+from arena.matrix.worker import look_once, play_once
 from evaluator.errors import SubmissionError
 from evaluator.report import Outcome, SubmissionFailed
 
@@ -46,8 +50,13 @@ def work_on(shard_id: int, *, judge: Judge | None = None) -> bool:
 
 
 def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
-    """Works until `stop` is set; the shard then at hand is given back. Sweeps between shards."""
+    """Works until `stop` is set; what is then at hand is given back. Sweeps between tasks.
+
+    Uploads are looked at first; evaluations and cells of the matrix then take turns, so that neither starves the other.
+    """
     owner, judge = worker_name(), judge or configured_judge()
+    evaluate, play = partial(work_once, judge=judge, owner=owner, stop=stop), partial(play_once, owner=owner, stop=stop)
+    turns: Iterator[Callable[[], bool]] = cycle((evaluate, play))
     swept = 0.0
     logger.info("worker %s waits for evaluations", owner)
     while not stop.is_set():
@@ -56,7 +65,7 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
             if time.monotonic() - swept > _SWEEP_SECONDS:
                 sweep(merge=judge.merge)
                 swept = time.monotonic()
-            if not work_once(judge=judge, owner=owner, stop=stop):
+            if not (look_once(owner=owner, stop=stop) or next(turns)() or next(turns)()):
                 stop.wait(_IDLE_SECONDS)
         except Exception:
             # The database restarts, the disk is full: nothing is lost, the lease expires or the sweep settles.
@@ -64,6 +73,21 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
             connection.close()
             stop.wait(_AFTER_ERROR_SECONDS)
     logger.info("worker %s stopped", owner)
+
+
+def look_forever(stop: threading.Event) -> None:
+    """Looks at uploads until `stop` is set, beside whatever takes long: a broken attack is told within a minute."""
+    owner = worker_name()
+    try:
+        while not stop.wait(_IDLE_SECONDS):
+            try:
+                close_old_connections()
+                look_once(owner=owner, stop=stop)
+            except Exception:
+                logger.exception("looking at uploads goes on after an error")
+                stop.wait(_AFTER_ERROR_SECONDS)
+    finally:
+        connection.close()
 
 
 def _work(lease: Lease | None, judge: Judge, stop: threading.Event) -> bool:

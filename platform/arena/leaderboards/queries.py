@@ -15,6 +15,7 @@ from arena.evaluations.progress import LiveProgress
 from arena.evaluations.queries import live_of, summaries
 from arena.leaderboards.models import Standing
 from arena.leaderboards.ranking import Score, order
+from arena.matrix.models import Fall
 from arena.submissions.models import Submission
 
 EARLIER_RULES = "Measured under earlier rules of this challenge; it ranks again once it is re-evaluated."
@@ -70,11 +71,17 @@ class Board:
 
 @dataclass(frozen=True)
 class Event:
-    """A point of a defense's history: its robust accuracy from `at` on, and why."""
+    """A point of a defense's history: its robust accuracy from `at` on, and why.
+
+    attack_id, team, fallen: for a fall, whose attack broke how many more examples.
+    """
 
     at: datetime
     robust_accuracy: float
     cause: str
+    attack_id: str = ""
+    team: str = ""
+    fallen: int = 0
 
 
 def board(challenge: Challenge) -> Board:
@@ -111,17 +118,28 @@ def board(challenge: Challenge) -> Board:
 
 def history(submission: Submission) -> list[Event]:
     """How the defense's robust accuracy moved, oldest first."""
-    events = Standing.objects.filter(submission=submission).values_list("at", "robust_accuracy", "cause")
-    return [Event(at=at, robust_accuracy=accuracy, cause=cause) for at, accuracy, cause in events]
+    return histories(submission.challenge, only=submission).get(submission.public_id, [])
 
 
-def histories(challenge: Challenge) -> dict[str, list[Event]]:
-    """Submission's public id -> its history, for a whole board in one query."""
+def histories(challenge: Challenge, *, only: Submission | None = None) -> dict[str, list[Event]]:
+    """Submission's public id -> its history, for a whole board (or one defense) in two queries: verdicts and falls."""
+    standings, falls = Standing.objects.filter(challenge=challenge), Fall.objects.filter(challenge=challenge)
+    if only is not None:
+        standings, falls = standings.filter(submission=only), falls.filter(defense=only)
     found: dict[str, list[Event]] = {}
-    events = Standing.objects.filter(challenge=challenge).values_list("submission__public_id", "at", "robust_accuracy", "cause")
-    for public_id, at, accuracy, cause in events:
+    for public_id, at, accuracy, cause in standings.values_list("submission__public_id", "at", "robust_accuracy", "cause"):
         found.setdefault(public_id, []).append(Event(at=at, robust_accuracy=accuracy, cause=cause))
-    return found
+    for fall in falls.select_related("defense", "attack__team"):
+        event = Event(
+            at=fall.at,
+            robust_accuracy=fall.after / fall.examples,
+            cause=f"by {fall.attack.name}",
+            attack_id=fall.attack.public_id,
+            team=fall.attack.team.name,
+            fallen=fall.fallen,
+        )
+        found.setdefault(fall.defense.public_id, []).append(event)
+    return {public_id: sorted(events, key=lambda event: event.at) for public_id, events in found.items()}
 
 
 def _reasons(evaluation: Evaluation, challenge: Challenge) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "arena.submissions",
     "arena.evaluations",
     "arena.leaderboards",
+    "arena.matrix",
     "arena.api",
     "arena.web",
 ]
@@ -137,6 +138,7 @@ LOGGING = {
 
 # Who judges (see arena.evaluations.judging), in which sandbox, and the key that signs receipts (made on first use).
 REDOUBT_JUDGE = "arena.evaluations.judging.OfficialJudge"
+REDOUBT_PLAYER = "arena.matrix.playing.OfficialPlayer"  # who plays attacks against defenses
 REDOUBT_SANDBOX = env.str("REDOUBT_SANDBOX", default="auto")  # bubblewrap | docker | auto
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY", default=str(DATA_DIR / "signing-key.pem"))
 # How shards are handed to workers: "poll" (workers ask the database) or "celery" (a message hints at each new shard).

@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.files import File
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from arena.accounts.models import Team, User
@@ -14,6 +15,8 @@ from arena.challenges.models import Challenge
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel, enqueue
+from arena.matrix import services as matrix
+from arena.matrix.models import Trial
 from arena.submissions.intake import inspect
 from arena.submissions.models import Submission
 from evaluator.errors import InputError
@@ -22,18 +25,14 @@ DAY = timedelta(days=1)
 
 
 def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]) -> Submission:
-    """Checks an uploaded .zip or .tar.gz, stores it and queues its evaluation.
+    """Checks an uploaded .zip or .tar.gz, stores it and queues its evaluation, or the first look at an attack.
 
     Nothing is unpacked here. Raises InputError saying what is wrong with the archive, its manifest or the attempt.
     """
     _check_quota(team=team, challenge=challenge)
     inspection = inspect(archive)
-    if inspection.kind == "attack":
-        raise InputError(
-            "Attacks cannot be entered on this site yet.",
-            where="attack.toml",
-            help="Enter a defense: an archive with a defense.toml.",
-        )
+    attack = inspection.kind == "attack"
+    target = matrix.target_of(challenge, inspection.manifest.get("target")) if attack else None
     _check_new(team=team, challenge=challenge, digest=inspection.digest)
     archive.seek(0)
     with transaction.atomic():
@@ -49,7 +48,10 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
         )
         submission.archive.save(f"archive{inspection.suffix}", archive, save=False)
         submission.save()
-        enqueue(submission=submission)
+        if target is None:
+            enqueue(submission=submission)
+        else:
+            matrix.receive(submission=submission, target=target)
     return submission
 
 
@@ -61,15 +63,23 @@ def withdraw(*, submission: Submission) -> None:
             raise InputError("This entry is withdrawn already.", where=submission.public_id)
         for evaluation in submission.evaluations.filter(state__in=Evaluation.UNFINISHED):
             cancel(evaluation=evaluation)
+        matrix.cancel_cells(submission=submission)
         bump(submission.challenge_id)
 
 
 def attempts_left(*, team: Team, challenge: Challenge) -> int:
-    """How many submissions the team may still make within a day. The platform's own failures do not count."""
+    """How many submissions the team may still make within a day.
+
+    The platform's own failures do not count, nor attacks that the first look refused.
+    """
     ours = Evaluation.objects.filter(current=True, state=Evaluation.State.PLATFORM_FAILED)
     recent = Submission.objects.filter(team=team, challenge=challenge, created__gt=timezone.now() - DAY)
     per_day: int = settings.REDOUBT_SUBMISSIONS_PER_DAY
-    return max(0, per_day - recent.exclude(pk__in=ours.values("submission")).count())
+    free = (Trial.Verdict.REFUSED, Trial.Verdict.PLATFORM_FAILED)
+    counted = recent.exclude(pk__in=ours.values("submission")).exclude(
+        pk__in=Trial.objects.filter(verdict__in=free).values("submission")
+    )
+    return max(0, per_day - counted.count())
 
 
 def _check_quota(*, team: Team, challenge: Challenge) -> None:
@@ -84,12 +94,12 @@ def _check_quota(*, team: Team, challenge: Challenge) -> None:
 def _check_new(*, team: Team, challenge: Challenge, digest: str) -> None:
     """An archive is judged once: a second try with another seed would only be fishing for luck."""
     judged = (*Evaluation.UNFINISHED, Evaluation.State.COMPLETED)
-    earlier = Submission.objects.filter(
-        team=team, challenge=challenge, digest=digest, evaluations__current=True, evaluations__state__in=judged
-    ).first()
+    mine = Submission.objects.filter(team=team, challenge=challenge, digest=digest)
+    played = Q(trial__verdict__in=["", Trial.Verdict.ACCEPTED])
+    earlier = mine.filter(Q(evaluations__current=True, evaluations__state__in=judged) | played).first()
     if earlier is not None:
         raise InputError(
             f"Your team entered exactly this archive before, as {earlier.public_id}.",
             where="archive",
-            help="An entry is judged once; change the defense, or ask an organiser for a re-evaluation.",
+            help="An entry is judged once; change it, or ask an organiser for a re-evaluation.",
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from arena.evaluations.worker import work_forever
+from arena.evaluations.worker import look_forever, work_forever
 
 
 class Command(BaseCommand):
@@ -23,4 +23,7 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, ask_to_stop)
+        looking = threading.Thread(target=look_forever, args=[stop], name="looking at uploads")
+        looking.start()
         work_forever(stop)
+        looking.join()

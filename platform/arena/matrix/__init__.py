@@ -1,0 +1,1 @@
+"""The living matrix: every accepted attack against every standing defense."""

@@ -1,0 +1,81 @@
+"""Keeping adversarial inputs: only those that add something, each file once."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+from django.core.files.base import ContentFile
+from numpy.typing import NDArray
+
+from arena.matrix.models import Archive
+from arena.rankings.bits import Bits
+from evaluator.adversarial_archive import HALVES, POINTS, STEPS, AdversarialArchive, join_archives
+
+
+def only(archive: AdversarialArchive, wanted: NDArray[np.bool_]) -> AdversarialArchive:
+    """The inputs at `wanted`, (m,) bool."""
+    of = {kind: wanted[archive.form == kind] for kind in (STEPS, HALVES, POINTS)}
+    return AdversarialArchive(
+        ids=archive.ids[wanted],
+        form=archive.form[wanted],
+        scale=archive.scale[of[STEPS]],
+        steps=archive.steps[of[STEPS]],
+        halves=archive.halves[of[HALVES]],
+        points=archive.points[of[POINTS]],
+    )
+
+
+def of_examples(data: bytes, examples: Bits) -> AdversarialArchive:
+    """The stored inputs of those examples. examples: (n,) bool over the ranked examples, the first n of the split."""
+    archive = AdversarialArchive.from_bytes(data)
+    return only(archive, examples[archive.ids])
+
+
+def keep(archive: AdversarialArchive) -> Archive | None:
+    """Stores the inputs once; None when there are none."""
+    return keep_bytes(archive.to_bytes()) if len(archive) else None
+
+
+def keep_bytes(data: bytes) -> Archive:
+    """The same of an archive that is bytes already."""
+    digest = hashlib.sha256(data).hexdigest()
+    found = Archive.objects.filter(digest=digest).first()
+    if found is None:
+        found = Archive(digest=digest, size=len(data), inputs=len(AdversarialArchive.from_bytes(data)))
+        found.file.save("inputs.npz", ContentFile(data), save=False)
+        found.save()
+    return found
+
+
+def read(archive: Archive) -> bytes:
+    """The stored bytes."""
+    with archive.file.open("rb") as stream:
+        content: bytes = stream.read()
+    return content
+
+
+def one_each(archives: Iterable[bytes]) -> bytes | None:
+    """One input for each example, of the first archive that has one; None when there is none at all."""
+    parts, seen = [], np.zeros(0, dtype=np.int64)
+    for data in archives:
+        archive = AdversarialArchive.from_bytes(data)
+        fresh = ~np.isin(archive.ids, seen)
+        if fresh.any():
+            parts.append(only(archive, fresh).to_bytes())
+            seen = np.concatenate([seen, archive.ids[fresh]])
+    return join_archives(parts) if parts else None
+
+
+def pack_distances(distances: Iterable[float | None]) -> bytes:
+    """The distances of broken examples in data order, float32, zlib."""
+    return zlib.compress(np.array([value for value in distances if value is not None], dtype="<f4").tobytes())
+
+
+def unpack_distances(packed: bytes, breaks: Bits) -> NDArray[np.float64]:
+    """(n,) distances, inf for unbroken examples."""
+    spread = np.full(len(breaks), np.inf)
+    spread[breaks] = np.frombuffer(zlib.decompress(packed), dtype="<f4")
+    return spread

@@ -1,0 +1,94 @@
+"""Who works on which cell or trial: fair among teams, and within a team what moves a rank first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from django.db import transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from arena.challenges.services import bump
+from arena.evaluations import leases
+from arena.evaluations.leases import Leased
+from arena.matrix.models import Cell, CellShard, Trial
+from arena.matrix.priorities import Load, fair_order
+
+_CANDIDATES = 16
+_REMEMBERED = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class CellLease(leases.Lease):
+    """The right to work on a shard of a cell."""
+
+    table: ClassVar[type[Leased]] = CellShard
+
+    cell_id: int
+
+    def wanted(self) -> bool:
+        return Cell.objects.filter(pk=self.cell_id, state__in=Cell.UNFINISHED).exists()
+
+
+@dataclass(frozen=True)
+class TrialLease(leases.Lease):
+    """The right to take the first look at an attack."""
+
+    table: ClassVar[type[Leased]] = Trial
+
+    def wanted(self) -> bool:
+        return Trial.objects.filter(pk=self.task_id, verdict="").exists()
+
+
+def claim_trial(*, owner: str, trial_id: int | None = None) -> TrialLease | None:
+    """Claims the oldest waiting trial, or only `trial_id`."""
+    waiting = Trial.objects.filter(state=Trial.State.QUEUED, not_before__lte=timezone.now(), verdict="")
+    if trial_id is not None:
+        waiting = waiting.filter(pk=trial_id)
+    for pk, challenge, claims in waiting.order_by("pk").values_list("pk", "submission__challenge_id", "claims")[:_CANDIDATES]:
+        lease = TrialLease(pk, challenge, owner, claims + 1)
+        if leases.take(lease):
+            bump(challenge)
+            return lease
+    return None
+
+
+def claim_cell(*, owner: str) -> CellLease | None:
+    """Claims the next waiting shard: of the team served least, and there of the most urgent cell."""
+    waiting = CellShard.objects.filter(
+        state=CellShard.State.QUEUED, not_before__lte=timezone.now(), cell__state__in=Cell.UNFINISHED
+    )
+    columns = ("pk", "cell_id", "cell__challenge_id", "claims")
+    for team in fair_order(_loads(set(waiting.order_by().values_list("cell__team_id", flat=True).distinct()))):
+        first = waiting.filter(cell__team_id=team).order_by("cell__priority", "cell__created", "cell_id", "index")
+        for pk, cell_id, challenge, claims in first.values_list(*columns)[:_CANDIDATES]:
+            lease = CellLease(pk, challenge, owner, claims + 1, cell_id)
+            if _take(lease):
+                return lease
+    return None
+
+
+def _loads(teams: set[int]) -> list[Load]:
+    recent = Q(state=CellShard.State.CLAIMED) | Q(finished__gt=timezone.now() - _REMEMBERED)
+    rows = (
+        CellShard.objects.filter(recent, cell__team__in=teams)
+        .order_by()
+        .values_list("cell__team_id")
+        .annotate(running=Count("pk", filter=Q(state=CellShard.State.CLAIMED)), served=Sum("seconds"))
+    )
+    known = {team: Load(team, running, served or 0.0) for team, running, served in rows}
+    return [known.get(team, Load(team, 0, 0.0)) for team in teams]
+
+
+def _take(lease: CellLease) -> bool:
+    with transaction.atomic():
+        if not leases.take(lease):
+            return False
+        Cell.objects.filter(pk=lease.cell_id, state=Cell.State.QUEUED).update(
+            state=Cell.State.RUNNING, started=Coalesce("started", timezone.now())
+        )
+        bump(lease.challenge_id)
+    return True

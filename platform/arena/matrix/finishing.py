@@ -1,0 +1,130 @@
+"""The end of trials and cells, once, whoever gets there first: acceptance, bits, and falls."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from arena.challenges.services import bump
+from arena.evaluations.cell_merging import join_cells
+from arena.matrix import adversarial, cell_outcomes, survival
+from arena.matrix.models import Cell, CellShard, Trial
+from arena.matrix.services import fill, reprioritise
+from arena.rankings.bits import count, pack, unpack
+from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed
+from evaluator.report import PlatformFailed, SubmissionFailed
+
+logger = logging.getLogger(__name__)
+_NO_CLAIM = {"shape", "dtype", "non-finite"}
+
+
+def settle_trial(trial_id: int) -> bool:
+    """Accepts the attack or refuses it, by what the first look found. True when this call did."""
+    trial = Trial.objects.select_related("submission__challenge").get(pk=trial_id)
+    if trial.outcome is None:
+        return False
+    outcome = cell_outcomes.load(trial.outcome, None)
+    found: list[dict[str, Any]] = trial.outcome.get("violations", [])
+    verdict, reason, detail, report = Trial.Verdict.ACCEPTED, "", "", None
+    match outcome:
+        case CellCompleted():
+            report = cell_outcomes.brief(outcome.report)
+            found = found or report["violations"]
+            useless = [each for each in found if each["kind"] in _NO_CLAIM and each["count"] >= outcome.report.examples]
+            if useless:
+                verdict, reason, detail = Trial.Verdict.REFUSED, useless[0]["kind"], _sentence(useless[0])
+        case DefenseFailed() | PlatformFailed():
+            verdict, reason, detail = Trial.Verdict.PLATFORM_FAILED, outcome.reason, outcome.detail
+        case SubmissionFailed(reason="timeout"):
+            reason, detail = outcome.reason, f"Slow: {outcome.detail} It plays nevertheless, within the challenge's limits."
+        case SubmissionFailed():
+            verdict, reason, detail = Trial.Verdict.REFUSED, outcome.reason, outcome.detail
+    with transaction.atomic():
+        settled = Trial.objects.filter(pk=trial_id, verdict="").update(
+            verdict=verdict,
+            reason=reason,
+            detail=detail,
+            report=report,
+            violations=found,
+            finished=timezone.now(),
+            outcome=None,
+        )
+        if not settled:
+            return False
+        if verdict == Trial.Verdict.ACCEPTED:
+            fill(trial.submission.challenge)
+        bump(trial.submission.challenge_id)
+    logger.info("attack %s: %s %s", trial.submission.public_id, verdict, reason)
+    return True
+
+
+def _sentence(violation: dict[str, Any]) -> str:
+    return f"All {violation['count']} examples looked at cannot count: {violation['detail']}"
+
+
+def settle_cell(cell_id: int) -> bool:
+    """Finishes the cell when its shards allow it: all are done, or one has failed. True when this call finished it."""
+    shards = list(CellShard.objects.filter(cell=cell_id).order_by("index").only("outcome", "inputs"))
+    done = [cell_outcomes.load(shard.outcome, shard.inputs) for shard in shards if shard.outcome is not None]
+    failed = [outcome for outcome in done if not isinstance(outcome, CellCompleted)]
+    if not failed and len(done) < len(shards):
+        return False
+    outcome: CellOutcome
+    try:
+        outcome = failed[0] if failed else join_cells(done)
+    except Exception as error:  # our code, not the submission's: its shards fit together or the platform has failed
+        logger.exception("joining the shards of cell %d failed", cell_id)
+        outcome = PlatformFailed("merge", f"{type(error).__name__}: {error}")
+    return conclude_cell(cell_id, outcome)
+
+
+def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
+    """Writes what the cell came to, once; what it broke is cleared from the defense's survival."""
+    with transaction.atomic():
+        cell = Cell.objects.select_related("challenge").get(pk=cell_id)
+        survival.lock(cell.defense_id)
+        now, fall = timezone.now(), None
+        unfinished = Cell.objects.filter(pk=cell_id, state__in=Cell.UNFINISHED)
+        if isinstance(outcome, CellCompleted):
+            values, breaks = _found(outcome)
+            if not unfinished.update(state=Cell.State.COMPLETED, finished=now, **values):
+                return False
+            kept = unpack(survival.unwitnessed(cell, breaks), cell.examples)
+            archive = adversarial.keep(adversarial.of_examples(outcome.adversarial, kept))
+            Cell.objects.filter(pk=cell_id).update(archive=archive)
+            fall = survival.clear(cell, breaks, now)
+        elif not unfinished.update(state=_failure(outcome), finished=now, reason=outcome.reason, detail=outcome.detail):
+            return False
+        CellShard.objects.filter(cell=cell_id).update(outcome=None, inputs=None)  # the cell has it all
+        if fall is not None:
+            logger.info("attack %d broke %d more examples of defense %d", cell.attack_id, fall.fallen, cell.defense_id)
+            reprioritise(cell.challenge)
+        bump(cell.challenge_id)
+    return True
+
+
+def _failure(outcome: SubmissionFailed | PlatformFailed) -> Cell.State:
+    if isinstance(outcome, DefenseFailed):
+        return Cell.State.DEFENSE_FAILED
+    return Cell.State.ATTACK_FAILED if isinstance(outcome, SubmissionFailed) else Cell.State.PLATFORM_FAILED
+
+
+def _found(outcome: CellCompleted) -> tuple[dict[str, Any], bytes]:
+    """The cell's columns and its breaks: what the attack broke, not what the defense gets wrong by itself."""
+    report = outcome.report
+    breaks = pack([bool(c) and not r for c, r in zip(report.correct_bits, report.robust_bits, strict=True)])
+    columns = {
+        "breaks": breaks,
+        "broken": count(breaks),
+        "left": sum(report.robust_bits),
+        "distances": adversarial.pack_distances(report.distances),
+        "verified": report.verified,
+        "forward_rows": report.forward_rows,
+        "backward_rows": report.backward_rows,
+        "seconds": report.seconds,
+        "report": cell_outcomes.brief(report),
+    }
+    return columns, breaks

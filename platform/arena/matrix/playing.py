@@ -1,0 +1,100 @@
+"""Who plays cells: the attack runner in a sandbox. Loaded only by workers, since it needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from arena.evaluations.judging import configured_sandbox
+from evaluator.cell_report import CellOutcome, Violation
+from evaluator.report import Progress
+from evaluator.spec import Pack
+
+
+@dataclass(frozen=True)
+class Game:
+    """One attack against one defense. attack, defense: unpacked folders; shard: (start, stop) of the ranked examples."""
+
+    pack: Pack
+    attack: Path
+    defense: Path
+    seed: int
+    shard: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """Whom to tell how it goes, and whether to go on."""
+
+    on_progress: Callable[[Progress], None]
+    on_log: Callable[[bytes], None]
+    cancelled: Callable[[], bool]
+
+
+class Player(Protocol):
+    """Plays cells. Every method returns a typed outcome, or raises Cancelled soon after `cancelled()`."""
+
+    def play(self, game: Game, told: Told, /) -> CellOutcome:
+        """The attack on the shard's examples."""
+
+    def look(self, game: Game, told: Told, /) -> CellOutcome:
+        """The attack on five examples, within a minute."""
+
+    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
+        """Stored inputs on all ranked examples."""
+
+    def check_array(self, game: Game, /) -> list[Violation]:
+        """Every example whose claim in an array cannot count. Raises SubmissionError for one that cannot be read."""
+
+
+class OfficialPlayer:
+    """The evaluator's attack runner, with the sandbox that this machine offers."""
+
+    def play(self, game: Game, told: Told, /) -> CellOutcome:
+        from arena.evaluations.attack_runner import AttackRequest, run_attack
+
+        request = AttackRequest(game.pack, game.attack, game.defense, game.seed, shard=game.shard)
+        return run_attack(
+            request,
+            sandbox=configured_sandbox(),
+            on_progress=told.on_progress,
+            on_log=told.on_log,
+            cancelled=told.cancelled,
+        )
+
+    def look(self, game: Game, told: Told, /) -> CellOutcome:
+        from arena.evaluations.attack_runner import AttackRequest, smoke
+
+        request = AttackRequest(game.pack, game.attack, game.defense, game.seed)
+        return smoke(request, sandbox=configured_sandbox(), on_log=told.on_log, cancelled=told.cancelled)
+
+    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
+        from arena.evaluations.attack_runner import replay_inputs
+
+        return replay_inputs(
+            pack,
+            defense,
+            inputs,
+            sandbox=configured_sandbox(),
+            seed=seed,
+            on_progress=told.on_progress,
+            cancelled=told.cancelled,
+        )
+
+    def check_array(self, game: Game, /) -> list[Violation]:
+        from arena.evaluations.array_check import check_array
+
+        return check_array(game.pack, game.attack)
+
+
+@cache
+def configured_player() -> Player:
+    """The player that settings.REDOUBT_PLAYER names."""
+    player: Player = import_string(settings.REDOUBT_PLAYER)()
+    return player

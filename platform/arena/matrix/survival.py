@@ -1,0 +1,102 @@
+"""What a defense withstands: opened with its verdict, and cleared by every attack that breaks more. It never rises."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import reduce
+
+from django.db import transaction
+
+from arena.evaluations.models import Evaluation
+from arena.matrix.models import Cell, Fall, Survival
+from arena.rankings.bits import count, pack, packed_survivors
+from arena.submissions.models import Submission
+from evaluator.intervals import clopper_pearson
+from evaluator.report import Report
+
+
+def lock(defense_id: int) -> None:
+    """Makes verdicts and falls of one defense happen one after the other, until the transaction ends."""
+    Submission.objects.select_for_update().get(pk=defense_id)
+
+
+def open_survival(evaluation: Evaluation, report: Report) -> float:
+    """Records what a fresh verdict leaves standing, and returns the robust accuracy.
+
+    What was broken under the same rules stays broken: by earlier verdicts of this defense and by every attack's verified
+    inputs. Call inside the transaction that completes the evaluation, after `lock`.
+    """
+    robust = pack(report.robust_bits)
+    defense, rules = evaluation.submission_id, evaluation.rules_digest
+    earlier = Survival.objects.filter(evaluation__submission=defense, evaluation__rules_digest=rules)
+    played = Cell.objects.filter(defense=defense, rules_digest=rules, state=Cell.State.COMPLETED)
+    broken = [packed_survivors(bytes(survival.correct), [bytes(survival.robust)]) for survival in earlier]
+    broken += [bytes(breaks) for breaks in played.values_list("breaks", flat=True) if breaks is not None]
+    robust = packed_survivors(robust, broken)
+    witnessed = reduce(_union, (bytes(survival.witnessed) for survival in earlier), bytes(len(robust)))
+    values = {"correct": pack(report.correct_bits), "robust": robust, "witnessed": witnessed}
+    Survival.objects.update_or_create(evaluation=evaluation, defaults=values)
+    return _write_scores(evaluation.pk, count(robust), evaluation.examples)
+
+
+def ensure(evaluation: Evaluation) -> None:
+    """Opens the survival of a verdict from before there was a matrix."""
+    if hasattr(evaluation, "survival"):
+        return
+    with transaction.atomic():
+        lock(evaluation.submission_id)
+        if evaluation.report is not None and not Survival.objects.filter(evaluation=evaluation).exists():
+            open_survival(evaluation, Report.model_validate(evaluation.report))
+
+
+def clear(cell: Cell, breaks: bytes, at: datetime) -> Fall | None:
+    """Clears what the cell broke from its defense's survival; the fall, if that was news. After `lock`."""
+    survival = (
+        Survival.objects.select_related("evaluation")
+        .filter(evaluation__submission=cell.defense_id, evaluation__current=True, evaluation__rules_digest=cell.rules_digest)
+        .filter(evaluation__state=Evaluation.State.COMPLETED)
+        .first()
+    )
+    if survival is None:
+        return None  # its next verdict takes this cell into account
+    before = count(bytes(survival.robust))
+    survival.robust = packed_survivors(bytes(survival.robust), [breaks])
+    after = count(survival.robust)
+    if after == before:
+        return None
+    survival.save(update_fields=["robust"])
+    evaluation = survival.evaluation
+    _write_scores(evaluation.pk, after, evaluation.examples)
+    return Fall.objects.create(
+        challenge_id=cell.challenge_id,
+        defense_id=cell.defense_id,
+        attack_id=cell.attack_id,
+        cell=cell,
+        evaluation=evaluation,
+        before=before,
+        after=after,
+        examples=evaluation.examples,
+        at=at,
+    )
+
+
+def unwitnessed(cell: Cell, breaks: bytes) -> bytes:
+    """Which of the broken examples no kept input shows yet; from now on one does. After `lock`."""
+    survival = Survival.objects.filter(evaluation__submission=cell.defense_id, evaluation__current=True).first()
+    if survival is None:
+        return breaks
+    fresh = packed_survivors(breaks, [bytes(survival.witnessed)])
+    survival.witnessed = _union(bytes(survival.witnessed), breaks)
+    survival.save(update_fields=["witnessed"])
+    return fresh
+
+
+def _union(first: bytes, second: bytes) -> bytes:
+    return bytes(one | other for one, other in zip(first, second, strict=True))
+
+
+def _write_scores(evaluation_id: int, robust: int, examples: int) -> float:
+    """The columns that boards read; the signed report stays what the ensemble found."""
+    low, high = clopper_pearson(robust, examples)
+    Evaluation.objects.filter(pk=evaluation_id).update(robust_accuracy=robust / examples, interval_low=low, interval_high=high)
+    return robust / examples

@@ -1,0 +1,111 @@
+"""Plays cells and looks at uploads: claims one, has it played, stores the outcome, and settles what it was the last of."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from arena.evaluations import leases
+from arena.evaluations.keeper import Keeper
+from arena.evaluations.working import carry_out, unpack_submission
+from arena.matrix import adversarial, cell_outcomes, claims, finishing
+from arena.matrix.claims import CellLease, TrialLease
+from arena.matrix.models import Cell, CellShard, Trial
+from arena.matrix.playing import Game, Player, Told, configured_player
+from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
+from evaluator.errors import SubmissionError
+from evaluator.report import SubmissionFailed
+
+
+def look_once(
+    *, owner: str, player: Player | None = None, stop: threading.Event | None = None, only: int | None = None
+) -> bool:
+    """Looks at the oldest upload that waits (or at trial `only`); False when there is none."""
+    lease = claims.claim_trial(owner=owner, trial_id=only)
+    if lease is None:
+        return False
+    player, stop = player or configured_player(), stop or threading.Event()
+    carry_out(
+        lease,
+        work=lambda keeper: _look(lease, player, keeper, stop),
+        finish=lambda found, log: leases.finish(lease, found, log=log),
+        settle=lambda: finishing.settle_trial(lease.task_id),
+    )
+    return True
+
+
+def play_once(*, owner: str, player: Player | None = None, stop: threading.Event | None = None) -> bool:
+    """Plays the shard that is first in line; False when none waits."""
+    lease = claims.claim_cell(owner=owner)
+    if lease is None:
+        return False
+    player, stop = player or configured_player(), stop or threading.Event()
+    begun = time.monotonic()
+
+    def finish(outcome: CellOutcome, log: str) -> bool:
+        inputs = outcome.adversarial if isinstance(outcome, CellCompleted) else None
+        spent = {"seconds": time.monotonic() - begun, "finished": timezone.now()}
+        return leases.finish(lease, cell_outcomes.dump(outcome), log=log, inputs=inputs, **spent)
+
+    carry_out(
+        lease,
+        work=lambda keeper: _play(lease, player, keeper, stop),
+        finish=finish,
+        settle=lambda: finishing.settle_cell(lease.cell_id),
+    )
+    return True
+
+
+def _told(keeper: Keeper, stop: threading.Event) -> Told:
+    return Told(keeper.on_progress, keeper.on_log, lambda: stop.is_set() or keeper.lost)
+
+
+def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Event) -> CellOutcome:
+    shard = CellShard.objects.get(pk=lease.task_id)
+    cell = Cell.objects.select_related("attack", "defense", "evaluation", "source").get(pk=lease.cell_id)
+    told, pack = _told(keeper, stop), cell.evaluation.judged_pack
+    with tempfile.TemporaryDirectory(prefix="redoubt-play-") as temporary:
+        attack, defense = _folders(Path(temporary))
+        try:
+            unpack_submission(cell.defense, defense)
+        except SubmissionError as error:
+            return DefenseFailed(error.reason, str(error))
+        if cell.source is not None:
+            return player.replay(pack, defense, adversarial.read(cell.source), cell.seed, told)
+        try:
+            unpack_submission(cell.attack, attack)
+        except SubmissionError as error:
+            return SubmissionFailed(error.reason, str(error))
+        return player.play(Game(pack, attack, defense, cell.seed, (shard.start, shard.stop)), told)
+
+
+def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Event) -> dict[str, Any]:
+    """The outcome as JSON, with the violations of a whole array."""
+    trial = Trial.objects.select_related("submission", "target").get(pk=lease.task_id)
+    pack = trial.target.evaluations.get(current=True).judged_pack
+    violations: list[Violation] = []
+    with tempfile.TemporaryDirectory(prefix="redoubt-look-") as temporary:
+        attack, defense = _folders(Path(temporary))
+        game = Game(pack, attack, defense, trial.seed)
+        try:
+            unpack_submission(trial.submission, attack)
+            if trial.submission.manifest["format"] == "array":
+                violations = player.check_array(game)
+        except SubmissionError as error:
+            return cell_outcomes.dump(SubmissionFailed(error.reason, str(error)))
+        unpack_submission(trial.target, defense)
+        outcome = player.look(game, _told(keeper, stop))
+    return cell_outcomes.dump(outcome) | {"violations": [violation.model_dump(mode="json") for violation in violations]}
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    """Empty folders for the attack and the defense."""
+    attack, defense = root / "attack", root / "defense"
+    attack.mkdir()
+    defense.mkdir()
+    return attack, defense

@@ -1,0 +1,149 @@
+"""What the matrix's tests share: standing defenses, accepted attacks, and a player that needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from django.core.files.base import ContentFile
+from django.utils import timezone
+
+from arena.accounts.models import User
+from arena.challenges.models import Challenge
+from arena.evaluations.models import Shard
+from arena.evaluations.worker import work_once
+from arena.matrix.models import CellShard, Trial
+from arena.matrix.playing import Game, Told
+from arena.matrix.worker import look_once, play_once
+from arena.submissions.models import Submission
+from arena.submissions.services import submit
+from evaluator.adversarial_archive import AdversarialArchive
+from evaluator.cell_report import CellCompleted, CellDigests, CellOutcome, CellReport, Violation
+from evaluator.report import Environment
+from evaluator.spec import AttackManifest, Pack, load_manifest
+from tests.web.backend_support import FakeJudge, enter, team_of, zipped
+
+CODE = "def attack(model, x, y, threat, budget):\n    return x\n"
+
+
+def inputs_of(ids: list[int]) -> AdversarialArchive:
+    """One stored input for each of these examples, different from each other."""
+    return AdversarialArchive(
+        ids=np.array(ids, dtype=np.int64),
+        form=np.zeros(len(ids), dtype=np.uint8),
+        scale=np.full(len(ids), 0.1),
+        steps=np.array([[number % 100, 1] for number in ids], dtype=np.int8).reshape(len(ids), 2),
+        halves=np.zeros((0, 2), dtype=np.float16),
+        points=np.zeros((0, 2), dtype=np.float32),
+    )
+
+
+@dataclass
+class FakePlayer:
+    """Every attack breaks the examples that its name lists: "breaks 1 2 3"; every defense is right about all examples.
+
+    It stands for the attack runner, which has its own tests (tests/sandbox_runs) and meets this machinery in
+    tests/web/test_attack_end_to_end.py. plan: what happens on each call before the verdict.
+    """
+
+    plan: list[CellOutcome | Exception | Callable[[], None] | None] = field(default_factory=list)
+    played: list[tuple[str, str]] = field(default_factory=list)
+
+    def play(self, game: Game, told: Told, /) -> CellOutcome:
+        manifest = load_manifest(game.attack / "attack.toml", AttackManifest)
+        start, stop = game.shard or (0, game.pack.challenge.data.examples)
+        return self._answer(game.pack, manifest.name, manifest.format, _named(manifest.name), range(start, stop))
+
+    def look(self, game: Game, told: Told, /) -> CellOutcome:
+        manifest = load_manifest(game.attack / "attack.toml", AttackManifest)
+        return self._answer(game.pack, manifest.name, manifest.format, _named(manifest.name), range(5))
+
+    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
+        ids = set(AdversarialArchive.from_bytes(inputs).ids.tolist())
+        return self._answer(pack, "replay", "replay", ids, range(pack.challenge.data.examples))
+
+    def check_array(self, game: Game, /) -> list[Violation]:
+        return []
+
+    def _answer(self, pack: Pack, name: str, kind: str, breaks: set[int], ids: range) -> CellOutcome:
+        self.played.append((name, kind))
+        step = self.plan[len(self.played) - 1] if len(self.played) <= len(self.plan) else None
+        if isinstance(step, Exception):
+            raise step
+        if callable(step):
+            step()
+        elif step is not None:
+            return step
+        robust = [int(number not in breaks) for number in ids]
+        report = CellReport(
+            kind=kind,  # type: ignore[arg-type]
+            challenge=pack.slug,
+            attack=name,
+            defense="fake",
+            examples=len(ids),
+            ids=list(ids),
+            clean_accuracy=1.0,
+            robust_accuracy=sum(robust) / len(ids),
+            robust_interval=(0.0, 1.0),
+            correct_bits=[1] * len(ids),
+            robust_bits=robust,
+            distances=[None if bit else 0.1 for bit in robust],
+            violations=[],
+            forward_rows=10 * len(ids),
+            backward_rows=5 * len(ids),
+            budget_rows=None,
+            check_rows=2 * len(ids),
+            seconds=0.1,
+            flags=[],
+            verified=True,
+            seed=0,
+            digests=CellDigests(attack="a", defense="d", pack=pack.digest, data="x"),
+            environment=Environment(
+                evaluator="fake", torch="", python="", device="cpu", threads=1, lane="in-process", sandbox="none", enforced=[]
+            ),
+        )
+        return CellCompleted(report, inputs_of([number for number in ids if number in breaks]).to_bytes())
+
+
+def _named(name: str) -> set[int]:
+    return {int(word) for word in name.split() if word.isdigit()}
+
+
+def defend(challenge: Challenge, user: User, *, name: str, share: float = 1.0) -> Submission:
+    """A defense with its verdict; share: of the examples that the ensemble leaves."""
+    entered = enter(challenge, user, name=name)
+    while work_once(judge=FakeJudge(share=share)):
+        pass
+    return entered
+
+
+def upload_attack(challenge: Challenge, user: User, *, name: str, target: str | None = None) -> Submission:
+    """An attack through the front door, not looked at yet. target: makes it an array."""
+    files: dict[str, bytes | str] = {
+        "attack.toml": f'name = "{name}"\nformat = "python"\nentry = "attack.py"\n',
+        "attack.py": CODE,
+    }
+    if target is not None:
+        manifest = f'name = "{name}"\nformat = "array"\ntarget = "{target}"\narray = "adversarial.npy"\n'
+        files = {"attack.toml": manifest, "adversarial.npy": b"\x93NUMPY and more"}
+    return submit(user=user, team=team_of(user), challenge=challenge, archive=ContentFile(zipped(files), name="attack.zip"))
+
+
+def attack(challenge: Challenge, user: User, *, name: str, target: str | None = None) -> Submission:
+    """An accepted attack whose cells wait."""
+    entered = upload_attack(challenge, user, name=name, target=target)
+    look_once(owner="a", player=FakePlayer())
+    assert Trial.objects.get(submission=entered).verdict == Trial.Verdict.ACCEPTED
+    return entered
+
+
+def play(player: FakePlayer | None = None, *, times: int = 200) -> FakePlayer:
+    """Plays until nothing waits; retries need not be waited for."""
+    player = player or FakePlayer()
+    for _ in range(times):
+        CellShard.objects.filter(state=Shard.State.QUEUED).update(not_before=timezone.now())
+        if not play_once(owner="a", player=player):
+            break
+    return player
