@@ -17,7 +17,7 @@ from evaluator.draws import Draws
 from evaluator.ensembles.base import Ensemble, Step
 from evaluator.errors import Cancelled
 from evaluator.meter import Meter, MeteredModel
-from evaluator.report import AttackRecord, Flag, Progress
+from evaluator.report import AttackRecord, CheckRecord, Flag, Progress
 from evaluator.threats.base import Threat
 from evaluator.verification import correct_by, disagreements, verify
 
@@ -35,6 +35,7 @@ class Verdict:
     points: Tensor
     attacks: list[AttackRecord]
     flags: list[Flag]
+    checks: list[CheckRecord]
     forward_rows: int
     backward_rows: int
     seconds: float
@@ -85,6 +86,7 @@ def evaluate(
         points=points,
         attacks=_verified_records(search.records, broken_by, int(correct.sum())),
         flags=flags,
+        checks=search.checks,
         forward_rows=watch.meter.forward_rows,
         backward_rows=watch.meter.backward_rows,
         seconds=watch.seconds,

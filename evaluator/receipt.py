@@ -112,11 +112,11 @@ class Difference:
 
 
 # What a replay may change: time, and where it ran; a difference in any other field is a different result.
-_EXPECTED = {"seconds", "environment", "receipt"}
+_EXPECTED = {"seconds", "environment", "receipt", "checks"}  # of the checks, what fired is compared: `flags`
 
 
 def compare(original: Report, replayed: Report) -> list[Difference]:
-    """Fields that differ, timings and environment apart. Empty means: reproduced bit for bit."""
+    """Fields that differ, timings, environment and the checks' drawings apart. Empty means: reproduced bit for bit."""
     a, b = (r.model_dump(mode="json", exclude=_EXPECTED) for r in (original, replayed))
     for table in (a, b):
         table["attacks"] = [{k: v for k, v in record.items() if k != "seconds"} for record in table["attacks"]]

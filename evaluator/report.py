@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 SCHEMA_VERSION = 1
 Bits = list[Literal[0, 1]]
@@ -82,6 +82,27 @@ class Flag(Frozen):
     evidence: str
 
 
+class Curve(Frozen):
+    """A measured line to draw. x, y: what the axes mean; points: (x, y) pairs in the order of x."""
+
+    name: str = Field(max_length=60)
+    x: str = Field(max_length=60)
+    y: str = Field(max_length=60)
+    points: list[tuple[FiniteFloat, FiniteFloat]] = Field(max_length=64)
+
+
+class CheckRecord(Frozen):
+    """What one honesty check measured, whether it fired or not. meaning: one sentence for people."""
+
+    check: str = Field(max_length=60)
+    title: str = Field(max_length=80)
+    meaning: str = Field(max_length=240)
+    fired: bool
+    severity: Literal["info", "unverified"]
+    evidence: str = Field(max_length=1000)
+    curves: list[Curve] = Field(default_factory=list, max_length=4)
+
+
 class Environment(Frozen):
     """Where the evaluation ran: versions, hardware and the isolation that was really enforced."""
 
@@ -109,7 +130,8 @@ class Report(Frozen):
 
     correct_bits: correct on the clean image; robust_bits: correct on it and under every verified adversarial input;
     certified_bits: provably robust (all 0 without a certificate); broken_by: index into `attacks` of the attack that
-    broke the example, -1 for none or already misclassified; ids: positions in the split.
+    broke the example, -1 for none or already misclassified; ids: positions in the split. checks: every honesty check that
+    ran, with what it measured; those that fired are among `flags` too.
     """
 
     schema_version: Literal[1] = 1
@@ -127,6 +149,7 @@ class Report(Frozen):
     broken_by: list[int]
     attacks: list[AttackRecord]
     flags: list[Flag]
+    checks: list[CheckRecord] = Field(default_factory=list, max_length=100)
     verified: bool
     seed: int
     forward_rows: int

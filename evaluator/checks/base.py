@@ -8,6 +8,7 @@ verdict any more, "info" where it has dealt with what it saw.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, TypeVar
@@ -19,7 +20,7 @@ from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance
 from evaluator.checks.climbs import Climb, climb, rescaled
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
-from evaluator.report import Flag
+from evaluator.report import CheckRecord, Curve, Flag
 from evaluator.threats.base import Threat
 
 Severity = Literal["info", "unverified"]
@@ -94,18 +95,32 @@ class Subject:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check measured. curve: (x, y) pairs to draw, empty where there is nothing to draw."""
+    """What a check measured. curves: lines to draw, none where there is nothing to draw."""
 
     check: str
     fired: bool
     severity: Severity
     evidence: str
-    curve: tuple[tuple[float, float], ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     @property
     def flag(self) -> Flag:
         """The finding as reports carry it."""
         return Flag(check=self.check, severity=self.severity, evidence=self.evidence)
+
+    @property
+    def record(self) -> CheckRecord:
+        """The finding as the entry page lists it, fired or not."""
+        check = _CHECKS[self.check]
+        return CheckRecord(
+            check=self.check,
+            title=check.title,
+            meaning=check.meaning,
+            fired=self.fired,
+            severity=self.severity,
+            evidence=self.evidence,
+            curves=list(self.curves),
+        )
 
 
 class Check(ABC):
@@ -131,11 +146,9 @@ class Check(ABC):
         """Whether the measurement makes sense under `threat`."""
         return "*" in self.kinds or threat.kind in self.kinds
 
-    def says(
-        self, fired: bool, evidence: str, *, severity: Severity | None = None, curve: tuple[tuple[float, float], ...] = ()
-    ) -> Finding:
+    def says(self, fired: bool, evidence: str, *, severity: Severity | None = None, curves: Sequence[Curve] = ()) -> Finding:
         """A finding of this check."""
-        return Finding(self.name, fired, severity or self.severity, evidence, curve)
+        return Finding(self.name, fired, severity or self.severity, evidence, tuple(curves))
 
 
 _CHECKS: dict[str, Check] = {}

@@ -9,6 +9,7 @@ from torch.nn import functional
 from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import margin
 from evaluator.checks.base import Check, Finding, Subject, register
+from evaluator.checks.landscape import landscape
 
 DIRECTIONS = 5
 STEP = 1e-3
@@ -34,7 +35,7 @@ class GradientAccuracy(Check):
 
     def run(self, subject: Subject) -> Finding:
         if subject.random:
-            return self.says(False, "not measured: answers are random.")
+            return self.says(False, "not measured: answers are random.", curves=landscape(subject))
         unit = subject.threat.epsilon if subject.threat.kind == "linf" else 0.1
         base = subject.threat.start(subject.batch.x) if unit < STEP else subject.probes
         directions = subject.batch.draws.fork("directions").signs(DIRECTIONS, *base.shape[1:])
@@ -48,7 +49,7 @@ class GradientAccuracy(Check):
         cosine = dict(curve)[STEP]
         shown = ", ".join(f"{value:.2f} at h = {h:.3g}" for h, value in curve)
         evidence = f"cosine with central differences {shown}; {signs:.0%} of the signs agree at h = {STEP:g}."
-        return self.says(cosine < COSINE or signs < SIGNS, evidence, curve=tuple(curve))
+        return self.says(cosine < COSINE or signs < SIGNS, evidence, curves=landscape(subject))
 
     def _gradient(self, subject: Subject, base: Tensor) -> Tensor:
         with torch.enable_grad():

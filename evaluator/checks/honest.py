@@ -79,7 +79,7 @@ class Honest:
             flags += self._undeclared(found)
         broken_by = torch.where(broken_by < 0, loosely, broken_by)
         records.append(AttackRecord(name=ADAPTIVE, survivors=int((broken_by < 0).sum()), **vars(spent)))
-        return Search(points, broken_by, records, flags)
+        return Search(points, broken_by, records, flags, [finding.record for finding in findings])
 
     def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[Tensor, Tensor]:
         """`broken_by` of what holds on fresh randomness, and of what holds with room to spare: the rest is sought again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evaluator.checks.base import LONG, Check, Finding, Subject, register
+from evaluator.report import Curve
 
 LAST = 10
 MOVING = 0.15  # after 100 steps 0.05 would do; after 30 honest networks reach 0.08
@@ -29,6 +30,7 @@ class IncompleteOptimisation(Check):
         best = subject.long_climb.margins[:, standing].cummax(dim=0).values
         rise = (best - best[0]) / (best[-1] - best[0]).clamp_min(1e-12)
         moved = float((rise[-1] - rise[-1 - LAST]).median())
-        curve = tuple((float(step), float(value)) for step, value in enumerate(rise.mean(dim=1)))
+        points = [(float(step), float(value)) for step, value in enumerate(rise.mean(dim=1))]
+        curve = Curve(name="best margin so far", x="steps", y="share of its whole rise", points=points)
         evidence = f"the last {LAST} of {LONG} steps made {moved:.3f} of the whole rise (median of {int(standing.sum())})."
-        return self.says(moved > MOVING, evidence, curve=curve)
+        return self.says(moved > MOVING, evidence, curves=[curve])

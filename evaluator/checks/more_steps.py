@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from evaluator.checks.base import LONG, STEPS, Check, Finding, Subject, register
+from evaluator.checks.base import LONG, STEPS, Check, Finding, Subject, register, share
+from evaluator.report import Curve
 
 SHARE = 0.15
 
@@ -23,5 +24,13 @@ class MoreSteps(Check):
     def run(self, subject: Subject) -> Finding:
         more, count = int(subject.long_climb.ever.sum()), len(subject.batch)
         evidence = f"{more} of {count} examples stood after {STEPS} steps and fell within {LONG}."
-        before, after = len(subject.standing) / count, (len(subject.standing) - more) / count
-        return self.says(more / count > SHARE, evidence, curve=((STEPS, before), (LONG, after)))
+        return self.says(more / count > SHARE, evidence, curves=[self._by_steps(subject)])
+
+    def _by_steps(self, subject: Subject) -> Curve:
+        """Accuracy after every step of the short climb, then of the long one where that has found more."""
+        fallen = (subject.climb.margins > 0).cummax(dim=0).values
+        points = [(float(step), 1 - share(row)) for step, row in enumerate(fallen)]
+        later = (subject.long_climb.margins > 0).cummax(dim=0).values.sum(dim=1)
+        standing, count = len(subject.standing), len(subject.batch)
+        points += [(float(step), (standing - int(later[step])) / count) for step in range(STEPS + 1, LONG + 1)]
+        return Curve(name="climb", x="steps", y="accuracy", points=points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evaluator.checks.base import Check, Finding, Subject, register
+from evaluator.report import Curve
 
 RISE = 0.1
 
@@ -22,8 +23,9 @@ class RisingAccuracy(Check):
     kinds = ("linf", "l2", "l1")
 
     def run(self, subject: Subject) -> Finding:
-        curve = tuple((factor * subject.threat.epsilon, value) for factor, value in subject.by_epsilon.items())
-        values = [value for _, value in curve]
+        points = [(factor * subject.threat.epsilon, value) for factor, value in subject.by_epsilon.items()]
+        values = [value for _, value in points]
         rise = max(values[j] - values[i] for i in range(len(values)) for j in range(i + 1, len(values)))
-        evidence = "accuracy " + ", ".join(f"{value:.0%} at {epsilon:.3g}" for epsilon, value in curve) + "."
-        return self.says(rise > RISE, evidence, curve=curve)
+        evidence = "accuracy " + ", ".join(f"{value:.0%} at {epsilon:.3g}" for epsilon, value in points) + "."
+        curve = Curve(name="climb of 7 steps", x="epsilon", y="accuracy", points=[(0.0, 1.0), *points])
+        return self.says(rise > RISE, evidence, curves=[curve])

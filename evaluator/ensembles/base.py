@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evaluator.attacks.base import Batch
 from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord, Flag
+from evaluator.report import AttackRecord, CheckRecord, Flag
 from evaluator.threats.base import Threat
 
 
@@ -30,12 +30,14 @@ class Search:
     points: (n, ...) one point of the threat per example, adversarial where `broken_by` >= 0. broken_by: (n,) int64 index
     into `records` of the attack that broke the example, -1 for survivors. records: one per attack, always the same list
     of attacks for the same ensemble, so that shards can be merged. flags: what makes the search doubt its own verdict.
+    checks: the honesty checks around it, fired or not.
     """
 
     points: Tensor
     broken_by: Tensor
     records: list[AttackRecord]
     flags: list[Flag] = field(default_factory=list)
+    checks: list[CheckRecord] = field(default_factory=list)
 
 
 class Ensemble(Protocol):

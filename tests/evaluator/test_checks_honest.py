@@ -105,3 +105,22 @@ def test_the_page_defines_and_explains_every_check() -> None:
     for check in registered():
         for text in (check.name, check.definition, check.meaning, check.remedy):
             assert text in page
+
+
+def test_every_check_leaves_a_record_with_its_curves() -> None:
+    verdict = judged(baseline("mnist-pgd"), mnist(20), Honest(QUICK))
+    records = {record.check: record for record in verdict.checks}
+    assert set(records) == {check.name for check in registered()}
+    assert not any(record.fired for record in records.values())
+    shown = {name: [(curve.x, curve.y) for curve in record.curves] for name, record in records.items() if record.curves}
+    assert shown["accuracy-rising-with-epsilon"] == [("epsilon", "accuracy")]
+    assert shown["more-steps"] == [("steps", "accuracy")]
+    assert shown["gradient-accuracy"] == [("distance from the image", "margin")] * 2
+
+
+def test_the_loss_rises_faster_along_the_gradient_than_along_a_random_direction() -> None:
+    records = {record.check: record for record in judged(baseline("mnist-standard"), mnist(20), Honest(QUICK)).checks}
+    gradient, chance = records["gradient-accuracy"].curves
+    assert gradient.points[0] == chance.points[0], "both begin at the image"
+    assert gradient.points[4][0] == pytest.approx(0.3)
+    assert gradient.points[2][1] > chance.points[2][1] + 5

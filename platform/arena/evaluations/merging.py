@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evaluator.errors import InputError
 from evaluator.intervals import clopper_pearson
-from evaluator.report import AttackRecord, Completed, Flag, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.report import AttackRecord, CheckRecord, Completed, Flag, Outcome, PlatformFailed, Report, SubmissionFailed
 
 
 def merge(shards: Sequence[Outcome]) -> Outcome:
@@ -50,6 +50,7 @@ def _join(reports: list[Report]) -> Report:
             "broken_by": [index for report in reports for index in report.broken_by],
             "attacks": [_record(records) for records in zip(*(report.attacks for report in reports), strict=True)],
             "flags": flags,
+            "checks": _checks(reports),
             "verified": not any(flag.severity == "unverified" for flag in flags),
             "forward_rows": sum(report.forward_rows for report in reports),
             "backward_rows": sum(report.backward_rows for report in reports),
@@ -75,3 +76,17 @@ def _flags(reports: list[Report]) -> list[Flag]:
     """Every flag, one per check and evidence."""
     seen = {(flag.check, flag.evidence): flag for report in reports for flag in report.flags}
     return [seen[key] for key in sorted(seen)]
+
+
+def _checks(reports: list[Report]) -> list[CheckRecord]:
+    """One record per check: the gravest that a shard has, the first of equals."""
+    gravest: dict[str, CheckRecord] = {}
+    for record in (record for report in reports for record in report.checks):
+        known = gravest.setdefault(record.check, record)
+        if _gravity(record) > _gravity(known):
+            gravest[record.check] = record
+    return [gravest[name] for name in sorted(gravest)]
+
+
+def _gravity(record: CheckRecord) -> int:
+    return (1 + (record.severity == "unverified")) * record.fired

@@ -186,6 +186,7 @@ def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: 
         broken_by=verdict.broken_by.tolist(),
         attacks=verdict.attacks,
         flags=verdict.flags,
+        checks=verdict.checks,
         verified=not any(flag.severity == "unverified" for flag in verdict.flags),
         seed=request.seed,
         forward_rows=verdict.forward_rows,

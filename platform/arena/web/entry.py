@@ -8,6 +8,7 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live, log_text
 from arena.leaderboards.queries import board
 from arena.web.figures import attack_rows, bracket_of, falling_shares
+from arena.web.honesty import check_rows
 from arena.web.wording import advice
 
 
@@ -38,6 +39,7 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "bracket": bracket_of(evaluation),
         "attacks": attack_rows(evaluation),
+        "checks": check_rows(evaluation),
         "shares": falling_shares(evaluation),
         "cost": (evaluation.forward_rows or 0) + (evaluation.backward_rows or 0),
         "environment": evaluation.report["environment"],

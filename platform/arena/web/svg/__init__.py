@@ -7,7 +7,8 @@ policy forbids them.
 
 from arena.web.svg.badge import badge
 from arena.web.svg.bracket import Bracket, bracket
+from arena.web.svg.curves import curves
 from arena.web.svg.progress import progress
 from arena.web.svg.standing import standing
 
-__all__ = ["Bracket", "badge", "bracket", "progress", "standing"]
+__all__ = ["Bracket", "badge", "bracket", "curves", "progress", "standing"]
