@@ -25,7 +25,7 @@ from evaluator.ensembles.in_expectation import InExpectation
 from evaluator.ensembles.members import Member, Members
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
 from evaluator.ensembles.queue import Queue
-from evaluator.ensembles.rounds import Round, Standing, near
+from evaluator.ensembles.rounds import Round, near
 from evaluator.ensembles.sequence import Sequence, Stage
 from evaluator.ensembles.tally import Tally
 from evaluator.meter import MeteredModel
@@ -54,7 +54,7 @@ ROUNDS = (
 _HARDEST = 0.05  # slack below which FAB-T looks for the boundary from its other side
 _BOUNDARY = Stage("FAB-T", FABT(steps=50, targets=3, stop_within=True))
 _CANARY = Stage("Square canary", Square(queries=1000))
-_CANARY_SHARE, _CANARY_LEAST, _CANARY_MOST = 0.03, 4, 300
+_CANARY_SHARE = 0.04  # of the examples; each is in or out by a draw of its own, whatever block it is in
 FALLBACK = (
     Stage("full APGD-100, cross-entropy", APGD(steps=100, loss="ce")),
     Stage("full APGD-T", APGDT(steps=100, targets=9)),
@@ -86,7 +86,7 @@ class Standard:
         if self.boundary:
             search.run(_BOUNDARY, search.standing() & near(_HARDEST)(queue.standing))
         if self.canary:
-            chosen = self._sample(search.standing(), queue.standing)
+            chosen = search.standing() & (batch.draws.fork("canary").uniform(1).squeeze(1) < _CANARY_SHARE)
             broken = search.run(_CANARY, chosen)
             alarm = broken >= max(2, math.ceil(0.002 * len(batch)))
             if alarm:
@@ -107,13 +107,6 @@ class Standard:
             return model, []
         evidence = "the model answers probabilities; the attacks climbed on their logarithms."
         return model.through(unsquashed), [Flag(check="softmax-output", severity="info", evidence=evidence)]
-
-    def _sample(self, standing: torch.Tensor, known: Standing) -> torch.Tensor:
-        """(n,) bool: the survivors with the lowest dice, a fixed share of the block."""
-        wanted = min(_CANARY_MOST, max(_CANARY_LEAST, math.ceil(_CANARY_SHARE * len(standing))))
-        survivors = standing.nonzero().squeeze(1)
-        chosen = survivors[known.dice[survivors].argsort(stable=True)[:wanted]]
-        return torch.zeros_like(standing).index_fill(0, chosen, True)
 
 
 class _Trail:
