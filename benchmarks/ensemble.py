@@ -12,10 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import datetime
 import io
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +24,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from benchmarks.pages import provenance, write_section
 from evaluator.data import Examples, examples
 from evaluator.data.fetching import cache_folder
 from evaluator.ensembles.standard import Standard
@@ -205,13 +203,8 @@ def main() -> None:
             print(text, flush=True)
         written += lines
     if arguments.write:
-        when = datetime.datetime.now(tz=datetime.UTC).date()
-        note = (
-            f"`python -m benchmarks.ensemble {' '.join(sys.argv[1:])}`, {when}, torch {torch.__version__}, pyautoattack 0.2.0, "
-            f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads."
-        )
-        title = "# The standard ensemble beside AutoAttack\n\n"
-        (ROOT / "docs" / "benchmarks.md").write_text(title + "\n".join([note, "", HEAD, *written]) + "\n")
+        heading = "What each round buys" if arguments.ablate else "The standard ensemble beside AutoAttack"
+        write_section(heading, "\n".join([provenance("pyautoattack"), "", HEAD, *written]))
 
 
 if __name__ == "__main__":

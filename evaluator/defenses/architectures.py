@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from evaluator.defenses.networks.cnn_a import cifar_cnn_a, mnist_cnn_a
 from evaluator.defenses.networks.mnist_cnn import mnist_cnn
-from evaluator.defenses.networks.resnet import cifar_resnet8
+from evaluator.defenses.networks.resnet import cifar_resnet8, cifar_resnet18
 from evaluator.defenses.networks.trades_smallcnn import TradesSmallCNN
 from evaluator.errors import InputError
 
@@ -47,6 +47,7 @@ _ENTRIES = {
         Architecture("trades-smallcnn", "SmallCNN of Zhang et al. 2019, 312 k weights", _MNIST, 10, TradesSmallCNN),
         Architecture("cifar-cnn-a", "CNN-A of Dathathri et al. 2020, 215 k weights", _CIFAR, 10, cifar_cnn_a),
         Architecture("cifar-resnet8", "residual network of 8 layers, 309 k weights", _CIFAR, 10, cifar_resnet8),
+        Architecture("cifar-resnet18", "residual network of 18 layers, 11.2 M weights", _CIFAR, 10, cifar_resnet18),
     )
 }
 

@@ -49,3 +49,23 @@ def cifar_resnet8() -> nn.Module:
         mean=_MEAN,
         std=_STD,
     )
+
+
+def cifar_resnet18() -> nn.Module:
+    """The ResNet-18 that robust CIFAR-10 networks usually are: a 3x3 stem without pooling, pairs of blocks of 64 to 512."""
+    blocks: list[nn.Module] = []
+    channels_in = 64
+    for channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        blocks += [BasicBlock(channels_in, channels, stride=stride), BasicBlock(channels, channels, stride=1)]
+        channels_in = channels
+    return NormalizedSequential(
+        nn.Conv2d(3, 64, 3, padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+        mean=_MEAN,
+        std=_STD,
+    )
