@@ -2,11 +2,14 @@
 
 from evaluator.checks import (  # noqa: F401  (each import registers its check)
     batch_dependence,
+    dynamic_inference,
     gradient_accuracy,
     incomplete_optimisation,
     large_epsilon,
     memorized_inputs,
     more_steps,
+    non_differentiable,
+    planted,
     random_noise,
     randomness,
     rising_accuracy,
@@ -14,6 +17,7 @@ from evaluator.checks import (  # noqa: F401  (each import registers its check)
     single_step,
     softmax_output,
     state,
+    traffic,
     zero_gradients,
 )
 from evaluator.checks.base import Check, Finding, Subject, registered

@@ -1,6 +1,7 @@
 """What an honesty check is: a measurement on a small sample that tells whether the attacks' verdict can be believed.
 
-Every check here sees logits and vector-Jacobian products only, so it runs against a sandboxed host as it runs in-process.
+Most see logits and vector-Jacobian products only, so they run against a sandboxed host as they run in-process; two read
+what the process of the model tells of its inside (`Subject.inspection`), which is evidence against an entry, never for it.
 A finding that fires is shown as a flag and never changes a score: "unverified" where the evaluator cannot vouch for the
 verdict any more, "info" where it has dealt with what it saw.
 """
@@ -11,15 +12,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance
 from evaluator.checks.climbs import Climb, climb, rescaled
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
+from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
+from evaluator.meter import MeteredModel
 from evaluator.report import CheckRecord, Curve, Flag
 from evaluator.threats.base import Threat
 
@@ -27,6 +30,15 @@ Severity = Literal["info", "unverified"]
 SAMPLE = 32  # examples a check looks at
 STEPS = 10  # of the climb that most checks share
 LONG = 30  # of the longer climb it is compared with
+INSPECTED = 4  # images on which a model is looked into
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A model whose inside is told by the process it lives in; see `evaluator.host.inspection`."""
+
+    def inspected(self, x: Tensor) -> Inspection:
+        """What was seen while it answered x (n, *shape)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Subject:
     that answers are random.
     """
 
-    model: Model
+    model: MeteredModel
     batch: Batch
     threat: Threat
     randomized: bool = False
@@ -87,6 +99,28 @@ class Subject:
             part = self.batch.fork(f"epsilon {factor}")
             shares[factor] = 1 - share(climb(self.readable, part, wider, steps=7, stop=True).ever)
         return dict(sorted(shares.items()))
+
+    @cached_property
+    def inspection(self) -> Inspection | None:
+        """What can be seen inside the model on a few probes, None where nothing can (a bare function)."""
+        part = self.batch[:INSPECTED]
+        inner: list[Model] = []
+
+        def hand_out(model: Model) -> Model:
+            inner.append(model)
+            return model
+
+        self.model.through(hand_out)
+        x = self.threat.apply(part.x, self.probes[:INSPECTED])
+        match inner[0]:
+            case Inspectable() as remote:
+                seen = remote.inspected(x)
+            case nn.Module() as module:
+                seen = inspect(module, x)
+            case _:
+                return None
+        self.model.meter.charge(forward=FORWARD_ROWS * len(x))
+        return seen
 
     def answers(self, points: Tensor) -> Tensor:
         """(n, K) what the model says to `points`, as it says it."""

@@ -24,6 +24,7 @@ from evaluator.threats.base import Threat
 
 CHECKS = "honesty checks"
 ADAPTIVE = "adaptive attack"
+EXPLAINED = {"dynamic-inference", "gradient-accuracy", "non-differentiable-operations", "zero-gradients"}  # by a `bpda`
 MOST_SAMPLES = 8  # passes averaged per question of the official search; the adaptive attack takes as many as it needs
 
 
@@ -93,7 +94,7 @@ class Honest:
 
     def _told(self, flags: list[Flag]) -> list[Flag]:
         """What a declared stand-in explains is information: its gradient is meant to differ from the function's."""
-        explained = {"gradient-accuracy", "zero-gradients"} if self.bpda else set()
+        explained = EXPLAINED if self.bpda else set[str]()
         return [flag.model_copy(update={"severity": "info"}) if flag.check in explained else flag for flag in flags]
 
     def _undeclared(self, found: Found) -> list[Flag]:

@@ -28,6 +28,11 @@ _ELSEWHERE = (
     ),
 )
 
+_PRIVATE = """No pack of this version has one: all its images are public, and `memorized-inputs` asks instead about images that
+nobody can have stored (translations and negatives of the ranked ones). A pack with a private split is evaluated on it as a
+second `Examples`; the gap of the two accuracies belongs where `evaluator.evaluation.evaluate` joins the flags of its verdict,
+with a two-sample test of the two counts."""
+
 
 def markdown() -> str:
     """The whole page."""
@@ -38,8 +43,9 @@ def markdown() -> str:
         "",
         "Most defenses that looked robust only hid their gradient. After the search of every evaluation these checks look at a",
         f"sample of at most {SAMPLE} correctly classified examples and ask whether the attacks saw the model as it is. They",
-        "need logits and vector-Jacobian products only: code in a sandbox is examined as weights are. A check that fires",
-        "leaves a flag with its measured figures and **never changes a score**:",
+        "need logits and vector-Jacobian products only, so code in a sandbox is examined as weights are;",
+        "`non-differentiable-operations` and `dynamic-inference` read what the model's own process tells of its inside. A",
+        "check that fires leaves a flag with its measured figures and **never changes a score**:",
         "",
         "- `unverified`: the evaluator cannot vouch for the verdict. The entry is shown and not ranked until the team declares",
         "  what hides the gradient, or mends it.",
@@ -59,6 +65,7 @@ def markdown() -> str:
         lines += [f"### {check.name}", "", f"{check.title}. {check.meaning}", "", f"What to do: {check.remedy}", ""]
     lines += ["## Flags that other parts of an evaluation raise", "", "| flag | severity | definition |", "|---|---|---|"]
     lines += [f"| `{name}` | {severity} | {definition} |" for name, severity, definition in _ELSEWHERE]
+    lines += ["", "## A private split", "", _PRIVATE]
     return "\n".join(lines) + "\n"
 
 

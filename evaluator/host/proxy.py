@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from evaluator.errors import SubmissionError
+from evaluator.host.inspection import Inspection
 from evaluator.report import SubmissionReason
 from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
 
@@ -108,6 +110,15 @@ class RemoteModel(nn.Module):
             what = f"answered a gradient of shape {tuple(gradient.shape)} and {gradient.dtype} for an input {tuple(x.shape)}."
             raise SubmissionError(SubmissionReason.SHAPE, what)
         return gradient
+
+    def inspected(self, x: Tensor) -> Inspection:
+        """What the host saw inside the model while it answered x (n, *shape): evidence against it, never for it."""
+        doing = f"be inspected on {len(x)} images"
+        reply = self._channel.ask(Message("inspect", {}, {"x": x.detach().cpu()}), limit=ENVELOPE_BYTES, doing=doing)
+        try:
+            return Inspection.model_validate_json(reply.fields["inspection"])
+        except (KeyError, ValidationError) as error:
+            raise SubmissionError(SubmissionReason.PROTOCOL, f"sent no inspection when asked to {doing}.") from error
 
     def next_pass(self) -> str:
         """A fresh name for a graph, one that no other backward pass over this line uses."""

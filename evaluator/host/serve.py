@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
 from evaluator.host.backward import Backwards, declared_substitutes
+from evaluator.host.inspection import inspect
 from evaluator.host.load import load_submission, read_manifest, tail
 from evaluator.wire import Message, receive, send
 
@@ -65,6 +66,8 @@ class Host:
                     return self._forward(request)
                 case "vjp":
                     return self._vjp(request)
+                case "inspect":
+                    return Message("inspected", {"inspection": inspect(self._model, request.tensors["x"]).model_dump_json()})
                 case other:
                     return Message("failed", {"reason": "protocol", "detail": f"unknown request {other}"})
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from evaluator.threats import Linf
 
 THREAT = Linf(0.15)
 COUNT = 32
+WORDS_ONLY = ("softmax-output", "dynamic-inference", "non-differentiable-operations")  # nothing there to count
 
 
 def net() -> nn.Module:
@@ -110,6 +112,80 @@ class Knowing(Wrapped):
         return torch.where(known, self.net(self.images[nearest]), self.net(x))
 
 
+class Cautious(Wrapped):
+    """Answers the same to everything that is not one of the images it knows: a rejection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = (x[:, None] - self.images[None]).abs().flatten(2).amax(dim=2).amin(dim=1) < 0.01
+        return torch.where(near[:, None], self.net(x), torch.tensor([0.4, 0.3, 0.2, 0.2]) + 0 * self.net(x))
+
+
+class Slow(Cautious):
+    """Thinks longer about what it does not know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = (x[:, None] - self.images[None]).abs().flatten(2).amax(dim=2).amin(dim=1) < 0.01
+        if not bool(near.all()):
+            time.sleep(0.1)
+        return self.net(x)  # type: ignore[no-any-return]
+
+
+class Loud(Cautious):
+    """Hundredfold logits for what it does not know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = (x[:, None] - self.images[None]).abs().flatten(2).amax(dim=2).amin(dim=1) < 0.01
+        return torch.where(near[:, None], self.net(x), 100 * self.net(x))
+
+
+class Listing(Knowing):
+    """Looks up everything within reach and stands as well when the images move by a pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        distance = (x[:, None] - self.images[None]).flatten(2).norm(dim=2)
+        nearest = distance.argmin(dim=1)
+        known = distance.gather(1, nearest[:, None]) < 2.5
+        return torch.where(known, self.net(self.images[nearest]), self.net(x))
+
+
+class Descending(Wrapped):
+    """Moves its input uphill before it classifies it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self.net(leaf).amax(dim=1).sum(), leaf)
+        return self.net(x + 0.01 * slope)  # type: ignore[no-any-return]
+
+
+class Leaving(Wrapped):
+    """Classifies in NumPy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(torch.from_numpy(x.detach().numpy().copy()))  # type: ignore[no-any-return]
+
+
+class Fitting(Wrapped):
+    """A custom Function whose backward is right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(_Twice.apply(x))  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
 @pytest.mark.parametrize(
     ("model", "check", "severity"),
     [
@@ -123,6 +199,17 @@ class Knowing(Wrapped):
         (Lying, "gradient-accuracy", "unverified"),
         (Lying, "single-step-beats-iterative", "unverified"),
         (Knowing, "memorized-inputs", "unverified"),
+        (Listing, "memorized-inputs", "unverified"),
+        (Rounded, "planted-examples", "unverified"),
+        (Lying, "planted-examples", "unverified"),
+        (Cautious, "traffic-anomalies", "unverified"),
+        (Slow, "traffic-anomalies", "unverified"),
+        (Loud, "traffic-anomalies", "unverified"),
+        (Descending, "dynamic-inference", "unverified"),
+        (Rounded, "non-differentiable-operations", "unverified"),
+        (Leaving, "non-differentiable-operations", "unverified"),
+        (Lying, "non-differentiable-operations", "unverified"),
+        (Fitting, "non-differentiable-operations", "info"),
     ],
 )
 def test_a_model_built_to_be_caught_is_caught(model: type[Wrapped], check: str, severity: str) -> None:
@@ -130,7 +217,7 @@ def test_a_model_built_to_be_caught_is_caught(model: type[Wrapped], check: str, 
     finding = findings(model(), check)[check]
     assert finding.fired, finding.evidence
     assert finding.flag.severity == severity
-    assert any(character.isdigit() for character in finding.evidence) or check == "softmax-output"
+    assert any(character.isdigit() for character in finding.evidence) or check in WORDS_ONLY
 
 
 def test_an_undisturbed_network_raises_no_flag() -> None:
@@ -164,3 +251,14 @@ def test_a_network_scaled_by_a_million_is_still_honest() -> None:
 
     fired = {name: f.severity for name, f in findings(Large()).items() if f.fired}
     assert fired == {"zero-gradients": "info"}, "cross-entropy saturates, DLR does not"
+
+
+def test_a_function_whose_inside_cannot_be_seen_is_not_held_against_it() -> None:
+    bare = net()
+    found = findings(lambda x: bare(x), "non-differentiable-operations", "dynamic-inference")  # type: ignore[arg-type]
+    assert [(finding.fired, "not measured" in finding.evidence) for finding in found.values()] == [(False, True)] * 2
+
+
+def test_declared_random_parts_are_not_called_crooked() -> None:
+    found = findings(Noisy(), "non-differentiable-operations", "planted-examples", randomized=True)
+    assert not any(finding.fired for finding in found.values())

@@ -20,7 +20,7 @@ class Prune(nn.Module):
         draws = max(1, int(SHARE * p.shape[1]))
         survival = 1 - (1 - p) ** draws
         kept = (torch.rand_like(survival) < survival) / survival.clamp_min(1e-6)
-        return a * kept.detach().reshape(a.shape)
+        return a * kept.reshape(a.shape)
 
 
 def load(directory: Path) -> nn.Module:

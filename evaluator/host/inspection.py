@@ -1,0 +1,183 @@
+"""A look into a loaded submission: operations without a gradient, gradients computed in forward(), parts that misstate theirs.
+
+Runs in the submission's process, which may sabotage it: what it tells is evidence against an entry, never for it. The
+scorer therefore reads it as `Inspection`, whose words are its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
+
+CUTTING = {
+    torch.round: "round", Tensor.round: "round", torch.floor: "floor", Tensor.floor: "floor",
+    torch.ceil: "ceil", Tensor.ceil: "ceil", torch.trunc: "trunc", Tensor.trunc: "trunc",
+    torch.sign: "sign", Tensor.sign: "sign", torch.heaviside: "heaviside", Tensor.heaviside: "heaviside",
+    torch.detach: "detach", Tensor.detach: "detach", Tensor.long: "to integers", Tensor.int: "to integers",
+}  # fmt: skip
+BENDING = {
+    torch.where: "where", Tensor.where: "where", torch.argmax: "argmax", Tensor.argmax: "argmax",
+    torch.argmin: "argmin", Tensor.argmin: "argmin",
+}  # fmt: skip
+LEAVING: dict[object, str] = {Tensor.numpy: "NumPy", Tensor.__array__: "NumPy"}
+WORDS = frozenset({*CUTTING.values(), *BENDING.values(), *LEAVING.values()})
+HARD = frozenset({*CUTTING.values(), *LEAVING.values()})
+DIRECTIONS = 3
+STEP = 1e-2  # of a part's input, relative to its root mean square
+COSINE = 0.5
+FORWARD_ROWS = 3  # passes through the whole model per image
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,59}$")]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class Inspection(BaseModel):
+    """What was seen on the way from the input to the logits.
+
+    operations: how often each of WORDS was applied to something that depends on the input. functions: classes of custom
+    autograd Functions. cut: the logits have no gradient at all. dynamic: forward() differentiates something itself.
+    crooked: classes of parts whose vector-Jacobian product does not fit finite differences of their outputs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operations: dict[str, Count] = Field(default_factory=dict, max_length=len(WORDS))
+    functions: list[Name] = Field(default_factory=list, max_length=20)
+    cut: bool = False
+    dynamic: bool = False
+    crooked: list[Name] = Field(default_factory=list, max_length=20)
+
+    @field_validator("operations")
+    @classmethod
+    def _known(cls, operations: dict[str, int]) -> dict[str, int]:
+        if not operations.keys() <= WORDS:
+            raise ValueError("an operation that is not on the list")
+        return operations
+
+    @property
+    def hard(self) -> dict[str, int]:
+        """The operations whose gradient is zero or absent."""
+        return {word: count for word, count in sorted(self.operations.items()) if word in HARD}
+
+
+def inspect(model: nn.Module, x: Tensor) -> Inspection:
+    """Inspects `model` on a few images x (n, *shape) in [0, 1]; restores the random state it found."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        watch, parts = _Watch(), _Parts(model)
+        leaf = x.detach().clone().requires_grad_(True)
+        with parts, watch:
+            logits = model(leaf)
+        return Inspection(
+            operations=dict(watch.operations),
+            functions=sorted(_functions(logits))[:20],
+            cut=not logits.requires_grad,
+            dynamic=watch.dynamic or _fails_under_inference(model, x),
+            crooked=sorted({type(part).__name__[:60] for part in parts.crooked()})[:20],
+        )
+
+
+class _Watch(TorchFunctionMode):
+    """Counts what is applied to tensors that depend on the input, and calls of autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: Counter[str] = Counter()
+        self.dynamic = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        first = args[0] if args else None
+        word = CUTTING.get(func) or BENDING.get(func)
+        if word and isinstance(first, Tensor) and first.requires_grad:
+            self.operations[word] += 1
+        if func in LEAVING:
+            self.operations[LEAVING[func]] += 1
+        self.dynamic |= func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward)
+        return func(*args, **(kwargs or {}))
+
+
+def _functions(logits: Tensor) -> set[str]:
+    """Names of the custom Functions in the graph that ends in `logits`."""
+    found, seen, waiting = set[str](), set[int](), [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, BackwardCFunction):
+            found.add(type(node).__name__.removesuffix("Backward")[:60])
+        waiting += [before for before, _ in node.next_functions]
+    return found
+
+
+def _fails_under_inference(model: nn.Module, x: Tensor) -> bool:
+    """The pass succeeds without gradients and fails where none can be made."""
+    try:
+        with torch.inference_mode():
+            model(x.clone())
+    except RuntimeError:
+        with torch.no_grad():
+            model(x)  # what fails here too fails for another reason, and the caller hears of it
+        return True
+    return False
+
+
+class _Parts:
+    """Records the inputs of the model's innermost custom parts while it is entered."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._inputs: dict[nn.Module, Tensor] = {}
+        custom = [part for part in model.modules() if not type(part).__module__.startswith("torch.nn.")]
+        self._innermost = [part for part in custom if not any(inner in custom for inner in list(part.modules())[1:])]
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._handles = [part.register_forward_hook(self._keep) for part in self._innermost]
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _keep(self, part: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        """Forward hook; parts of several inputs are left alone."""
+        if len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(output, Tensor) and output.is_floating_point():
+            self._inputs.setdefault(part, inputs[0])
+
+    def crooked(self) -> list[nn.Module]:
+        """The parts whose gradient does not fit."""
+        return [part for part, z in self._inputs.items() if not _fits(part, z.detach())]
+
+
+def _fits(part: Callable[[Tensor], Tensor], z: Tensor) -> bool:
+    """Directional derivatives by autograd agree with central differences at z, over examples and random sign directions."""
+    h = STEP * float(z.square().mean().sqrt().clamp_min(1e-6))
+    leaf = z.clone().requires_grad_(True)
+    output = _again(part, leaf)
+    cotangent = torch.randn_like(output)
+    slope = torch.zeros_like(z)
+    if output.requires_grad:
+        (given,) = torch.autograd.grad(output, leaf, cotangent, allow_unused=True)
+        slope = slope if given is None else given
+    by_autograd, by_differences = [], []
+    for _ in range(DIRECTIONS):
+        d = torch.randn_like(z).sign()
+        rise = _again(part, z + h * d) - _again(part, z - h * d)
+        by_differences.append((rise * cotangent).flatten(1).sum(dim=1) / (2 * h))
+        by_autograd.append((slope * d).flatten(1).sum(dim=1))
+    one, other = torch.cat(by_autograd).double().detach(), torch.cat(by_differences).double().detach()
+    if float(max(one.norm(), other.norm())) < 1e-9:
+        return True
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=0)) >= COSINE
+
+
+def _again(part: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """The part's output with the same randomness at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return part(z)
