@@ -10,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from arena.rankings.attacks import CrossPlay, accuracy_left, cross_play, dense_ranks, success_per_pass, unique_breaks
-from arena.rankings.bits import Bits
+from arena.rankings.attacks import (
+    CrossPlay,
+    accuracy_left,
+    all_unique_breaks,
+    cross_play,
+    dense_ranks,
+    success_per_pass,
+    unique_breaks,
+)
+from arena.rankings.bits import Bits, pack
 from arena.rankings.defenses import DefenseScore, order_defenses, show_rank_set
-from arena.rankings.optimality import curve_area, envelope, local_optimality
+from arena.rankings.optimality import curve_area, envelope, gained, local_optimality
 
 INF = float("inf")
 BREAKS = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 20)).flatmap(lambda shape: npst.arrays(bool, shape))
@@ -63,6 +71,18 @@ def test_unique_breaks_are_those_of_nobody_else() -> None:
     assert unique_breaks([mine, mine], {2: [theirs, None]}) == 3
 
 
+@given(BREAKS, st.integers(0, 3), st.data())
+def test_counting_all_at_once_equals_counting_one_by_one(breaks: Bits, twin: int, data: st.DataObject) -> None:
+    columns = [[row if data.draw(st.integers(0, 3)) else None for row in column] for column in breaks]
+    columns.append(columns[twin % len(columns)])
+    one_by_one = [
+        unique_breaks(column, {at: other for at, other in enumerate(columns) if at != place})
+        for place, column in enumerate(columns)
+    ]
+    packed = [[None if row is None else pack(row) for row in column] for column in columns]
+    assert all_unique_breaks(packed) == one_by_one
+
+
 def attack_ranks(columns: Sequence[Sequence[Bits]]) -> list[tuple[int, int]]:
     """(rank, unique breaks) of each attack on defenses that are right everywhere."""
     rows = len(columns[0])
@@ -106,14 +126,22 @@ def test_an_attack_on_the_envelope_is_optimal_and_one_that_breaks_nothing_is_not
     close, far, none = np.array([0.05, INF]), np.array([0.15, 0.1]), np.array([INF, INF])
     best = envelope([close, far, none], 2)
     assert best.tolist() == [0.05, 0.1]
-    assert local_optimality(best, best, 0.2) == 1.0
-    assert local_optimality(none, best, 0.2) == 0.0
-    assert local_optimality(none, none, 0.2) is None
+    assert local_optimality(gained(best, 0.2), gained(best, 0.2)) == 1.0
+    assert local_optimality(gained(none, 0.2), gained(best, 0.2)) == 0.0
+    assert local_optimality(gained(none, 0.2), gained(none, 0.2)) is None
+    assert local_optimality(gained(best, None), gained(best, 0.2)) is None
+
+
+def test_what_breaks_gain_is_what_the_area_lacks() -> None:
+    distances = np.array([0.1, 0.3, INF, 0.0])
+    assert gained(distances, 0.2) == pytest.approx(4 * (1 - curve_area(distances, 0.2)))
+    assert gained(distances[[0, 1, 3]], 0.2) == gained(distances, 0.2), "unbroken examples may be left out"
 
 
 @given(st.lists(st.lists(st.sampled_from([0.01, 0.05, 0.1, 0.3, INF]), min_size=3, max_size=3), min_size=2, max_size=5))
 def test_improving_the_envelope_never_raises_an_attack(columns: list[list[float]]) -> None:
     arrays = [np.array(column) for column in columns]
-    before = local_optimality(arrays[0], envelope(arrays[:-1], 3), 0.2)
-    after = local_optimality(arrays[0], envelope(arrays, 3), 0.2)
+    mine = gained(arrays[0], 0.2)
+    before = local_optimality(mine, gained(envelope(arrays[:-1], 3), 0.2))
+    after = local_optimality(mine, gained(envelope(arrays, 3), 0.2))
     assert before is None or (after is not None and after <= before + 1e-12)

@@ -168,4 +168,4 @@ class NewSubmissionSerializer(serializers.Serializer[Any]):
 
     challenge = serializers.CharField(help_text="The challenge's slug.")
     team = serializers.CharField(required=False, help_text="A team's slug; your personal team without it.")
-    archive = serializers.FileField(help_text="A .zip or .tar.gz with a defense.toml.")
+    archive = serializers.FileField(help_text="A .zip or .tar.gz with a defense.toml or an attack.toml.")

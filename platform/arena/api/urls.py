@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from arena.api import challenge_views, evaluation_views, submission_views
+from arena.api import challenge_views, evaluation_views, matrix_views, submission_views
 
 app_name = "api"
 urlpatterns = [
@@ -14,6 +14,9 @@ urlpatterns = [
     path("challenges", challenge_views.challenges, name="challenges"),
     path("challenges/<slug:slug>", challenge_views.challenge, name="challenge"),
     path("challenges/<slug:slug>/board", challenge_views.challenge_board, name="board"),
+    path("challenges/<slug:slug>/matrix", matrix_views.matrix, name="matrix"),
+    path("challenges/<slug:slug>/rankings", matrix_views.rankings, name="rankings"),
+    path("attacks/<slug:public_id>", matrix_views.attack, name="attack"),
     path("submissions", submission_views.submissions, name="submissions"),
     path("submissions/<slug:public_id>", submission_views.submission, name="submission"),
     path("submissions/<slug:public_id>/withdraw", submission_views.withdraw, name="withdraw"),

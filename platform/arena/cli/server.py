@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from evaluator.errors import InputError, PlatformError
-from evaluator.spec import DefenseManifest, load_manifest
+from evaluator.spec import AttackManifest, DefenseManifest, load_manifest
 
 DEFAULT_SERVER = "http://localhost:8000"
 _SECONDS = 60.0
@@ -63,8 +63,11 @@ class Server:
 def packed(folder: Path) -> bytes:
     """The submission as a zip archive. Raises InputError when its manifest is wrong, before anything is sent."""
     if not folder.is_dir():
-        raise InputError("is not a folder.", where=str(folder), help="Pass the folder that holds defense.toml.")
-    load_manifest(folder / "defense.toml", DefenseManifest)
+        raise InputError("is not a folder.", where=str(folder), help="Pass the folder that holds the manifest.")
+    if (folder / "attack.toml").is_file():
+        load_manifest(folder / "attack.toml", AttackManifest)
+    else:
+        load_manifest(folder / "defense.toml", DefenseManifest)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):

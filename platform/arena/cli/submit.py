@@ -1,4 +1,4 @@
-"""`redoubt submit` and `redoubt status`: entering a defense on a server, and following it."""
+"""`redoubt submit` and `redoubt status`: entering a defense or an attack on a server, and following it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ _POLL_SECONDS = 2.0
 
 
 def submit(
-    path: Annotated[Path, typer.Argument(help="The submission's folder, with its defense.toml.")],
+    path: Annotated[Path, typer.Argument(help="The submission's folder, with its defense.toml or attack.toml.")],
     challenge: Annotated[str, typer.Option(help="The challenge's slug, such as mnist-linf.")],
     team: Annotated[str | None, typer.Option(help="Slug of the team that enters it; your personal one when left out.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
     server: ServerOption = None,
     token: TokenOption = None,
 ) -> None:
-    """Enter a defense on a server."""
+    """Enter a defense or an attack on a server."""
     archive = packed(path)
     remote = Server(server, token)
     data = {"challenge": challenge} | ({"team": team} if team else {})
     entry = remote.post("submissions", data=data, files={"archive": (f"{path.resolve().name}.zip", archive)})
     identifier = entry["submission"]["id"]
     print(f"entered as {identifier}: {remote.address}/entries/{identifier}/")
-    if wait:
+    if not wait:
+        return
+    if entry["submission"]["kind"] == "attack":
+        _follow_attack(remote, identifier)
+    else:
         _follow(remote, identifier)
 
 
@@ -84,6 +88,32 @@ def _follow(remote: Server, identifier: str) -> None:
         case "cancelled":
             raise InputError("the evaluation was cancelled.")
     print(f"robust accuracy {_percent(evaluation['robust_accuracy'])}, clean {_percent(evaluation['clean_accuracy'])}")
+
+
+def _follow_attack(remote: Server, identifier: str) -> None:
+    """Prints what the first look found, then every cell as it ends, until all are played."""
+    told: set[str] = set()
+    while True:
+        attack: dict[str, Any] = remote.get(f"attacks/{identifier}")
+        verdict = attack["verdict"]
+        if verdict == "refused":
+            raise SubmissionError(attack["reason"], attack["detail"], where=f"attack refused ({attack['reason']})")
+        if verdict == "platform_failed":
+            raise PlatformError(attack["reason"], attack["detail"], where=f"platform failed ({attack['reason']})")
+        if verdict and "" not in told:
+            told.add("")
+            print("the first look found nothing wrong; it is played against every standing defense", flush=True)
+            for violation in attack["violations"]:
+                print(f"{violation['count']} examples do not count: {violation['detail']} ids {violation['ids']}", flush=True)
+        cells = attack["cells"]
+        ended = [cell for cell in cells if cell["state"] not in ("queued", "running")]
+        for cell in ended:
+            if cell["id"] not in told:
+                told.add(cell["id"])
+                print(f"{cell['defense_name']}: {cell['state']}, {_percent(cell['accuracy_left'])} left", flush=True)
+        if verdict and len(ended) == len(cells):
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 def _where(evaluation: dict[str, Any]) -> str:

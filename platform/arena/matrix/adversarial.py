@@ -74,6 +74,18 @@ def pack_distances(distances: Iterable[float | None]) -> bytes:
     return zlib.compress(np.array([value for value in distances if value is not None], dtype="<f4").tobytes())
 
 
+def pack_envelope(best: NDArray[np.float64]) -> bytes:
+    """(n,) distances with inf, float32, zlib."""
+    return zlib.compress(best.astype("<f4").tobytes())
+
+
+def unpack_envelope(packed: bytes | memoryview[int] | None, examples: int) -> NDArray[np.float64]:
+    """What `pack_envelope` packed; inf everywhere for None."""
+    if packed is None:
+        return np.full(examples, np.inf)
+    return np.frombuffer(zlib.decompress(bytes(packed)), dtype="<f4").astype(np.float64)
+
+
 def unpack_distances(packed: bytes, breaks: Bits) -> NDArray[np.float64]:
     """(n,) distances, inf for unbroken examples."""
     spread = np.full(len(breaks), np.inf)

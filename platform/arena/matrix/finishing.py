@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 from django.db import transaction
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from arena.matrix import adversarial, cell_outcomes, survival
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.matrix.services import fill, reprioritise
 from arena.rankings.bits import count, pack, unpack
+from arena.rankings.optimality import gained
 from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed
 from evaluator.report import PlatformFailed, SubmissionFailed
 
@@ -84,17 +86,18 @@ def settle_cell(cell_id: int) -> bool:
 def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
     """Writes what the cell came to, once; what it broke is cleared from the defense's survival."""
     with transaction.atomic():
-        cell = Cell.objects.select_related("challenge").get(pk=cell_id)
+        cell = Cell.objects.select_related("challenge", "evaluation").get(pk=cell_id)
         survival.lock(cell.defense_id)
         now, fall = timezone.now(), None
         unfinished = Cell.objects.filter(pk=cell_id, state__in=Cell.UNFINISHED)
         if isinstance(outcome, CellCompleted):
-            values, breaks = _found(outcome)
+            values, breaks = _found(outcome, cell)
             if not unfinished.update(state=Cell.State.COMPLETED, finished=now, **values):
                 return False
             kept = unpack(survival.unwitnessed(cell, breaks), cell.examples)
             archive = adversarial.keep(adversarial.of_examples(outcome.adversarial, kept))
             Cell.objects.filter(pk=cell_id).update(archive=archive)
+            cell.refresh_from_db(fields=["breaks", "distances"])
             fall = survival.clear(cell, breaks, now)
         elif not unfinished.update(state=_failure(outcome), finished=now, reason=outcome.reason, detail=outcome.detail):
             return False
@@ -112,15 +115,17 @@ def _failure(outcome: SubmissionFailed | PlatformFailed) -> Cell.State:
     return Cell.State.ATTACK_FAILED if isinstance(outcome, SubmissionFailed) else Cell.State.PLATFORM_FAILED
 
 
-def _found(outcome: CellCompleted) -> tuple[dict[str, Any], bytes]:
+def _found(outcome: CellCompleted, cell: Cell) -> tuple[dict[str, Any], bytes]:
     """The cell's columns and its breaks: what the attack broke, not what the defense gets wrong by itself."""
     report = outcome.report
+    epsilon = getattr(cell.evaluation.judged_pack.challenge.threat, "epsilon", None)
     breaks = pack([bool(c) and not r for c, r in zip(report.correct_bits, report.robust_bits, strict=True)])
     columns = {
         "breaks": breaks,
         "broken": count(breaks),
         "left": sum(report.robust_bits),
         "distances": adversarial.pack_distances(report.distances),
+        "gain": gained(np.array([d for d in report.distances if d is not None], dtype="<f4").astype(np.float64), epsilon),
         "verified": report.verified,
         "forward_rows": report.forward_rows,
         "backward_rows": report.backward_rows,

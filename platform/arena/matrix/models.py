@@ -63,8 +63,9 @@ class Cell(models.Model):
 
     evaluation: whose rules it is played under. team: who caused the work. priority: lower is sooner. breaks: examples that
     the defense gets right and this attack broke; broken: how many; left: right and unbroken ones. distances: float32, zlib,
-    of each broken example in data order. archive: those verified inputs that were worth keeping. source: what a replay
-    replays. report: a CellReport without its bits.
+    of each broken example in data order. gain: the area they take from the robustness curve (`arena.rankings.optimality`),
+    None where the threat has no single budget. archive: those verified inputs that were worth keeping. source: what a
+    replay replays. report: a CellReport without its bits.
     """
 
     class State(models.TextChoices):
@@ -101,6 +102,7 @@ class Cell(models.Model):
     broken = models.PositiveIntegerField(null=True, blank=True)
     left = models.PositiveIntegerField(null=True, blank=True)
     distances = models.BinaryField(null=True, blank=True)
+    gain = models.FloatField(null=True, blank=True)
     verified = models.BooleanField(null=True, blank=True)
     forward_rows = models.PositiveBigIntegerField(null=True, blank=True)
     backward_rows = models.PositiveBigIntegerField(null=True, blank=True)
@@ -157,13 +159,16 @@ class Survival(models.Model):
     """What a defense withstands so far, by its standing evaluation.
 
     correct: right without attack. robust: withstood the ensemble and every verified input of anyone; bits are only ever
-    cleared. witnessed: examples of which a verified input is kept.
+    cleared. witnessed: examples of which a verified input is kept. envelope: (n,) float32, zlib, the smallest verified
+    distance of any attack, inf where there is none; gain: the area that the envelope takes.
     """
 
     evaluation = models.OneToOneField(Evaluation, on_delete=models.CASCADE, related_name="survival")
     correct = models.BinaryField()
     robust = models.BinaryField()
     witnessed = models.BinaryField()
+    envelope = models.BinaryField(null=True, blank=True)
+    gain = models.FloatField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"survival of {self.evaluation_id}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
 
+import numpy as np
 from django.db import transaction
 
 from arena.evaluations.models import Evaluation
+from arena.matrix import adversarial
 from arena.matrix.models import Cell, Fall, Survival
-from arena.rankings.bits import count, pack, packed_survivors
+from arena.rankings.bits import count, pack, packed_survivors, unpack
+from arena.rankings.optimality import Distances, envelope, gained
 from arena.submissions.models import Submission
 from evaluator.intervals import clopper_pearson
 from evaluator.report import Report
@@ -34,7 +38,15 @@ def open_survival(evaluation: Evaluation, report: Report) -> float:
     broken += [bytes(breaks) for breaks in played.values_list("breaks", flat=True) if breaks is not None]
     robust = packed_survivors(robust, broken)
     witnessed = reduce(_union, (bytes(survival.witnessed) for survival in earlier), bytes(len(robust)))
-    values = {"correct": pack(report.correct_bits), "robust": robust, "witnessed": witnessed}
+    epsilon = getattr(evaluation.judged_pack.challenge.threat, "epsilon", None)
+    best = _envelope_of(played, evaluation.examples)
+    values = {
+        "envelope": adversarial.pack_envelope(best),
+        "gain": gained(best, epsilon),
+        "correct": pack(report.correct_bits),
+        "robust": robust,
+        "witnessed": witnessed,
+    }
     Survival.objects.update_or_create(evaluation=evaluation, defaults=values)
     return _write_scores(evaluation.pk, count(robust), evaluation.examples)
 
@@ -62,6 +74,7 @@ def clear(cell: Cell, breaks: bytes, at: datetime) -> Fall | None:
     before = count(bytes(survival.robust))
     survival.robust = packed_survivors(bytes(survival.robust), [breaks])
     after = count(survival.robust)
+    _improve(survival, cell)
     if after == before:
         return None
     survival.save(update_fields=["robust"])
@@ -78,6 +91,26 @@ def clear(cell: Cell, breaks: bytes, at: datetime) -> Fall | None:
         examples=evaluation.examples,
         at=at,
     )
+
+
+def _improve(survival: Survival, cell: Cell) -> None:
+    """Moves the envelope closer where this cell found smaller distances."""
+    known = adversarial.unpack_envelope(survival.envelope, cell.examples)
+    best = envelope([known, _distances(cell)], cell.examples)
+    if (best < known).any():
+        epsilon = getattr(survival.evaluation.judged_pack.challenge.threat, "epsilon", None)
+        survival.envelope, survival.gain = adversarial.pack_envelope(best), gained(best, epsilon)
+        survival.save(update_fields=["envelope", "gain"])
+
+
+def _envelope_of(cells: Iterable[Cell], examples: int) -> Distances:
+    return envelope((_distances(cell) for cell in cells), examples)
+
+
+def _distances(cell: Cell) -> Distances:
+    if cell.breaks is None or cell.distances is None:
+        return np.full(cell.examples, np.inf)
+    return adversarial.unpack_distances(bytes(cell.distances), unpack(bytes(cell.breaks), cell.examples))
 
 
 def unwitnessed(cell: Cell, breaks: bytes) -> bytes:

@@ -19,7 +19,7 @@ from arena.matrix.models import Cell, CellShard, Trial
 from arena.matrix.playing import Game, Player, Told, configured_player
 from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
 from evaluator.errors import SubmissionError
-from evaluator.report import SubmissionFailed
+from evaluator.report import PlatformFailed, SubmissionFailed
 
 
 def look_once(
@@ -33,7 +33,7 @@ def look_once(
     carry_out(
         lease,
         work=lambda keeper: _look(lease, player, keeper, stop),
-        finish=lambda found, log: leases.finish(lease, found, log=log),
+        finish=lambda found, log: isinstance(found, dict) and leases.finish(lease, found, log=log),
         settle=lambda: finishing.settle_trial(lease.task_id),
     )
     return True
@@ -84,8 +84,8 @@ def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Even
         return player.play(Game(pack, attack, defense, cell.seed, (shard.start, shard.stop)), told)
 
 
-def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Event) -> dict[str, Any]:
-    """The outcome as JSON, with the violations of a whole array."""
+def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Event) -> dict[str, Any] | PlatformFailed:
+    """The outcome as JSON, with the violations of a whole array; a failure of the platform as itself."""
     trial = Trial.objects.select_related("submission", "target").get(pk=lease.task_id)
     pack = trial.target.evaluations.get(current=True).judged_pack
     violations: list[Violation] = []
@@ -100,6 +100,8 @@ def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Eve
             return cell_outcomes.dump(SubmissionFailed(error.reason, str(error)))
         unpack_submission(trial.target, defense)
         outcome = player.look(game, _told(keeper, stop))
+    if isinstance(outcome, PlatformFailed):
+        return outcome
     return cell_outcomes.dump(outcome) | {"violations": [violation.model_dump(mode="json") for violation in violations]}
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from arena.rankings.bits import Bits
+from arena.rankings.bits import Bits, count
 
 
 def accuracy_left(clean: Bits, broken: Bits | None) -> float | None:
@@ -62,6 +63,29 @@ def unique_breaks(column: Sequence[Bits | None], others: Mapping[int, Sequence[B
                 alone &= ~theirs
         total += int(np.count_nonzero(alone))
     return total
+
+
+def all_unique_breaks(columns: Sequence[Sequence[bytes | None]]) -> list[int]:
+    """`unique_breaks` of every attack at once, of packed bits: one pass over the matrix."""
+    total = [0] * len(columns)
+    distinct = list({tuple(column): place for place, column in enumerate(columns)}.values())
+    for row in range(len(columns[0]) if columns else 0):
+        packed = {place: _array(columns[place][row]) for place in distinct if columns[place][row] is not None}
+        if not packed:
+            continue
+        once = np.zeros_like(next(iter(packed.values())))
+        twice = once.copy()
+        for broken in packed.values():
+            twice |= once & broken
+            once |= broken
+        for place, broken in packed.items():
+            total[place] += count((broken & ~twice).tobytes())
+    first = {tuple(columns[place]): total[place] for place in distinct}
+    return [first[tuple(column)] for column in columns]
+
+
+def _array(packed: bytes | None) -> NDArray[np.uint8]:
+    return np.frombuffer(packed or b"", dtype=np.uint8)
 
 
 def _same(first: Sequence[Bits | None], second: Sequence[Bits | None]) -> bool:

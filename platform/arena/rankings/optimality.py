@@ -26,10 +26,19 @@ def curve_area(distances: Distances, epsilon: float) -> float:
     return float(np.mean(np.minimum(distances, epsilon)) / epsilon) if len(distances) and epsilon > 0 else 0.0
 
 
-def local_optimality(distances: Distances, best: Distances, epsilon: float) -> float | None:
-    """1 for an attack whose curve is the envelope, 0 for one that breaks nothing; None where nobody broke anything.
+def gained(distances: Distances, epsilon: float | None) -> float | None:
+    """What breaks take from `curve_area`, times the number of examples; unbroken ones (inf) may be left out.
 
-    (1 - area of the attack) / (1 - area of the envelope), on the same examples. It falls when somebody improves the envelope.
+    None where the threat has no single budget. Stored per cell and per envelope, so that optimality needs no distances.
     """
-    reachable = 1.0 - curve_area(best, epsilon)
-    return None if reachable <= 0 else min(1.0, max(0.0, (1.0 - curve_area(distances, epsilon)) / reachable))
+    if epsilon is None:
+        return None
+    return float(np.sum(1.0 - np.minimum(distances, epsilon) / epsilon)) if epsilon > 0 else 0.0
+
+
+def local_optimality(gain: float | None, best: float | None) -> float | None:
+    """1 for an attack whose curve is the envelope, 0 for one that takes nothing; None where nobody took anything.
+
+    gain, best: `gained` of the attack and of the envelope, on the same examples. It falls when somebody improves the envelope.
+    """
+    return None if gain is None or not best else min(1.0, max(0.0, gain / best))

@@ -1,0 +1,119 @@
+"""JSON of attacks, the matrix and rankings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from arena.matrix.models import Cell, Trial
+from arena.matrix.queries import Column, Square
+
+
+class ViolationSerializer(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    count = serializers.IntegerField()
+    ids = serializers.ListField(child=serializers.IntegerField(), help_text="Positions in the split of every such example.")
+    detail = serializers.CharField()
+
+
+class CellSerializer(serializers.ModelSerializer[Cell]):
+    """One attack against one defense."""
+
+    id = serializers.CharField(source="public_id")
+    defense = serializers.CharField(source="defense.public_id")
+    defense_name = serializers.CharField(source="defense.name")
+    accuracy_left = serializers.SerializerMethodField(help_text="Share of examples still right under this attack alone.")
+    felled = serializers.SerializerMethodField(help_text="Examples that nobody had broken before.")
+
+    class Meta:
+        model = Cell
+        fields = (
+            "id", "defense", "defense_name", "kind", "state", "reason", "detail", "examples", "broken", "accuracy_left",
+            "felled", "forward_rows", "backward_rows", "seconds", "verified", "finished",
+        )  # fmt: skip
+
+    def get_accuracy_left(self, cell: Cell) -> float | None:
+        return None if cell.left is None else cell.left / cell.examples
+
+    def get_felled(self, cell: Cell) -> int:
+        return cell.fall.fallen if hasattr(cell, "fall") else 0
+
+
+class AttackSerializer(serializers.ModelSerializer[Trial]):
+    """An attack: what the first look found, and its cells."""
+
+    id = serializers.CharField(source="submission.public_id")
+    name = serializers.CharField(source="submission.name")
+    format = serializers.CharField(source="submission.manifest.format")
+    team = serializers.CharField(source="submission.team.slug")
+    target = serializers.CharField(source="target.public_id", help_text="The defense that the first look is taken on.")
+    violations = ViolationSerializer(many=True)
+    cells = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Trial
+        fields = (
+            "id", "name", "format", "team", "target", "verdict", "reason", "detail", "violations", "created",
+            "finished", "cells",
+        )  # fmt: skip
+
+    def get_cells(self, trial: Trial) -> list[dict[str, Any]]:
+        return [dict(CellSerializer(cell).data) for cell in self.context["cells"]]
+
+
+class ColumnSerializer(serializers.Serializer[Column]):
+    id = serializers.CharField(source="public_id")
+    name = serializers.CharField()
+    team = serializers.CharField(source="team_slug")
+    format = serializers.CharField()
+    entered = serializers.DateTimeField()
+
+
+class SquareSerializer(serializers.Serializer[Square]):
+    id = serializers.CharField(source="cell_id")
+    state = serializers.CharField()
+    accuracy_left = serializers.FloatField(source="left", allow_null=True)
+    broken = serializers.IntegerField(allow_null=True)
+
+
+class MatrixRowSerializer(serializers.Serializer[Any]):
+    defense = serializers.CharField()
+    name = serializers.CharField()
+    robust_accuracy = serializers.FloatField(allow_null=True)
+    cells = SquareSerializer(many=True, help_text="In the order of `attacks`; null where there is none yet.")
+
+
+class MatrixSerializer(serializers.Serializer[Any]):
+    challenge = serializers.CharField()
+    attacks = ColumnSerializer(many=True)
+    defenses = MatrixRowSerializer(many=True)
+
+
+class DefenseRankSerializer(serializers.Serializer[Any]):
+    rank = serializers.IntegerField()
+    best_rank = serializers.IntegerField(allow_null=True, help_text="Best rank not excluded at 95 %, all ranks together.")
+    worst_rank = serializers.IntegerField(allow_null=True)
+    p_value_next = serializers.FloatField(allow_null=True, help_text="Exact McNemar against the next below, Holm-adjusted.")
+    id = serializers.CharField()
+    name = serializers.CharField()
+    robust_accuracy = serializers.FloatField()
+    interval = serializers.ListField(child=serializers.FloatField())
+
+
+class AttackRankSerializer(serializers.Serializer[Any]):
+    rank = serializers.IntegerField(allow_null=True)
+    attack = ColumnSerializer()
+    mean = serializers.FloatField(source="play.mean", allow_null=True)
+    worst = serializers.FloatField(source="play.worst", allow_null=True)
+    played = serializers.IntegerField(source="play.played")
+    targets = serializers.IntegerField(source="play.targets")
+    optimality = serializers.FloatField(allow_null=True)
+    unique_breaks = serializers.IntegerField(source="unique")
+    success_per_1000_rows = serializers.FloatField(source="success", allow_null=True)
+    falls = serializers.IntegerField(source="caused")
+
+
+class RankingsSerializer(serializers.Serializer[Any]):
+    defenses = DefenseRankSerializer(many=True)
+    attacks = AttackRankSerializer(many=True)

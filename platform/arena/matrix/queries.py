@@ -1,0 +1,241 @@
+"""Reads of the matrix: a constant number of queries however many defenses and attacks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from arena.challenges.models import Challenge
+from arena.leaderboards.queries import Row, board
+from arena.matrix.models import Cell, Fall, Survival, Trial
+from arena.rankings.attacks import CrossPlay, all_unique_breaks, cross_play, dense_ranks, success_per_pass
+from arena.rankings.bits import unpack
+from arena.rankings.optimality import local_optimality
+from arena.rankings.significance import against_neighbours, rank_sets
+from arena.submissions.models import Submission
+
+WAITING = {Cell.State.QUEUED, Cell.State.RUNNING}
+
+
+@dataclass(frozen=True)
+class Square:
+    """One cell as the matrix shows it. left: the share of examples still right under this attack alone; None for n/a."""
+
+    cell_id: str
+    state: str
+    left: float | None
+    broken: int | None
+
+    @property
+    def waiting(self) -> bool:
+        return self.state in WAITING
+
+
+@dataclass(frozen=True)
+class Column:
+    """An attack of the matrix."""
+
+    pk: int
+    public_id: str
+    name: str
+    team_name: str
+    team_slug: str
+    format: str
+    entered: datetime
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """rows: standing defenses, best first, the unverified last; squares: one for each of `columns`, None where none is."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    squares: tuple[tuple[Square | None, ...], ...]
+
+    @property
+    def settled(self) -> int:
+        return sum(1 for row in self.squares for square in row if square is not None and not square.waiting)
+
+    @property
+    def total(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+
+def columns(challenge: Challenge) -> tuple[Column, ...]:
+    """The attacks that play, in order of acceptance."""
+    trials = Trial.objects.filter(submission__challenge=challenge, verdict=Trial.Verdict.ACCEPTED, submission__withdrawn=None)
+    attacks = (trial.submission for trial in trials.select_related("submission__team").order_by("finished", "pk"))
+    return tuple(
+        Column(
+            attack.pk,
+            attack.public_id,
+            attack.name,
+            attack.team.name,
+            attack.team.slug,
+            attack.manifest["format"],
+            attack.created,
+        )
+        for attack in attacks
+    )
+
+
+def played(challenge: Challenge) -> QuerySet[Cell]:
+    """The cells of the matrix, replays left out: what each attack itself did."""
+    return Cell.objects.filter(challenge=challenge, rules_digest=challenge.rules_digest, kind=Cell.Kind.PLAY)
+
+
+def matrix(challenge: Challenge) -> Matrix:
+    """The whole matrix. Rows follow the board, columns the order of acceptance."""
+    standing = board(challenge)
+    rows, attacks = (*standing.ranked, *standing.unverified), columns(challenge)
+    place = {attack.pk: index for index, attack in enumerate(attacks)}
+    fields = ("defense__public_id", "attack_id", "public_id", "state", "left", "broken", "examples")
+    found: dict[str, list[Square | None]] = {row.submission_id: [None] * len(attacks) for row in rows}
+    for defense, attack, cell_id, state, left, broken, examples in played(challenge).values_list(*fields):
+        if defense in found and attack in place:
+            share = None if left is None else left / examples
+            found[defense][place[attack]] = Square(cell_id, state, share, broken)
+    return Matrix(rows, attacks, tuple(tuple(found[row.submission_id]) for row in rows))
+
+
+@dataclass(frozen=True)
+class AttackRow:
+    """One attack on the attacks' board. rank: None without a number; optimality: mean over its targets.
+
+    best: the lowest accuracy it leaves any defense. unique: (defense, example) pairs that nobody else broke. caused: falls.
+    """
+
+    rank: int | None
+    attack: Column
+    play: CrossPlay
+    best: float | None
+    optimality: float | None
+    unique: int
+    success: float | None
+    rows: int | None
+    caused: int
+    examples_felled: int
+
+
+def attack_board(challenge: Challenge) -> list[AttackRow]:
+    """The attacks of a challenge, best first."""
+    standing = board(challenge)
+    clean = {row.submission_id: row.clean_accuracy or 0.0 for row in (*standing.ranked, *standing.unverified)}
+    attacks = columns(challenge)
+    cells: dict[int, dict[str, Cell]] = {attack.pk: {} for attack in attacks}
+    wanted = (
+        "attack_id",
+        "examples",
+        "left",
+        "broken",
+        "breaks",
+        "gain",
+        "forward_rows",
+        "backward_rows",
+        "defense__public_id",
+    )
+    for cell in played(challenge).filter(state=Cell.State.COMPLETED).select_related("defense").only(*wanted):
+        if cell.attack_id in cells and cell.defense.public_id in clean:
+            cells[cell.attack_id][cell.defense.public_id] = cell
+    best = dict(
+        Survival.objects.filter(evaluation__submission__challenge=challenge, evaluation__current=True).values_list(
+            "evaluation__submission__public_id", "gain"
+        )
+    )
+    unique = all_unique_breaks([[_breaks(cells[attack.pk].get(defense)) for defense in clean] for attack in attacks])
+    falls: dict[int, list[Fall]] = {}
+    for fall in Fall.objects.filter(challenge=challenge):
+        falls.setdefault(fall.attack_id, []).append(fall)
+    made = [
+        _attack_row(attack, cells[attack.pk], clean, best, alone, falls.get(attack.pk, []))
+        for attack, alone in zip(attacks, unique, strict=True)
+    ]
+    ranks = dense_ranks([(row.play.mean, row.play.worst) for row in made])
+    ranked = [replace(row, rank=None if row.play.mean is None else rank) for row, rank in zip(made, ranks, strict=True)]
+    return [row for _, row in sorted(zip(ranks, ranked, strict=True), key=lambda pair: (pair[0], pair[1].attack.entered))]
+
+
+def _breaks(cell: Cell | None) -> bytes | None:
+    return None if cell is None or cell.breaks is None else bytes(cell.breaks)
+
+
+def _attack_row(
+    attack: Column,
+    cells: dict[str, Cell],
+    clean: dict[str, float],
+    best: dict[str, float | None],
+    unique: int,
+    falls: Sequence[Fall],
+) -> AttackRow:
+    left = [_share(cells.get(defense)) for defense in clean]
+    numbers = [share for share in left if share is not None]
+    shares = [local_optimality(cell.gain, best.get(defense)) for defense, cell in cells.items()]
+    optimal = [share for share in shares if share is not None]
+    rows = sum((cell.forward_rows or 0) + 2 * (cell.backward_rows or 0) for cell in cells.values())
+    broken, tried = sum(cell.broken or 0 for cell in cells.values()), sum(cell.examples for cell in cells.values())
+    return AttackRow(
+        rank=None,
+        attack=attack,
+        play=cross_play(list(clean.values()), left),
+        best=min(numbers, default=None),
+        optimality=sum(optimal) / len(optimal) if optimal else None,
+        unique=unique,
+        success=success_per_pass(broken, tried, rows),
+        rows=rows if cells and attack.format == "python" else None,
+        caused=len(falls),
+        examples_felled=sum(fall.fallen for fall in falls),
+    )
+
+
+def _share(cell: Cell | None) -> float | None:
+    return None if cell is None or cell.left is None else cell.left / cell.examples
+
+
+@dataclass(frozen=True)
+class Significance:
+    """rank_set: (best, worst) place that a defense may truly have. p_value: against the next one below, None at the end."""
+
+    rank_set: tuple[int, int]
+    p_value: float | None
+
+
+def significance(challenge: Challenge) -> dict[str, Significance]:
+    """Submission's public id -> how sure its rank is, for every ranked defense whose bits are known; in board order."""
+    ranked = board(challenge).ranked
+    rows = Survival.objects.filter(evaluation__public_id__in=[row.evaluation_id for row in ranked])
+    bits = dict(rows.values_list("evaluation__public_id", "robust"))
+    known = [row for row in ranked if row.evaluation_id in bits]
+    ordered = [unpack(bytes(bits[row.evaluation_id]), row.examples) for row in known]
+    p_values: list[float | None] = [*against_neighbours(ordered), None]
+    return {
+        row.submission_id: Significance(places, p_value)
+        for row, places, p_value in zip(known, rank_sets(ordered), p_values, strict=False)
+    }
+
+
+def falls_of(challenge: Challenge, *, last: int = 100) -> list[Fall]:
+    """The newest falls, newest first."""
+    found = Fall.objects.filter(challenge=challenge).select_related("defense__team", "attack__team", "cell")
+    return list(found.order_by("-at", "-pk")[:last])
+
+
+def trial_of(attack: Submission) -> Trial:
+    """The first look at an attack. Raises Trial.DoesNotExist."""
+    return Trial.objects.select_related("target", "submission__team", "submission__challenge").get(submission=attack)
+
+
+def cells_of(attack: Submission) -> list[Cell]:
+    """What an attack plays under today's rules, by defense; replays too."""
+    found = Cell.objects.filter(attack=attack, rules_digest=attack.challenge.rules_digest).defer(
+        "breaks", "distances", "report"
+    )
+    return list(found.select_related("defense__team", "fall").order_by("left", "created", "pk"))
+
+
+def trials_of(challenge: Challenge, *, teams: Iterable[int]) -> list[Trial]:
+    """Uploads of these teams that are not (yet) accepted, newest first."""
+    found = Trial.objects.filter(submission__challenge=challenge, submission__team__in=teams, submission__withdrawn=None)
+    return list(found.exclude(verdict=Trial.Verdict.ACCEPTED).select_related("submission").order_by("-pk")[:20])
