@@ -26,6 +26,8 @@ class FGSM(Attack):
         if not len(batch):
             return points
         seen = look(model, batch, threat, points, cross_entropy)
+        if len(seen.keep) == len(batch):  # the common case, without copies
+            return threat.project(batch.x, points + threat.steepest_step(seen.gradient, threat.epsilon))
         stands = batch.x[seen.keep]
         moved = threat.project(stands, points[seen.keep] + threat.steepest_step(seen.gradient, threat.epsilon))
         return points.index_copy(0, seen.keep, moved)

@@ -29,10 +29,12 @@ class JSMA(Attack):
     """Moves, two coordinates at a time, those with the largest saliency for the target class until it is the answer.
 
     A coordinate (one channel of one pixel) has alpha = dZ_t/dx_i and beta = d(sum_{j != t} Z_j)/dx_i; a pair is admissible
-    with sum alpha > 0 > sum beta and scores -sum alpha * sum beta. Without a target, t is the runner-up class of the clean
+    with sum alpha > 0 > sum beta and scores -sum alpha * sum beta. The outputs Z are the probabilities, as in the paper: they
+    sum to one, so that beta = -alpha, up to a factor the gradient of log p_t, and the likeliest rival weighs most; or the
+    "logits", where rivals that are out of the race weigh as much. Without a target, t is the runner-up class of the clean
     input and any wrong label ends the search. theta: the change of a coordinate, downwards when `direction` is "down".
     gamma: the largest share of coordinates that may change. pairs: False takes coordinates one at a time.
-    Cost per iteration: one forward row and two backward rows.
+    Cost per iteration: one forward row and one backward row, two for logits.
     """
 
     minimal_norm: ClassVar[bool] = True
@@ -41,12 +43,14 @@ class JSMA(Attack):
     gamma: float = 0.2
     direction: Literal["up", "down"] = "up"
     pairs: bool = True
+    outputs: Literal["probabilities", "logits"] = "probabilities"
 
     def __post_init__(self) -> None:
         positive(theta=self.theta, gamma=self.gamma)
         at_least(0, theta=self.theta)
         at_most(1, gamma=self.gamma, theta=self.theta)
         one_of(("up", "down"), direction=self.direction)
+        one_of(("probabilities", "logits"), outputs=self.outputs)
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         everyone, norm = Closest.none(batch, threat), NORMS["l0"]
@@ -67,9 +71,7 @@ class JSMA(Attack):
                 everyone = everyone.replaced(active, known)
                 if not len(keep):
                     break
-                own = pick(logits, target)
-                alpha = gradient_of(own.sum(), leaf, retain=True)
-                beta = gradient_of((logits.sum(dim=1) - own).sum(), leaf)
+                alpha, beta = self._jacobian(logits, target, leaf)
             alpha, beta = sign * flat(alpha)[keep], sign * flat(beta)[keep]
             batch, active, z, target, free = batch[keep], active[keep], z[keep], target[keep], free[keep]
             room = flat(z) < 1 if sign > 0 else flat(z) > 0
@@ -81,6 +83,15 @@ class JSMA(Attack):
             keep = (found & (changed <= budget)).nonzero().squeeze(1)
             batch, active, z, target, free = batch[keep], active[keep], z[keep], target[keep], free[keep]
         return everyone.points
+
+    def _jacobian(self, logits: Tensor, target: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and beta, shaped as `leaf`."""
+        if self.outputs == "probabilities":
+            alpha = gradient_of(pick(logits.log_softmax(dim=1), target).sum(), leaf)
+            return alpha, -alpha
+        own = pick(logits, target)
+        alpha = gradient_of(own.sum(), leaf, retain=True)
+        return alpha, gradient_of((logits.sum(dim=1) - own).sum(), leaf)
 
 
 def _salient(alpha: Tensor, beta: Tensor, free: Tensor, *, pairs: bool) -> tuple[Tensor, Tensor]:

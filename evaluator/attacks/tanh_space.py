@@ -33,8 +33,8 @@ class TanhAdam:
         """The inputs, in [0, 1]."""
         return (torch.tanh(self.w) + 1) / 2
 
-    def stepped(self, gradient: Tensor, *, rate: float, step: int) -> TanhAdam:
-        """One step of Adam down `gradient` (with respect to x); step counts from 1."""
+    def stepped(self, gradient: Tensor, *, rate: float | Tensor, step: int) -> TanhAdam:
+        """One step of Adam down `gradient` (with respect to x). rate: one, or shaped to broadcast; step counts from 1."""
         slope = gradient * (1 - torch.tanh(self.w).square()) / 2
         first = _BETA_1 * self.first + (1 - _BETA_1) * slope
         second = _BETA_2 * self.second + (1 - _BETA_2) * slope.square()

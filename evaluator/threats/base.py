@@ -143,12 +143,17 @@ def by_rows(method: Callable[[T, Tensor, Tensor], Tensor]) -> Callable[[T, Tenso
 
     @functools.wraps(method)
     def in_parts(self: T, x: Tensor, z: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.numel() <= _PART:
+        count = part_rows(x)
+        if count >= len(x):
             return method(self, x, z)
-        count = max(1, _PART * len(x) // x.numel())
         return torch.cat([method(self, *part) for part in zip(x.split(count), z.split(count), strict=True)])
 
     return in_parts
+
+
+def part_rows(x: Tensor) -> int:
+    """How many rows of x are worked on at a time so that temporaries stay in the cache; all of them off the CPU."""
+    return len(x) if x.device.type != "cpu" or x.numel() <= _PART else max(1, _PART * len(x) // x.numel())
 
 
 def settled(done: Tensor) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
-from evaluator.threats.base import Projector, Threat, by_rows, check_epsilon, flat, per_example, pulled
+from evaluator.threats.base import Projector, Threat, by_rows, check_epsilon, flat, part_rows, per_example, pulled
 
 
 class Bounds(Projector):
@@ -37,6 +37,10 @@ class Linf(Threat):
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The set as a box (lower, upper) of x's dtype: the outermost values whose float64 distance is within epsilon."""
+        count = part_rows(x)
+        if count < len(x):
+            parts = [self.bounds(part) for part in x.split(count)]
+            return torch.cat([low for low, _ in parts]), torch.cat([high for _, high in parts])
         wide, (lowest, highest) = x.double(), self.box
         low = (wide - self.epsilon).to(x.dtype).clamp_(lowest, highest)
         high = (wide + self.epsilon).to(x.dtype).clamp_(lowest, highest)

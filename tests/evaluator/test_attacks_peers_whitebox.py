@@ -5,6 +5,7 @@ Robust accuracies may differ by one image of the 40 (random starts); mean distan
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluator.attacks.registry import create
-from evaluator.threats import L1, L2, Linf, Threat
+from evaluator.threats import L0, L1, L2, Linf, Threat
 from tests.evaluator.support import sdp_images, sdp_model
 
 foolbox = pytest.importorskip("foolbox", reason="needs the bench extra")
@@ -115,3 +116,54 @@ def test_the_mean_distance_is_no_larger_than_the_peers(
     assert int(both.sum()) >= COUNT - 2
     ours_mean, theirs_mean = (float(distance(x, points, threat.kind)[both].mean()) for points in (ours, theirs))
     assert ours_mean <= tolerance * theirs_mean, (ours_mean, theirs_mean)
+
+
+FEW = 3
+
+
+def of_art(model: nn.Module, x: Tensor, y: Tensor, name: str, **options: object) -> Tensor:
+    evasion = pytest.importorskip("art.attacks.evasion", reason="needs the bench extra")
+    estimators = pytest.importorskip("art.estimators.classification", reason="needs the bench extra")
+    loss = nn.CrossEntropyLoss()
+    wrapped = estimators.PyTorchClassifier(model, loss, tuple(x.shape[1:]), 10, clip_values=(0.0, 1.0), device_type="cpu")
+    found = getattr(evasion, name)(wrapped, verbose=False, **options).generate(x.numpy(), y.numpy())
+    return torch.from_numpy(found).float()
+
+
+def changed_pixels(x: Tensor, points: Tensor) -> Tensor:
+    """(n,) pixels that moved by more than half a gray level: the peer's way through tanh rounds all of them a little."""
+    return ((points - x).abs().amax(dim=1) > 0.5 / 255).flatten(1).sum(dim=1)
+
+
+def test_carlini_wagner_linf_is_no_farther_than_arts_and_as_near_as_fab() -> None:
+    model, x, y = material()
+    x, y = x[:8], y[:8]
+    ours, fab = create("cw_linf")(model, x, y, Linf(AT)), create("fab", steps=50)(model, x, y, Linf(AT))
+    theirs = of_art(model, x[:FEW], y[:FEW], "CarliniLInfMethod", max_iter=30, initial_const=1.0, const_factor=4.0)
+    assert standing(model, ours, y) == standing(model, fab, y) == standing(model, theirs, y[:FEW]) == 0
+    ours_far, fab_far = distance(x, ours, "linf"), distance(x, fab, "linf")
+    assert float(ours_far.mean()) <= 1.05 * float(fab_far.mean()), (ours_far, fab_far)
+    assert float(ours_far[:FEW].mean()) <= float(distance(x[:FEW], theirs, "linf").mean())
+
+
+def test_carlini_wagner_l0_changes_no_more_pixels_than_arts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="art.attacks.evasion.carlini")  # one of its messages cannot be formatted
+    model, x, y = material()
+    x, y = x[:FEW], y[:FEW]
+    ours = create("cw_l0", steps=50)(model, x, y, L0(10))
+    theirs = of_art(model, x, y, "CarliniL0Method", max_iter=15, binary_search_steps=3, initial_const=1.0, learning_rate=0.1)
+    assert standing(model, ours, y) <= standing(model, theirs, y)
+    assert int((ours != x).any(dim=1).flatten(1).sum()) <= int(changed_pixels(x, theirs).sum())
+
+
+def test_the_saliency_map_reaches_as_many_targets_as_arts_with_no_more_pixels() -> None:
+    model, x, y = material()
+    x, y = x[:8], y[:8]
+    target = model(x).scatter(1, y[:, None], -torch.inf).argmax(dim=1)
+    ours = create("jsma", gamma=0.1)(model, x, y, L0(60), target=target)
+    theirs = of_art(model, x, target, "SaliencyMapMethod", theta=1.0, gamma=0.1)
+    reached = [model(points).argmax(dim=1) == target for points in (ours, theirs)]
+    both = reached[0] & reached[1]
+    assert int(reached[0].sum()) >= int(reached[1].sum())
+    assert int(both.sum()) >= 6
+    assert int(changed_pixels(x, ours)[both].sum()) <= int(changed_pixels(x, theirs)[both].sum())

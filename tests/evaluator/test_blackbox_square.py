@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evaluator.attacks.square import Square
-from evaluator.attacks.square_windows import _bump, linf_search
+from evaluator.attacks.square_windows import _bump, l2_search, linf_search
 from evaluator.draws import Draws
 from evaluator.errors import InputError
 from evaluator.threats import L2, Linf, Threat
@@ -78,6 +78,17 @@ def test_the_l2_search_spends_the_whole_budget_where_the_box_allows() -> None:
     model, x = Constant(), torch.full((4, 3, 10, 10), 0.5)
     points = Square(queries=80)(model, x, torch.zeros(4, dtype=torch.long), L2(0.8))
     assert torch.allclose(L2(0.8).distance(x, points), torch.full((4,), 0.8).double(), atol=1e-4)
+
+
+def test_what_the_box_cut_off_goes_into_the_window_and_nowhere_else() -> None:
+    """Algorithm 3 changes two windows of side 3; without the lost mass the rest would be stretched to fill the budget."""
+    x, threat = torch.full((64, 1, 9, 9), 0.5), L2(0.6)
+    search, draws = l2_search(x, threat), Draws(0, torch.arange(64))
+    points = x + 0.02  # of norm 0.18: the rest of the budget was lost
+    moved = search.propose(points, draws.uniform(search.numbers), 0.1)
+    same = ((moved - points).abs() < 1e-4).flatten(1).sum(dim=1)
+    assert int(same.min()) >= 81 - 2 * 9
+    assert torch.allclose(threat.distance(x, moved), torch.full((64,), 0.6).double(), atol=1e-4)
 
 
 @pytest.mark.parametrize(("data", "name", "epsilon", "verified"), [

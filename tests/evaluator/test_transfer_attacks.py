@@ -76,6 +76,31 @@ def test_the_substitute_agrees_with_the_victim_on_new_images() -> None:
     assert float(agreement) > 0.8
 
 
+def test_the_set_grows_by_steps_along_the_substitutes_own_jacobian_forth_and_back() -> None:
+    weights = torch.zeros(2, 64)
+    weights[0, :32], weights[1, 32:] = 1.0, 1.0
+    asked: list[Tensor] = []
+
+    def model(x: Tensor) -> Tensor:
+        asked.append(x.clone())
+        return x.flatten(1) @ weights.T
+
+    x, y = images(40, 1, 8, 8), torch.zeros(40, dtype=torch.long)
+    Substitute(rounds=2, augmentation=0.1, epochs=20).train(model, batch(x, y))
+    assert [len(part) for part in asked] == [40, 40, 80]
+    first, second = asked[1] - x, asked[2] - torch.cat([x, asked[1]])
+    for step in (first, second):
+        size = step.abs()
+        assert torch.allclose(size[size > 0], torch.tensor(0.1), atol=1e-6)
+        assert float((size > 0).float().mean()) > 0.9
+    answer = (x.flatten(1) @ weights.T).argmax(dim=1)
+    towards = torch.where(answer == 0, 1.0, -1.0)[:, None] * (weights[0] - weights[1])
+    agreement = (first.flatten(1).sign() * towards).mean()
+    assert float(agreement) > 0.2, "the first step raises the logit of the label"
+    back = (second[:40].flatten(1).sign() * towards).mean()
+    assert float(back) < -0.2, "the second lowers it"
+
+
 def test_training_a_substitute_leaves_the_global_random_state_alone() -> None:
     x, y = bright_halves(8)
     before = torch.random.get_rng_state()
