@@ -103,6 +103,29 @@ class CheckRecord(Frozen):
     curves: list[Curve] = Field(default_factory=list, max_length=4)
 
 
+class CertificateRecord(Frozen):
+    """What was proven. classifier: whom it speaks for, the entry "itself" or its "smoothed" version, which is another one.
+
+    accuracy: share of examples proven at `epsilon` in `norm` and not refuted; average_radius: of those, 0 for the others.
+    bits: which they are; undecided: neither proven nor refuted; refuted: ids whose certificate an adversarial input voided.
+    expected_false: bound on the expected number of false certificates; samples: model rows spent.
+    """
+
+    method: str = Field(max_length=40)
+    parameters: dict[str, float | int | str]
+    classifier: Literal["itself", "smoothed"]
+    norm: str = Field(max_length=20)
+    epsilon: float
+    accuracy: float
+    average_radius: float
+    bits: Bits
+    undecided: int
+    refuted: list[int]
+    expected_false: float
+    samples: int
+    seconds: float
+
+
 class Environment(Frozen):
     """Where the evaluation ran: versions, hardware and the isolation that was really enforced."""
 
@@ -129,7 +152,8 @@ class Report(Frozen):
     """The result of one evaluation of one defense on one challenge.
 
     correct_bits: correct on the clean image; robust_bits: correct on it and under every verified adversarial input;
-    certified_bits: provably robust (all 0 without a certificate); broken_by: index into `attacks` of the attack that
+    certified_bits: provably robust as it is (all 0 without a certificate of the classifier itself); certificate: the one
+    that was asked for, of the classifier itself or of its smoothed version; broken_by: index into `attacks` of the attack that
     broke the example, -1 for none or already misclassified; ids: positions in the split. checks: every honesty check that
     ran, with what it measured; those that fired are among `flags` too.
     """
@@ -150,6 +174,7 @@ class Report(Frozen):
     attacks: list[AttackRecord]
     flags: list[Flag]
     checks: list[CheckRecord] = Field(default_factory=list, max_length=100)
+    certificate: CertificateRecord | None = None
     verified: bool
     seed: int
     forward_rows: int

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from evaluator.errors import InputError
 from evaluator.intervals import clopper_pearson
-from evaluator.report import AttackRecord, CheckRecord, Completed, Flag, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.report import (
+    AttackRecord,
+    CertificateRecord,
+    CheckRecord,
+    Completed,
+    Flag,
+    Outcome,
+    PlatformFailed,
+    Report,
+    SubmissionFailed,
+)
 
 
 def merge(shards: Sequence[Outcome]) -> Outcome:
@@ -50,6 +60,7 @@ def _join(reports: list[Report]) -> Report:
             "broken_by": [index for report in reports for index in report.broken_by],
             "attacks": [_record(records) for records in zip(*(report.attacks for report in reports), strict=True)],
             "flags": flags,
+            "certificate": _certificate(reports),
             "checks": _checks(reports),
             "verified": not any(flag.severity == "unverified" for flag in flags),
             "forward_rows": sum(report.forward_rows for report in reports),
@@ -69,6 +80,26 @@ def _record(records: Sequence[AttackRecord]) -> AttackRecord:
         forward_rows=sum(r.forward_rows for r in records),
         backward_rows=sum(r.backward_rows for r in records),
         seconds=sum(r.seconds for r in records),
+    )
+
+
+def _certificate(reports: list[Report]) -> CertificateRecord | None:
+    """One certificate over all shards: averages weigh examples, expectations add up."""
+    records = [report.certificate for report in reports if report.certificate is not None]
+    if not records:
+        return None
+    bits = [bit for record in records for bit in record.bits]
+    return records[0].model_copy(
+        update={
+            "bits": bits,
+            "accuracy": sum(bits) / len(bits) if bits else 0.0,
+            "average_radius": sum(r.average_radius * len(r.bits) for r in records) / len(bits) if bits else 0.0,
+            "undecided": sum(record.undecided for record in records),
+            "refuted": [number for record in records for number in record.refuted],
+            "expected_false": sum(record.expected_false for record in records),
+            "samples": sum(record.samples for record in records),
+            "seconds": sum(record.seconds for record in records),
+        }
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,14 +21,16 @@ from arena.evaluations.lanes import Lane, choose
 from arena.evaluations.merging import merge
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
+from evaluator.certification import Certified, certified, require
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import standard
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
-from evaluator.host.load import read_manifest
+from evaluator.host.load import load_weights_only, read_manifest
 from evaluator.intervals import clopper_pearson
+from evaluator.meter import Meter, MeteredModel
 from evaluator.report import (
     Completed,
     Digests,
@@ -37,9 +40,10 @@ from evaluator.report import (
     Progress,
     Report,
     SubmissionFailed,
+    SubmissionReason,
 )
-from evaluator.spec import Pack
-from evaluator.threats import build
+from evaluator.spec import CertificateSpec, DefenseManifest, Pack
+from evaluator.threats import Threat, build
 from sandbox import Sandbox, SandboxError
 from sandbox.base import Enforcement
 
@@ -118,10 +122,12 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     threads = max(1, min(int(challenge.limits.cpus), os.cpu_count() or 1))
     torch.set_num_threads(threads)
     lane = Lane(choose(request.lane, manifest), copy.folder, manifest, challenge.limits, sandbox, threads, listener.on_log)
+    threat, asked = build(challenge.threat), manifest.certificate
+    if asked is not None:
+        _require(asked, threat, copy, manifest, everything)
     done: list[Completed] = []
     for first, last in pieces:
         part = everything[first:last]
-        threat = build(challenge.threat)
         verdict = evaluate(
             lambda: lane.open(part.classes),  # noqa: B023 (called only within this round)
             part,
@@ -134,8 +140,41 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             on_progress=_shifted(listener.on_progress, first - start, stop - start, done),
             cancelled=listener.cancelled,
         )
-        done.append(Completed(_report(request, copy, lane, verdict, part)))
+        proof = None
+        if asked is not None:
+            with lane.open(part.classes) as model, _told_to_the_team():
+                asked_model = MeteredModel(model, Meter(), classes=part.classes, tick=_unless(listener.cancelled)).eval()
+                whose = asked_model if asked.method == "smoothing" else load_weights_only(copy.folder, manifest)
+                proof = certified(whose, part, verdict.robust, threat, asked, request.seed)
+        done.append(Completed(_report(request, copy, lane, verdict, part, proof)))
     return merge(list(done))
+
+
+def _require(asked: CertificateSpec, threat: Threat, copy: Staged, manifest: DefenseManifest, data: Examples) -> None:
+    """A certificate that cannot be had fails the submission before anything is computed."""
+    with _told_to_the_team():
+        network = load_weights_only(copy.folder, manifest) if manifest.format == "safetensors" else None
+        require(asked, threat, network, tuple(data.x.shape[1:]))
+
+
+@contextmanager
+def _told_to_the_team() -> Iterator[None]:
+    """What stands in the way of a certificate is the team's to mend, not the platform's."""
+    try:
+        yield
+    except InputError as error:
+        where = f"defense.toml, {error.where or 'certificate'}"
+        raise SubmissionError(SubmissionReason.MANIFEST, error.what, where=where, help=error.help) from error
+
+
+def _unless(cancelled: Callable[[], bool]) -> Callable[[], None]:
+    """Called before every pass: raises Cancelled once `cancelled()` says so."""
+
+    def tick() -> None:
+        if cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+
+    return tick
 
 
 def _shifted(
@@ -166,8 +205,10 @@ def _shifted(
     return tell
 
 
-def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: Examples) -> Report:
+def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: Examples, proof: Certified | None) -> Report:
     """One piece's report."""
+    flags = [*verdict.flags, *([] if proof is None else proof.flags)]
+    own = proof if proof is not None and proof.record.classifier == "itself" else None
     count, robust = len(part), int(verdict.robust.sum())
     capabilities = lane.sandbox.capabilities() if lane.name == "host" else None
     enforced = [] if capabilities is None else [k for k, v in capabilities.promises.items() if v is Enforcement.FULL]
@@ -179,15 +220,16 @@ def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: 
         clean_accuracy=float(verdict.correct.double().mean()),
         robust_accuracy=robust / count,
         robust_interval=clopper_pearson(robust, count),
-        certified_accuracy=None,
+        certified_accuracy=None if own is None else own.record.accuracy,
         correct_bits=verdict.correct.int().tolist(),
         robust_bits=verdict.robust.int().tolist(),
-        certified_bits=[0] * count,
+        certified_bits=[0] * count if own is None else own.record.bits,
         broken_by=verdict.broken_by.tolist(),
         attacks=verdict.attacks,
-        flags=verdict.flags,
+        flags=flags,
         checks=verdict.checks,
-        verified=not any(flag.severity == "unverified" for flag in verdict.flags),
+        certificate=None if proof is None else proof.record,
+        verified=not any(flag.severity == "unverified" for flag in flags),
         seed=request.seed,
         forward_rows=verdict.forward_rows,
         backward_rows=verdict.backward_rows,

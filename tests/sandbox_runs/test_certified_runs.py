@@ -1,0 +1,69 @@
+"""Certificates in the official evaluation: asked for in defense.toml, computed here, merged from shards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from packs import BASELINE, python_submission, small_pack
+
+from arena.evaluations.merging import merge
+from arena.evaluations.runner import Request, run_defense
+from evaluator import receipt
+from evaluator.report import Completed, Outcome, Report, SubmissionFailed
+from evaluator.spec import Pack
+from sandbox.choose import open_sandbox
+
+
+def tiny_ball(folder: Path, kind: str, epsilon: float) -> Pack:
+    """A pack whose perturbations are so small that cheap bounds prove something."""
+    pack = small_pack(folder, examples=12, shard=6)
+    changed = pack.challenge.model_dump()
+    changed["threat"] = {"kind": kind, "epsilon": epsilon}
+    return pack.model_copy(update={"challenge": type(pack.challenge).model_validate(changed)})
+
+
+def asking(folder: Path, table: str) -> Path:
+    shutil.copytree(BASELINE, folder)
+    with (folder / "defense.toml").open("a") as manifest:
+        manifest.write(f"\n[certificate]\n{table}\n")
+    return folder
+
+
+def run(pack: Pack, submission: Path, shard: tuple[int, int] | None = None) -> Outcome:
+    return run_defense(Request(pack=pack, submission=submission, seed=3, shard=shard), sandbox=open_sandbox("auto"))
+
+
+def report_of(outcome: Outcome) -> Report:
+    assert isinstance(outcome, Completed), outcome
+    return outcome.report
+
+
+def test_bounds_of_the_network_itself_make_the_lower_end_of_the_bracket_and_shards_merge(tmp_path: Path) -> None:
+    pack = tiny_ball(tmp_path, "linf", 0.002)
+    submission = asking(tmp_path / "s", 'method = "crown"\niterations = 0')
+    whole = report_of(run(pack, submission))
+    assert whole.certificate is not None
+    assert whole.certified_accuracy == sum(whole.certified_bits) / 12 > 0
+    assert all(proven <= robust for proven, robust in zip(whole.certified_bits, whole.robust_bits, strict=True))
+    parts = [run(pack, submission, (first, first + 6)) for first in (0, 6)]
+    assert receipt.compare(whole, report_of(merge(parts))) == []
+
+
+def test_a_smoothed_certificate_is_computed_through_the_sandbox_and_speaks_for_the_smoothed_classifier(tmp_path: Path) -> None:
+    submission = python_submission(tmp_path / "s")
+    with (submission / "defense.toml").open("a") as manifest:
+        manifest.write('\n[certificate]\nmethod = "smoothing"\nsigma = 0.25\nn = 500\n')
+    report = report_of(run(tiny_ball(tmp_path, "l2", 0.1), submission))
+    assert report.certificate is not None
+    assert (report.certificate.classifier, report.certified_accuracy) == ("smoothed", None)
+    assert report.certificate.accuracy > 0.5
+    assert report.certificate.refuted == []
+
+
+def test_a_certificate_that_cannot_be_had_fails_before_anything_is_computed(tmp_path: Path) -> None:
+    outcome = run(tiny_ball(tmp_path, "linf", 0.1), asking(tmp_path / "s", 'method = "smoothing"\nsigma = 0.25'))
+    assert isinstance(outcome, SubmissionFailed)
+    assert outcome.reason == "manifest"
+    assert "says nothing about linf" in outcome.detail
+    assert "defense.toml" in outcome.detail
