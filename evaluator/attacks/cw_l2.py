@@ -82,7 +82,7 @@ class CWL2(Attack):
             worked[active] |= success
             known = known.updated(z, norm.sqrt(), success)
             short = (self.kappa - seen.values).clamp_min(0)
-            gradient = 2 * delta - wide(c * (short > 0), z) * seen.gradient
+            gradient = torch.addcmul(2 * delta, wide(c * (short > 0), z), seen.gradient, value=-1)
             state = state.stepped(gradient, rate=self.rate, step=step + 1)
             if step % every == every - 1:
                 objective = norm + c * short
@@ -90,9 +90,12 @@ class CWL2(Attack):
                 if self.stop_within:
                     going &= ~within(threat, batch, known.points)
                 keep = going.nonzero().squeeze(1)
+                last = objective
+                if len(keep) == len(active):
+                    continue
                 everyone = everyone.replaced(active, known)
                 batch, active, state, known = batch[keep], active[keep], state[keep], known[keep]
-                c, last = c[keep], objective[keep]
+                c, last = c[keep], last[keep]
                 if not len(active):
                     break
         return everyone.replaced(active, known), worked

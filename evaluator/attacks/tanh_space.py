@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -28,15 +29,19 @@ class TanhAdam:
     def __getitem__(self, keep: Tensor) -> TanhAdam:
         return TanhAdam(self.w[keep], self.first[keep], self.second[keep])
 
+    @functools.cached_property
+    def _tanh(self) -> Tensor:
+        return torch.tanh(self.w)
+
     @property
     def x(self) -> Tensor:
         """The inputs, in [0, 1]."""
-        return (torch.tanh(self.w) + 1) / 2
+        return (self._tanh + 1).div_(2)
 
     def stepped(self, gradient: Tensor, *, rate: float | Tensor, step: int) -> TanhAdam:
         """One step of Adam down `gradient` (with respect to x). rate: one, or shaped to broadcast; step counts from 1."""
-        slope = gradient * (1 - torch.tanh(self.w).square()) / 2
-        first = _BETA_1 * self.first + (1 - _BETA_1) * slope
-        second = _BETA_2 * self.second + (1 - _BETA_2) * slope.square()
-        move = (first / (1 - _BETA_1**step)) / ((second / (1 - _BETA_2**step)).sqrt() + _EPSILON)
-        return TanhAdam(self.w - rate * move, first, second)
+        slope = self._tanh.square().neg_().add_(1).mul_(gradient).div_(2)
+        first = torch.lerp(self.first, slope, 1 - _BETA_1)
+        second = (_BETA_2 * self.second).addcmul_(slope, slope, value=1 - _BETA_2)
+        move = first / (second / (1 - _BETA_2**step)).sqrt_().add_(_EPSILON)
+        return TanhAdam(self.w - move.mul_(rate / (1 - _BETA_1**step)), first, second)
