@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import api_view, parser_classes, permission_classes, throttle_classes
@@ -84,6 +87,17 @@ def submissions(request: Request) -> Response:
 def submission(request: Request, public_id: str) -> Response:
     person = person_of(request)
     return Response(_entries([get_submission(person, public_id)], person)[0])
+
+
+@extend_schema(
+    summary="The archive of one of your teams' submissions, as it was entered",
+    responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+)
+@api_view(["GET"])
+@permission_classes([IsAuthenticated])
+def archive(request: Request, public_id: str) -> FileResponse:
+    stored = get_own_submission(person_of(request), public_id).archive
+    return FileResponse(stored.open("rb"), as_attachment=True, filename=PurePosixPath(str(stored.name)).name)
 
 
 @extend_schema(summary="Take a submission off the board", request=None, responses={200: EntrySerializer, 400: ErrorSerializer})

@@ -19,6 +19,7 @@ urlpatterns = [
     path("attacks/<slug:public_id>", matrix_views.attack, name="attack"),
     path("submissions", submission_views.submissions, name="submissions"),
     path("submissions/<slug:public_id>", submission_views.submission, name="submission"),
+    path("submissions/<slug:public_id>/archive", submission_views.archive, name="archive"),
     path("submissions/<slug:public_id>/withdraw", submission_views.withdraw, name="withdraw"),
     path("evaluations/<slug:public_id>", evaluation_views.evaluation, name="evaluation"),
     path("evaluations/<slug:public_id>/report", evaluation_views.report, name="report"),

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from arena.cli.server import Server
+from arena.cli.submit import ServerOption, TokenOption
 from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError
 from evaluator.spec import Pack
 
+_ENTRY = re.compile(r"[0-9a-z]{26}", re.IGNORECASE)  # as arena.submissions.identifiers makes them
+
 
 def attack(
     name: Annotated[str, typer.Argument(help="An attack's name; see `redoubt attacks`.")],
-    against: Annotated[str, typer.Option(help="A submission's folder, or the name of a shipped baseline such as mnist-pgd.")],
+    against: Annotated[
+        str, typer.Option(help="A submission's folder, a shipped baseline such as mnist-pgd, or the id of your entry.")
+    ],
     pack: Annotated[str, typer.Option(help="The challenge whose images and threat are used.")] = "mnist-linf",
     examples: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 100,
     epsilon: Annotated[float | None, typer.Option(help="Another budget than the challenge's.")] = None,
@@ -26,6 +37,8 @@ def attack(
     save: Annotated[Path | None, typer.Option(help="Write the verified adversarial array here (.npz).")] = None,
     gallery: Annotated[Path | None, typer.Option(help="Write a page of broken images here (.html).")] = None,
     sandbox: Annotated[str, typer.Option(help="bubblewrap, docker or auto.")] = "auto",
+    server: ServerOption = None,
+    token: TokenOption = None,
 ) -> None:
     """Run one attack against one defense; what it claims is verified on a fresh copy of the model."""
     from arena.cli.attacking import Order, carry_out, write_array, write_gallery
@@ -38,8 +51,8 @@ def attack(
     chosen = _with_threat(load_pack(pack), threat, epsilon)
     weapon, budget = create(name, **_options(option or [])), build(chosen.challenge.threat)
     weapon.check(budget)
-    order = Order(name, weapon, budget, chosen, _defense(against), examples, seed, sandbox)
-    done = carry_out(order)
+    with _defense(against, server, token) as folder:
+        done = carry_out(Order(name, weapon, budget, chosen, folder, examples, seed, sandbox))
     table = Table(title=f"{name} against {against}, {chosen.challenge.threat.kind} {budget.epsilon:g}", title_justify="left")
     for column in ("", "value"):
         table.add_column(column, justify="right" if column else "left")
@@ -92,14 +105,31 @@ def _options(texts: list[str]) -> dict[str, Any]:
     return options
 
 
-def _defense(against: str) -> Path:
-    """The folder of a submission or of a shipped baseline."""
+@contextmanager
+def _defense(against: str, server: str | None, token: str | None) -> Iterator[Path]:
+    """The folder of a submission, of a shipped baseline, or, for the time of the attack, of an entry on the server."""
     import evaluator
 
     shipped = Path(evaluator.__file__).parent / "defenses" / "baselines"
     for folder in (Path(against), shipped / against):
         if (folder / "defense.toml").is_file():
-            return folder
+            yield folder
+            return
+    if _ENTRY.fullmatch(against):
+        with TemporaryDirectory(prefix="redoubt-") as temporary:
+            yield _fetched(against, Server(server, token), Path(temporary))
+        return
     names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/defense.toml")))
-    help = f"Pass a folder with a defense.toml, or one of: {names}."
-    raise InputError("is neither a submission's folder nor a shipped baseline.", where=against, help=help)
+    help = f"Pass a folder with a defense.toml, the id of your entry on a server, or one of: {names}."
+    raise InputError("is neither a submission's folder, nor a shipped baseline, nor an entry.", where=against, help=help)
+
+
+def _fetched(identifier: str, remote: Server, folder: Path) -> Path:
+    """The entry's archive, unpacked into `folder`. Only its own team is given it."""
+    from arena.submissions.intake import Limits, unpack
+
+    packed = remote.download(f"submissions/{identifier.lower()}/archive")
+    unpack(io.BytesIO(packed), folder, limits=Limits(archive_bytes=len(packed)))
+    if not (folder / "defense.toml").is_file():
+        raise InputError("is not a defense.", where=identifier, help="Attacks are run against defenses.")
+    return folder

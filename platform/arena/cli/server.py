@@ -29,13 +29,17 @@ class Server:
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON at /api/v1/`path`."""
-        return self._ask("GET", path, params=params)
+        return self._ask("GET", path, params=params).json()
+
+    def download(self, path: str) -> bytes:
+        """The file at /api/v1/`path`."""
+        return self._ask("GET", path).content
 
     def post(self, path: str, *, data: dict[str, str], files: dict[str, tuple[str, bytes]]) -> Any:
         """Posts a form with files to /api/v1/`path`."""
-        return self._ask("POST", path, data=data, files=files)
+        return self._ask("POST", path, data=data, files=files).json()
 
-    def _ask(self, method: str, path: str, **options: Any) -> Any:
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         if self._token is None:
             help = "Make one on your account page, then export REDOUBT_TOKEN=... or pass --token."
             raise InputError("this needs an API token.", help=help)
@@ -46,7 +50,7 @@ class Server:
             help = "Is it running? Name another with --server or REDOUBT_SERVER."
             raise PlatformError("server", f"does not answer ({error}).", where=self.address, help=help) from error
         if answer.is_success:
-            return answer.json()
+            return answer
         raise self._error(answer)
 
     def _error(self, answer: httpx.Response) -> InputError | PlatformError:
