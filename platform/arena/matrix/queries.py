@@ -20,7 +20,7 @@ from arena.submissions.models import Submission
 WAITING = {Cell.State.QUEUED, Cell.State.RUNNING}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Square:
     """One cell as the matrix shows it. left: the share of examples still right under this attack alone; None for n/a."""
 
@@ -92,12 +92,13 @@ def matrix(challenge: Challenge) -> Matrix:
     standing = board(challenge)
     rows, attacks = (*standing.ranked, *standing.unverified), columns(challenge)
     place = {attack.pk: index for index, attack in enumerate(attacks)}
-    fields = ("defense__public_id", "attack_id", "public_id", "state", "left", "broken", "examples")
+    fields = ("defense_id", "attack_id", "public_id", "state", "left", "broken", "examples")
+    names = dict(Submission.objects.filter(public_id__in=[row.submission_id for row in rows]).values_list("pk", "public_id"))
     found: dict[str, list[Square | None]] = {row.submission_id: [None] * len(attacks) for row in rows}
     for defense, attack, cell_id, state, left, broken, examples in played(challenge).values_list(*fields):
-        if defense in found and attack in place:
+        if defense in names and attack in place:
             share = None if left is None else left / examples
-            found[defense][place[attack]] = Square(cell_id, state, share, broken)
+            found[names[defense]][place[attack]] = Square(cell_id, state, share, broken)
     return Matrix(rows, attacks, tuple(tuple(found[row.submission_id]) for row in rows))
 
 
@@ -170,7 +171,7 @@ def _attack_row(
     unique: int,
     falls: Sequence[Fall],
 ) -> AttackRow:
-    left = [_share(cells.get(defense)) for defense in clean]
+    left = [share_left(cells[defense]) if defense in cells else None for defense in clean]
     numbers = [share for share in left if share is not None]
     shares = [local_optimality(cell.gain, best.get(defense)) for defense, cell in cells.items()]
     optimal = [share for share in shares if share is not None]
@@ -188,10 +189,6 @@ def _attack_row(
         caused=len(falls),
         examples_felled=sum(fall.fallen for fall in falls),
     )
-
-
-def _share(cell: Cell | None) -> float | None:
-    return None if cell is None or cell.left is None else cell.left / cell.examples
 
 
 @dataclass(frozen=True)
@@ -239,3 +236,14 @@ def trials_of(challenge: Challenge, *, teams: Iterable[int]) -> list[Trial]:
     """Uploads of these teams that are not (yet) accepted, newest first."""
     found = Trial.objects.filter(submission__challenge=challenge, submission__team__in=teams, submission__withdrawn=None)
     return list(found.exclude(verdict=Trial.Verdict.ACCEPTED).select_related("submission").order_by("-pk")[:20])
+
+
+def cell(public_id: str) -> Cell | None:
+    """One cell with its two entries; None when there is none of that id."""
+    found = Cell.objects.select_related("challenge", "defense__team", "attack__team", "fall").filter(public_id=public_id)
+    return found.defer("breaks", "distances").first()
+
+
+def share_left(cell: Cell) -> float | None:
+    """The share of examples still right under this cell's attack alone; None for n/a."""
+    return None if cell.left is None else cell.left / cell.examples

@@ -74,7 +74,7 @@ class MemberForm(forms.Form):
 
 
 class SubmitForm(forms.Form):
-    """A defense to enter. The team is asked for only when there is a choice."""
+    """A defense or an attack to enter. The team is asked for only when there is a choice."""
 
     team: forms.ModelChoiceField[Team] = forms.ModelChoiceField(queryset=None, label="Team", empty_label=None)
     archive = forms.FileField(
@@ -94,6 +94,6 @@ class SubmitForm(forms.Form):
         teams.initial = teams.queryset.first()
         size = file_size(settings.REDOUBT_UPLOAD_BYTES)
         self.fields["archive"].help_text = (
-            f"Drop a .zip or .tar.gz with defense.toml on the field, or choose it; at most {size}. "
-            "The entry's name is the one in defense.toml."
+            f"Drop a .zip or .tar.gz with defense.toml or attack.toml on the field, or choose it; at most {size}. "
+            "The entry's name is the one in that file."
         )

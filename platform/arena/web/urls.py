@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from arena.web.views import accounts, challenges, docs, entries, home, live, teams
+from arena.web.views import accounts, attacks, challenges, docs, entries, history, home, live, matrix, teams
 
 app_name = "web"
 
@@ -11,6 +11,10 @@ urlpatterns = [
     path("favicon.ico", home.favicon, name="favicon"),
     path("events/", live.boards, name="events-all"),
     path("challenges/<slug:slug>/", challenges.board, name="board"),
+    path("challenges/<slug:slug>/attacks/", attacks.attacks, name="attacks"),
+    path("challenges/<slug:slug>/matrix/", matrix.matrix, name="matrix"),
+    path("challenges/<slug:slug>/history/", history.history, name="history"),
+    path("cells/<slug:public_id>/", matrix.cell, name="cell"),
     path("challenges/<slug:slug>/rules/", challenges.rules, name="rules"),
     path("challenges/<slug:slug>/submit/", challenges.submit, name="submit"),
     path("challenges/<slug:slug>/events/", live.board, name="events"),

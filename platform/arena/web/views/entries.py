@@ -20,6 +20,7 @@ from arena.submissions.access import get_own_submission, get_submission
 from arena.web import svg
 from arena.web.entry import entry_page
 from arena.web.figures import bracket_of
+from arena.web.views.attacks import attack_page
 from arena.web.views.pages import origin, respond
 from evaluator.errors import InputError
 
@@ -35,6 +36,9 @@ def _evaluation(request: HttpRequest, public_id: str) -> Evaluation:
 @require_safe
 def entry(request: HttpRequest, public_id: str) -> HttpResponse:
     """Progress while it waits or runs, then the verdict or the reason."""
+    submission = get_submission(request.user, public_id)
+    if submission.kind == submission.Kind.ATTACK:
+        return attack_page(request, submission)
     evaluation = _evaluation(request, public_id)
     context = entry_page(evaluation, owner=owns(request.user, evaluation))
     return respond(request, "web/entries/entry.html", context | {"origin": origin(request)}, partial="entry")

@@ -1,0 +1,39 @@
+"""The attacks of a challenge, and the page of one."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from arena.accounts.access import is_member
+from arena.challenges.access import get_challenge
+from arena.matrix import queries
+from arena.matrix.models import Trial
+from arena.submissions.models import Submission
+from arena.web.figures import Words
+from arena.web.views.pages import respond
+
+
+@require_safe
+def attacks(request: HttpRequest, slug: str) -> HttpResponse:
+    """Attacks ranked by what they leave standing."""
+    challenge = get_challenge(request.user, slug)
+    context = {"challenge": challenge, "words": Words.of(challenge.spec), "attacks": queries.attack_board(challenge)}
+    return respond(request, "web/challenges/attacks.html", context, partial="attacks")
+
+
+def attack_page(request: HttpRequest, submission: Submission) -> HttpResponse:
+    """What the first look found, and every defense it plays. Raises Http404."""
+    try:
+        trial = queries.trial_of(submission)
+    except Trial.DoesNotExist as error:
+        raise Http404("This attack was never looked at.") from error
+    cells = [(cell, queries.share_left(cell), getattr(cell, "fall", None)) for cell in queries.cells_of(submission)]
+    context = {
+        "submission": submission,
+        "challenge": submission.challenge,
+        "trial": trial,
+        "cells": cells,
+        "owner": is_member(request.user, submission.team),
+    }
+    return respond(request, "web/entries/attack.html", context, partial="attack")

@@ -1,0 +1,49 @@
+"""The matrix of a challenge, and one cell of it."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from arena.accounts.access import is_member
+from arena.challenges.access import get_challenge
+from arena.matrix import queries
+from arena.web.figures import Words
+from arena.web.heat import heat_cells, sorted_columns, sorted_rows
+from arena.web.views.pages import respond
+
+
+@require_safe
+def matrix(request: HttpRequest, slug: str) -> HttpResponse:
+    """Every attack against every standing defense. ?by=: an attack's or a defense's id, to sort by."""
+    challenge = get_challenge(request.user, slug)
+    found = queries.matrix(challenge)
+    by = request.GET.get("by", "")
+    rows, columns = list(range(len(found.rows))), list(range(len(found.columns)))
+    for place, column in enumerate(found.columns):
+        if column.public_id == by:
+            rows = sorted_rows(found.squares, place)
+    for place, row in enumerate(found.rows):
+        if row.submission_id == by:
+            columns = sorted_columns(found.squares[place])
+    context = {
+        "challenge": challenge,
+        "words": Words.of(challenge.spec),
+        "by": by,
+        "matrix": found,
+        "columns": [found.columns[place] for place in columns],
+        "rows": [(found.rows[row], heat_cells([found.squares[row][place] for place in columns])) for row in rows],
+    }
+    return respond(request, "web/challenges/matrix.html", context, partial="matrix")
+
+
+@require_safe
+def cell(request: HttpRequest, public_id: str) -> HttpResponse:
+    """One attack against one defense. What failed is told to the attack's and the defense's team only."""
+    found = queries.cell(public_id)
+    if found is None or not (found.challenge.published or request.user.is_staff):
+        raise Http404("There is no such cell.")
+    owner = is_member(request.user, found.attack.team) or is_member(request.user, found.defense.team)
+    fall = getattr(found, "fall", None)
+    context = {"cell": found, "challenge": found.challenge, "left": queries.share_left(found), "fall": fall, "owner": owner}
+    return respond(request, "web/challenges/cell.html", context)
