@@ -104,10 +104,10 @@ def test_the_matrix_of_200_by_50_takes_no_more_queries_than_a_small_one(challeng
         assert page(f"{BOARD}/matrix/").count('<td class="h') == 10_000
     queries = len(many)
     assert queries == len(few) > 0
-    times = []
+    times, reader = [], Client()
     for _ in range(5):
         begun = time.perf_counter()
-        page(f"{BOARD}/matrix/")
+        reader.get(f"{BOARD}/matrix/")
         times.append(time.perf_counter() - begun)
     print(f"the matrix of 200 x 50 in {1000 * min(times):.0f} ms, {queries} queries")
 

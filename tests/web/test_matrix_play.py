@@ -93,6 +93,7 @@ def test_a_new_defense_faces_every_standing_attack_and_first_its_stored_inputs(c
     assert [kind for _, kind in player.played[1:]] == ["python"] * 4
     fall = Fall.objects.get(defense=two)
     assert (fall.cell.kind, fall.fallen, robust(two)) == ("replay", 2, 38 / 40)
+    assert not Archive.objects.filter(cells=None).exists(), "the merged copy that was replayed is not stored for ever"
     assert {cell.team.slug for cell in Cell.objects.filter(defense=two)} == {"alice"}, "whoever came later pays"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from django.core.files.base import ContentFile
+from django.db import transaction
 from numpy.typing import NDArray
 
 from arena.matrix.models import Archive
@@ -48,6 +49,16 @@ def keep_bytes(data: bytes) -> Archive:
         found.file.save("inputs.npz", ContentFile(data), save=False)
         found.save()
     return found
+
+
+def drop_unused(archive: Archive) -> None:
+    """Deletes an archive that no cell keeps and none waits to replay; the file goes once the transaction is committed."""
+    with transaction.atomic():
+        if archive.cells.exists() or archive.replays.exists():
+            return
+        name, storage = str(archive.file.name), archive.file.storage
+        archive.delete()
+        transaction.on_commit(lambda: storage.delete(name), robust=True)
 
 
 def read(archive: Archive) -> bytes:

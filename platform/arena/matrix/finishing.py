@@ -86,7 +86,7 @@ def settle_cell(cell_id: int) -> bool:
 def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
     """Writes what the cell came to, once; what it broke is cleared from the defense's survival."""
     with transaction.atomic():
-        cell = Cell.objects.select_related("challenge", "evaluation").get(pk=cell_id)
+        cell = Cell.objects.select_related("challenge", "evaluation", "source").get(pk=cell_id)
         survival.lock(cell.defense_id)
         now, fall = timezone.now(), None
         unfinished = Cell.objects.filter(pk=cell_id, state__in=Cell.UNFINISHED)
@@ -102,6 +102,9 @@ def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
         elif not unfinished.update(state=_failure(outcome), finished=now, reason=outcome.reason, detail=outcome.detail):
             return False
         CellShard.objects.filter(cell=cell_id).update(outcome=None, inputs=None)  # the cell has it all
+        if cell.source is not None:
+            Cell.objects.filter(pk=cell_id).update(source=None)  # a merged copy: what is worth keeping is kept elsewhere
+            adversarial.drop_unused(cell.source)
         if fall is not None:
             logger.info("attack %d broke %d more examples of defense %d", cell.attack_id, fall.fallen, cell.defense_id)
             reprioritise(cell.challenge)

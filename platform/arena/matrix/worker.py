@@ -18,7 +18,7 @@ from arena.matrix.claims import CellLease, TrialLease
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.matrix.playing import Game, Player, Told, configured_player
 from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
-from evaluator.errors import SubmissionError
+from evaluator.errors import Cancelled, SubmissionError
 from evaluator.report import PlatformFailed, SubmissionFailed
 
 
@@ -75,7 +75,9 @@ def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Even
             unpack_submission(cell.defense, defense)
         except SubmissionError as error:
             return DefenseFailed(error.reason, str(error))
-        if cell.source is not None:
+        if cell.kind == Cell.Kind.REPLAY:
+            if cell.source is None:
+                raise Cancelled("the cell was settled meanwhile.")
             return player.replay(pack, defense, adversarial.read(cell.source), cell.seed, told)
         try:
             unpack_submission(cell.attack, attack)
