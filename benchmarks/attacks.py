@@ -1,6 +1,6 @@
 """Our attacks beside torchattacks, foolbox, ART and pyautoattack: what stands, how far, and how long.
 
-    python -m benchmarks.attacks [--quick] [--write]
+    python -m benchmarks.attacks [--quick] [--images N] [--rounds N] [--write]
 
 Same weights, images, budget and threads in the same process; every pair runs in turns and the medians are compared, so a
 ratio below 1 means that ours is faster. Seconds are the one thread's processor time: others on the machine do not count.
@@ -203,12 +203,14 @@ def measure(pair: Pair, model: nn.Module, x: Tensor, y: Tensor, *, rounds: int) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer images, steps and rounds")
+    parser.add_argument("--images", type=int, help="how many images (24 with --quick, else 60)")
+    parser.add_argument("--rounds", type=int, help="how often each pair runs at least (1 with --quick, else 3)")
     parser.add_argument("--write", action="store_true", help="write docs/attack-benchmarks.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model, (x, y) = sdp_model("cifar_cnn_a_adv"), sdp_images("cifar")
     correct = model(x).argmax(dim=1) == y
-    count, rounds = (24, 1) if options.quick else (60, 3)
+    count, rounds = options.images or (24 if options.quick else 60), options.rounds or (1 if options.quick else 3)
     x, y = x[correct][:count], y[correct][:count]
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
