@@ -106,10 +106,10 @@ def test_the_matrix_of_200_by_50_takes_no_more_queries_than_a_small_one(challeng
     assert queries == len(few) > 0
     times, reader = [], Client()
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         reader.get(f"{BOARD}/matrix/")
-        times.append(time.perf_counter() - begun)
-    print(f"the matrix of 200 x 50 in {1000 * min(times):.0f} ms, {queries} queries")
+        times.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
+    print(f"the matrix of 200 x 50 in {1000 * min(times)[0]:.0f} ms ({1000 * min(times)[1]:.0f} ms of CPU), {queries} queries")
 
 
 def grow(challenge: Challenge, *, defenses: int, attacks: int) -> None:
