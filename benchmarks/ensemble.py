@@ -159,6 +159,7 @@ def ablated(case: Case) -> list[Line]:
         left = whole.rounds[:index] + whole.rounds[index + 1 :]
         lines.append(ours(case, dataclasses.replace(whole, rounds=left), f"without {round_.name}"))
     lines.append(ours(case, dataclasses.replace(whole, boundary=False), "without FAB-T"))
+    lines.append(ours(case, dataclasses.replace(whole, square=False), "without Square"))
     lines.append(ours(case, dataclasses.replace(whole, canary=False), "without the canary"))
     return lines
 

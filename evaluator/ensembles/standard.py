@@ -53,8 +53,10 @@ ROUNDS = (
 )
 _HARDEST = 0.05  # slack below which FAB-T looks for the boundary from its other side
 _BOUNDARY = Stage("FAB-T", FABT(steps=50, targets=3, stop_within=True))
+_CLOSEST = 0.1  # margin left, as a share of the clean one, below which random search tries where gradients are poor guides
+_SQUARE = Stage("Square", Square(queries=1500))
 _CANARY = Stage("Square canary", Square(queries=1000))
-_CANARY_SHARE = 0.04  # of the examples; each is in or out by a draw of its own, whatever block it is in
+_CANARY_SHARE = 0.03  # of the examples; each is in or out by a draw of its own, whatever block it is in
 FALLBACK = (
     Stage("full APGD-100, cross-entropy", APGD(steps=100, loss="ce")),
     Stage("full APGD-T", APGDT(steps=100, targets=9)),
@@ -65,13 +67,14 @@ FALLBACK = (
 
 @dataclass(frozen=True)
 class Standard:
-    """The search described above. rounds, boundary, canary, fallback: parts of it, so that an ablation can drop one.
+    """The search described above. rounds, boundary, square, canary, fallback: parts of it, so that an ablation can drop one.
 
     width: examples in play at once.
     """
 
     rounds: tuple[Round, ...] = ROUNDS
     boundary: bool = True
+    square: bool = True
     canary: bool = True
     fallback: tuple[Stage, ...] = FALLBACK
     width: int = 250
@@ -85,6 +88,9 @@ class Standard:
         search = _Trail(model, batch, threat, queue, observe)
         if self.boundary:
             search.run(_BOUNDARY, search.standing() & near(_HARDEST)(queue.standing))
+        if self.square and threat.kind == "linf":  # the L2 version finds nothing that climbs have not
+            known = queue.standing
+            search.run(_SQUARE, search.standing() & (known.margin < _CLOSEST * known.clean))
         if self.canary:
             chosen = search.standing() & (batch.draws.fork("canary").uniform(1).squeeze(1) < _CANARY_SHARE)
             broken = search.run(_CANARY, chosen)

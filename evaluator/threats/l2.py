@@ -94,7 +94,7 @@ class L2(Threat):
 
     def steepest_step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
         unit, square = _balanced(gradient)
-        return unit * rows(size / square.sqrt().clamp_min(torch.finfo(gradient.dtype).tiny), gradient)
+        return unit * rows(size / torch.where(square > 0, square, 1.0).sqrt(), gradient)  # a zero gradient moves nothing
 
     def distance(self, x: Tensor, z: Tensor) -> Tensor:
         return row_sum(flat(z.double() - x.double()).square()).sqrt()

@@ -162,3 +162,8 @@ def test_progress_never_goes_back(network: nn.Module, batch: Batch) -> None:
     rounds = [step for step in steps if step.attack.startswith(("ODI", "APGD"))]
     assert rounds
     assert all(a.settled <= b.settled and a.survivors >= b.survivors for a, b in itertools.pairwise(rounds))
+
+
+def test_a_zero_gradient_stays_where_it_is_at_any_epsilon() -> None:
+    step = L2(60.0).steepest_step(torch.zeros(2, 3, 4, 4), 60.0)
+    assert torch.equal(step, torch.zeros(2, 3, 4, 4))
