@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import platform
 import shlex
 import sys
@@ -144,7 +145,7 @@ def write(
     )
     (out / "defense.toml").write_text(
         f'name = "{recipe.title}"\nformat = "safetensors"\narchitecture = "{recipe.architecture}"\n'
-        'weights = "weights.safetensors"\n'
+        'weights = "weights.safetensors"\n' + _certificate(recipe)
     )
     device = next(network.parameters()).device
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
@@ -160,6 +161,14 @@ def write(
         *(f"- {figure}" for figure in figures),
     ]
     (out / "TRAINING.md").write_text("\n".join(lines) + "\n")
+
+
+def _certificate(recipe: Recipe) -> str:
+    """The [certificate] table of defense.toml; nothing for a recipe that asks for none."""
+    if recipe.certificate is None:
+        return ""
+    given = {"method": recipe.certificate.method, **recipe.certificate.parameters()}
+    return "\n[certificate]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in given.items())
 
 
 def _bar(console: Console) -> Progress:

@@ -15,6 +15,7 @@ from evaluator.spec import DefenseManifest, load_manifest
 
 MEGABYTES = 2_000_000
 MNIST = [name for name in RECIPES if name.startswith("mnist")]
+CIFAR10 = ["cifar10-standard", "cifar10-pgd"]
 
 
 def baseline(name: str) -> nn.Module:
@@ -29,11 +30,11 @@ def stated(name: str, figure: str) -> float:
     return float(found[1])
 
 
-def test_a_folder_ships_for_every_mnist_recipe_and_none_else() -> None:
-    assert sorted(path.name for path in BASELINES.iterdir() if path.is_dir()) == sorted(MNIST)
+def test_a_folder_ships_for_every_mnist_recipe_and_two_of_cifar10_and_none_else() -> None:
+    assert sorted(path.name for path in BASELINES.iterdir() if path.is_dir()) == sorted(MNIST + CIFAR10)
 
 
-@pytest.mark.parametrize("name", MNIST)
+@pytest.mark.parametrize("name", MNIST + CIFAR10)
 def test_its_weights_stay_below_two_megabytes_and_its_command_is_stated(name: str) -> None:
     assert (BASELINES / name / "weights.safetensors").stat().st_size < MEGABYTES
     command = f"python -m evaluator.defenses.train {name} --out evaluator/defenses/baselines/{name}"
