@@ -12,13 +12,14 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from evaluator.access import scores
+from evaluator.access import LabelOracle, scores
 from evaluator.adaptive.eot import EOT
 from evaluator.adaptive.eot_samples import choose_samples
 from evaluator.adaptive.relentless import Relentless
 from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.square import Square
 from evaluator.attacks.substitute import Substitute
 from evaluator.meter import MeteredModel
@@ -51,7 +52,8 @@ class Automatic:
 
     declared: the submission names stand-ins of its own. random: answers are random, so gradients are averaged over as many
     passes as their noise asks for and success is scored by `votes` on fresh randomness. most_samples: at most so many.
-    steps: of every gradient attack; queries: of Square.
+    steps: of every gradient attack (the last try through each backward pass takes three times as many); queries: of Square and
+    of the last resort, which sees decisions alone.
     """
 
     declared: bool = False
@@ -91,10 +93,13 @@ class Automatic:
             climb = Relentless if self.random else APGD
             yield f"{backward} backward, margin", asked, climb(steps=self.steps, loss="margin")
             yield f"{backward} backward, cross-entropy", asked, climb(steps=self.steps, loss="ce")
+            yield f"{backward} backward, more steps", asked, climb(steps=3 * self.steps, loss="margin")
         if threat.kind in Substitute.supported_threats and not self.random:
             yield "transfer from a substitute", model, Substitute(rounds=5, epochs=15, attempts=4)
         if threat.kind in Square.supported_threats and not self.random:
             yield "random search", model, Square(queries=self.queries, restarts=2)
+        if threat.kind in HopSkipJump.supported_threats and not self.random:
+            yield "decisions alone", LabelOracle(model), HopSkipJump(queries=self.queries)
 
     def _averaged(self, model: MeteredModel, pilot: Batch) -> Model:
         if not self.random:

@@ -104,7 +104,11 @@ def _pass_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> obj
 
 
 class _NothingCuts(TorchFunctionMode):
-    """Rounding, signs, detach and thresholds (x > t cast to a float) keep their values and let gradients pass."""
+    """Rounding, signs, detach and thresholds (x > t cast to a float) keep their values and let gradients pass.
+
+    A gate between two answers (`torch.where`) passes its gradient to both: a detector's network and its squeezed view are
+    then attacked together (the joint loss of Carlini and Wagner 2017, "Adversarial Examples Are Not Easily Detected").
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,8 +125,17 @@ class _NothingCuts(TorchFunctionMode):
             compared = self._thresholded[id(first)][1]
             if torch.is_grad_enabled() and compared.requires_grad and compared.shape == value.shape:
                 return passed_through(value, compared)
+        if func is torch.where and len(args) == 3 and _gates(value, *args[1:]):
+            return passed_through(value, args[1] + args[2])
         if func not in _CUT or not isinstance(first, Tensor) or not isinstance(value, Tensor):
             return value
         if not (torch.is_grad_enabled() and first.requires_grad):
             return value
         return passed_through(value, first)
+
+
+def _gates(value: Tensor, one: object, other: object) -> bool:
+    """Two answers of one shape that depend on the input both."""
+    if not (torch.is_grad_enabled() and isinstance(one, Tensor) and isinstance(other, Tensor)):
+        return False
+    return one.requires_grad and other.requires_grad and one.shape == other.shape == value.shape

@@ -102,6 +102,25 @@ def test_straight_through_gradients_give_the_answers_of_the_model_and_a_gradient
     assert bool((slope != 0).flatten(1).any(dim=1).all())
 
 
+class Gate(nn.Module):
+    """The first half of the input answers where its mean exceeds that of the second, else the second half."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = x[:, :2], 3 * x[:, 2:]
+        return torch.where((one.mean(dim=1) > other.mean(dim=1))[:, None], one, other)
+
+
+def test_both_sides_of_a_gate_get_a_gradient_and_the_answer_stays() -> None:
+    model, x = Gate(), torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
+    assert bool((gradient(model, x) == 0).any())
+    with Backwards(model, {}).use("straight-through"):
+        leaf = x.clone().requires_grad_(True)
+        answer = model(leaf)
+        (slope,) = torch.autograd.grad(answer[:, 0].sum(), leaf)
+    assert torch.equal(answer.detach(), model(x))
+    assert torch.equal(slope, torch.tensor([[1.0, 0.0, 3.0, 0.0]]).expand(6, 4))
+
+
 class Local:
     """A loaded submission with its backward passes, in this process."""
 
