@@ -14,6 +14,8 @@ PAGES = {
     "home": ("/", None),
     "board": ("/challenges/mnist-linf/", None),
     "board-empty": ("/challenges/mnist-l2/", None),
+    "board-filtered": ("/challenges/mnist-linf/?q=ibp&verified=1", None),
+    "board-no-match": ("/challenges/mnist-linf/?q=nobody", None),
     "rules": ("/challenges/mnist-linf/rules/", None),
     "submit": ("/challenges/mnist-linf/submit/", "alice"),
     "entry": ("/entries/{ibp}/", None),

@@ -11,6 +11,7 @@ urlpatterns = [
     path("favicon.ico", home.favicon, name="favicon"),
     path("events/", live.boards, name="events-all"),
     path("challenges/<slug:slug>/", challenges.board, name="board"),
+    path("challenges/<slug:slug>/board.csv", challenges.board_file, name="board-csv"),
     path("challenges/<slug:slug>/attacks/", attacks.attacks, name="attacks"),
     path("challenges/<slug:slug>/matrix/", matrix.matrix, name="matrix"),
     path("challenges/<slug:slug>/history/", history.history, name="history"),

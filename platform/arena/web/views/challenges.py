@@ -17,6 +17,8 @@ from arena.challenges.models import Challenge
 from arena.leaderboards import queries
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown
+from arena.web.board_csv import board_csv
+from arena.web.board_filter import BoardFilter, choices
 from arena.web.figures import Words, last_change, last_fall
 from arena.web.forms import SubmitForm, blame
 from arena.web.views.pages import origin, respond
@@ -32,10 +34,20 @@ def _about(challenge: Challenge) -> dict[str, Any]:
 def board(request: HttpRequest, slug: str) -> HttpResponse:
     """Defenses ranked by worst-case robust accuracy."""
     challenge = get_challenge(request.user, slug)
-    standing, histories = queries.board(challenge), queries.histories(challenge)
+    whole, histories = queries.board(challenge), queries.histories(challenge)
+    asked = BoardFilter.of(request.GET)
+    standing = asked.apply(whole)
     ranked = [(row, last_fall(histories.get(row.submission_id, []))) for row in standing.ranked]
-    context = _about(challenge) | {"board": standing, "ranked": ranked, "changed": last_change(standing)}
-    return respond(request, "web/challenges/board.html", context, partial="board")
+    shown = {"board": standing, "ranked": ranked, "changed": last_change(whole), "asked": asked, "choices": choices(whole)}
+    return respond(request, "web/challenges/board.html", _about(challenge) | shown, partial="board")
+
+
+@require_safe
+def board_file(request: HttpRequest, slug: str) -> HttpResponse:
+    """The judged entries of the board, or of the filtered board, as a CSV file."""
+    standing = BoardFilter.of(request.GET).apply(queries.board(get_challenge(request.user, slug)))
+    headers = {"Content-Disposition": f'attachment; filename="redoubt-{slug}.csv"'}
+    return HttpResponse(board_csv(standing), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 @require_safe
