@@ -46,7 +46,7 @@ def test_format_and_year_that_no_entry_has_leave_no_row_and_a_way_back(client: C
     for query in ({"format": "none"}, {"year": "1999"}):
         assert _shown(client, query) == set()
         assert (
-            f'No ranked defense matches. Search for fewer words or <a href="{BOARD}">'
+            f'No ranked defense matches. Ask for less, or <a href="{BOARD}">'
             in client.get(BOARD, query).content.decode()
         )
 
