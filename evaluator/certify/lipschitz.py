@@ -27,9 +27,11 @@ from evaluator.certify.graph import Graph, trace
 from evaluator.certify.ibp import MARGIN, logits_shape, outward
 from evaluator.certify.inputs import Norm
 from evaluator.certify.ops import Add, Affine, Conv, Input, Linear, MaxMin, MaxPool, Op, Relu, Reshape, Scale
+from evaluator.errors import InputError
 
 GRID = 32  # least frequencies per axis
 _UP = 1 + 1e-9
+_MOST_WORK = 5e10  # multiplications of all singular value decompositions: a minute or so, and a few GB
 
 
 def dense_norm(weight: Tensor) -> float:
@@ -65,6 +67,18 @@ def conv_norm(weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int]
             square /= math.cos(math.pi * (k - 1) / n)
         worst = max(worst, math.sqrt(square))
     return worst * _UP
+
+
+def check_affordable(graph: Graph) -> None:
+    """Raises InputError, before any compute, where the exact norms of all convolutions would take too long."""
+    work = 0.0
+    for op in (node.op for node in graph.nodes):
+        if isinstance(op, Conv):
+            out, inside = op.weight.shape[0] / op.groups, op.weight.shape[1] * math.prod(op.stride)
+            work += op.groups * GRID**2 * min(out, inside) ** 2 * max(out, inside)
+    if work > _MOST_WORK:
+        what = f"the norms of its convolutions take {work:.0e} multiplications; this method stops at {_MOST_WORK:.0e}."
+        raise InputError(what, where="lipschitz", help="Use narrower convolutions, or ask for smoothing.")
 
 
 def op_norm(op: Op) -> float:
@@ -105,11 +119,13 @@ def lipschitz(model: Model, x: Tensor, y: Tensor, *, norm: Norm = "l2", epsilon:
     """A radius in `norm` for every example within which label y holds.
 
     epsilon: where given, `certified` says whether the radius reaches it. details["constant"] is the bound on the network's
-    Lipschitz constant. Raises InputError for a layer without a known norm before any compute.
+    Lipschitz constant. Raises InputError before any compute for a layer without a known norm, and for
+    convolutions too wide for exact norms.
     """
     started = time.perf_counter()
     check_batch(x, y)
     graph = trace(model, tuple(x.shape[1:]), pools=True)
+    check_affordable(graph)
     classes, y = logits_shape(graph, y), y.cpu()
     pairs = pair_constants(graph, classes)
     with torch.no_grad():

@@ -12,6 +12,8 @@ from torch.nn import functional
 from evaluator.attacks import PGD
 from evaluator.certify.lipschitz import conv_norm, dense_norm, lipschitz
 from evaluator.certify.orthogonal import AOLConv2d, AOLLinear, PairSort
+from evaluator.defenses.architectures import build
+from evaluator.errors import InputError
 from evaluator.threats import L2
 
 
@@ -84,3 +86,9 @@ def test_a_wrong_label_has_radius_zero() -> None:
     net, x = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), torch.rand(5, 1, 2, 2)
     wrong = 1 - net(x).argmax(dim=1)
     assert float(lipschitz(net, x, wrong).radius.max()) == 0.0
+
+
+def test_convolutions_too_wide_for_exact_norms_are_refused_at_once() -> None:
+    wide = build("cifar-resnet18").eval()
+    with pytest.raises(InputError, match="narrower convolutions"):
+        lipschitz(wide, torch.zeros(0, 3, 32, 32), torch.zeros(0, dtype=torch.int64))
