@@ -54,7 +54,7 @@ class Site:
             try:
                 urllib.request.urlopen(f"{self.url}/docs/", timeout=5).close()
                 return
-            except URLError:
+            except (URLError, TimeoutError):  # not listening yet, or too busy to answer
                 assert time.monotonic() < end, f"the site did not start:\n{self.log('web')}"
                 time.sleep(0.1)
 
