@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import URLError
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 40.0
+START_SECONDS = 90.0
 
 
 class Site:
