@@ -1,26 +1,13 @@
 """A season for looking at pages: entries in every state, on a database of tests. The figures are made up; no product code
-uses them. As a script it works on the database of the current settings: `season` fills it, `challenge N` publishes one
-challenge of N examples, `fall NAME SHARE` lowers an entry's robust accuracy.
+uses them.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-
-if __name__ == "__main__":  # run as a script: the project is found as manage.py finds it
-    root = Path(__file__).resolve().parents[2]
-    sys.path += [str(root), str(root / "platform")]
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arena.settings.embedded")
-    import django
-
-    django.setup()
 
 from django.core.files.base import ContentFile
 from django.utils import timezone
@@ -252,20 +239,3 @@ def fall(name: str, share: float) -> None:
     evaluation.interval_low, evaluation.interval_high = clopper_pearson(round(share * evaluation.examples), evaluation.examples)
     evaluation.save()
     bump(evaluation.submission.challenge_id)
-
-
-def main(command: str, *arguments: str) -> None:
-    """Runs one command of the script; prints the entries' public ids by key."""
-    match command, arguments:
-        case "season", ():
-            print(json.dumps({key: made.submission.public_id for key, made in make_season().items()}))
-        case "challenge", (examples,):
-            make_challenge(examples=int(examples))
-        case "fall", (name, share):
-            fall(name, float(share))
-        case _:
-            sys.exit(__doc__)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

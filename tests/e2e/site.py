@@ -41,8 +41,8 @@ class Site:
         self._run("-m", "django", *arguments)
 
     def season(self, *arguments: str) -> Any:
-        """Runs a command of season.py; returns what it printed as JSON."""
-        printed = self._run(str(Path(__file__).with_name("season.py")), *arguments)
+        """Runs a command of fill_site.py; returns what it printed as JSON."""
+        printed = self._run(str(Path(__file__).with_name("fill_site.py")), *arguments)
         return json.loads(printed) if printed.strip() else None
 
     def serve(self) -> None:

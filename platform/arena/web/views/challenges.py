@@ -72,4 +72,5 @@ def submit(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("web:entry", entry.public_id)
         except (InputError, RateLimited) as error:
             blame(form, error, otherwise="archive")
-    return respond(request, "web/challenges/submit.html", {"challenge": challenge, "form": form})
+    asked = {"attack": request.GET.get("kind") == "attack", "examples": challenge.spec.data.examples}
+    return respond(request, "web/challenges/submit.html", {"challenge": challenge, "form": form, **asked})
