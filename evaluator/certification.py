@@ -1,34 +1,34 @@
 """The certificate that a defense asks for: computed here, never taken from the submission, and then attacked.
 
-A certificate is a proof that can have a bug. One verified adversarial input inside the certified set refutes it: that
-example's certificate is void, the entry is flagged, and the report names the witnesses.
+A certificate is a proof that can have a bug. A verified adversarial input inside the certified set refutes it: that
+example's certificate is void, the report keeps the witness, and the entry is flagged (see `certificate_record.alarm`).
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import binom
 from torch import Tensor, nn
 
-from evaluator.adaptive.eot import EOT
-from evaluator.adaptive.relentless import Relentless
-from evaluator.attacks.base import Batch, Model
-from evaluator.certify import METHODS, Certificates, certify
-from evaluator.certify.noise import Noise, build_noise, normal
-from evaluator.certify.smoothing_cohen import class_counts
+from evaluator.attacks.base import Model
+from evaluator.attacks.pgd import PGD
+from evaluator.certificate_record import MOST_WITNESSES, accuracies, alarm, average_radius, pack_radii, unpack_radii
+from evaluator.certificate_specs import CertificateSpec, CertifiedSpec, check_request
+from evaluator.certify import Certificates, certify, certify_at_radii
+from evaluator.certify.at_radii import BALLS, NOTHING
+from evaluator.certify.graph import trace
+from evaluator.certify.milp import check_encodable
+from evaluator.certify.noise import build_noise
 from evaluator.data.tensors import Examples
-from evaluator.draws import Draws
 from evaluator.errors import InputError
-from evaluator.report import CertificateRecord, Flag
-from evaluator.spec import CertificateSpec
-from evaluator.threats.base import Threat
+from evaluator.report import CertificateRecord, Flag, Witness
+from evaluator.smoothed_classifier import SmoothedClassifier
+from evaluator.threats.base import SLACK, Threat
 
-_WITNESS_SAMPLES = 2000
-_WITNESS_LEVEL = 1e-4  # chance that a sound certificate is called refuted
-_ATTACK = Relentless(steps=20, loss="margin")
-_PASSES = 8  # noisy passes averaged per step of the attack on a smoothed classifier
+_GROUPS = 16  # of radii, attacked one after the other
+_ATTACK = PGD(steps=50, restarts=2, loss="margin")  # inside certified radii that the search has not looked at
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,37 @@ class Certified:
     flags: list[Flag]
 
 
-def require(spec: CertificateSpec, threat: Threat, model: nn.Module | None, shape: tuple[int, ...]) -> None:
+@dataclass(frozen=True)
+class Searched:
+    """What the search found against the classifier itself, (n,) each. correct, robust: bool; points: of the threat."""
+
+    correct: Tensor
+    robust: Tensor
+    points: Tensor
+
+
+@dataclass(frozen=True)
+class _Attacked:
+    """(n,) bool each, of the certified classifier: right as it is, under attack, certificate refuted. points: the witnesses."""
+
+    clean: Tensor
+    empirical: Tensor
+    refuted: Tensor
+    points: Tensor
+
+
+def require(
+    spec: CertificateSpec,
+    threat: Threat,
+    model: nn.Module | None,
+    shape: tuple[int, ...],
+    board: CertifiedSpec | None = None,
+) -> None:
     """Raises InputError, before any compute, where the certificate cannot be had.
 
     model: the network whose layers are read (None for smoothing, which reads none); shape: of one input.
     """
-    method = METHODS[spec.method]
-    if threat.kind not in method.threats:
-        help_ = f"It certifies {', '.join(method.threats)}; ask for another method or leave [certificate] out."
-        raise InputError(
-            f'"{spec.method}" says nothing about {threat.kind} perturbations.', where="certificate.method", help=help_
-        )
+    check_request(spec, threat=threat.kind, board=board)
     if spec.method == "smoothing":
         build_noise(spec.noise or "gaussian", spec.sigma)
         return
@@ -58,82 +78,131 @@ def require(spec: CertificateSpec, threat: Threat, model: nn.Module | None, shap
         raise InputError(
             f'"{spec.method}" reads the network\'s layers.', where="certificate.method", help="Submit safetensors."
         )
+    if spec.method == "milp":
+        check_encodable(trace(model, shape))
     quick = "lipschitz" if spec.method == "lipschitz" else "ibp"
     certify(model, torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64), threat, method=quick)
 
 
-def certified(model: Model, examples: Examples, robust: Tensor, threat: Threat, spec: CertificateSpec, seed: int) -> Certified:
-    """Certifies every example at `threat.epsilon` and attacks what was certified.
+def certified(
+    model: Model,
+    examples: Examples,
+    searched: Searched,
+    threat: Threat,
+    spec: CertificateSpec,
+    seed: int,
+    board: CertifiedSpec | None = None,
+) -> Certified:
+    """Certifies every example at the board's radii (without a certified board: at epsilon) and attacks what was certified.
 
-    model: deterministic; robust: (n,) bool, the examples that the search left standing, whose complement refutes
-    certificates of the classifier itself; a smoothed classifier is another one and gets an attack of its own.
-    seed: secret when the submission was made.
+    model: deterministic; searched: what refutes certificates of the classifier itself; a smoothed classifier is another one
+    and gets an attack of its own. seed: secret when the submission was made.
     """
-    found = certify(model, examples.x, examples.y, threat, method=spec.method, seed=seed, ids=examples.ids, **spec.parameters())
-    if spec.method == "smoothing":
-        noise = build_noise(spec.noise or "gaussian", spec.sigma)
-        refuted = _smoothed_witnesses(model, examples, found.certified, threat, noise, seed)
+    request = check_request(spec, threat=threat.kind, board=board)
+    radii = (threat.epsilon,) if board is None else board.radii
+    found = certify_at_radii(
+        model, examples.x, examples.y, norm=threat.kind, radii=radii, request=request, seed=seed, ids=examples.ids
+    )
+    if request.method == "smoothing":
+        noise = build_noise(request.noise or "gaussian", request.sigma)
+        against = _against_smoothed(SmoothedClassifier(model, noise, seed), examples, found.radius, threat)
     else:
-        refuted = found.certified & ~robust
-    bits = found.certified & ~refuted
-    return Certified(bits, _record(found, spec, threat, examples, bits, refuted), _alarm(examples, found, refuted))
+        against = _against_itself(model, examples, found.radius, threat, searched)
+    record = _record(found, request, threat, examples, radii, against)
+    return Certified(torch.tensor(record.bits, dtype=torch.bool), record, alarm(record))
 
 
-def _smoothed_witnesses(model: Model, examples: Examples, claimed: Tensor, threat: Threat, noise: Noise, seed: int) -> Tensor:
-    """(n,) bool: certified examples with a point in the ball to which the smoothed classifier verifiably gives another class.
+def _against_itself(model: Model, examples: Examples, radius: Tensor, threat: Threat, searched: Searched) -> _Attacked:
+    """The search's own points first; radii other than epsilon are attacked here, each example inside its own."""
+    broken = searched.correct & ~searched.robust
+    distance = threat.distance(examples.x, searched.points)
+    refuted = broken & (distance <= radius + SLACK)
+    points = searched.points.clone()
+    for rows, ball in _by_radius(radius, threat, (radius > 0) & (radius != threat.epsilon) & ~refuted):
+        part = examples[rows]
+        tried = _ATTACK(model, part.x, part.y, ball, ids=part.ids)
+        with torch.no_grad():
+            fell = (model(tried).argmax(dim=1).cpu() != part.y) & ball.contains(part.x, tried)
+        points[rows[fell]], refuted[rows[fell]] = tried[fell], True
+    return _Attacked(searched.correct, searched.robust, refuted, points)
 
-    Climbs the mean logits over Gaussian noise (Salman et al. 2019, sec. 2.2), then counts answers under the certificate's own
-    noise and tests that the true class is not the more frequent one (exact binomial, against the class that leads).
-    """
-    refuted = torch.zeros(len(examples), dtype=torch.bool)
-    rows = claimed.nonzero().squeeze(1)
-    if not len(rows):
-        return refuted
-    part = examples[rows]
 
-    def noisy(x: Tensor, draws: Draws) -> Tensor:
-        return x + noise.sigma * normal(draws, *x.shape[1:]).to(x.dtype)
+def _against_smoothed(smoothed: SmoothedClassifier, examples: Examples, radius: Tensor, threat: Threat) -> _Attacked:
+    """Every example is attacked inside the larger of epsilon and its certified radius, and inside the radius if smaller."""
+    clean = ~smoothed.wrong(examples.x, examples.y, examples.ids)
+    empirical, refuted = clean.clone(), (radius >= 0) & ~clean
+    points = examples.x.clone()
+    outer = torch.where(clean, radius.clamp_min(threat.epsilon), 0.0)
+    inner = torch.where(clean & (radius < threat.epsilon), radius, 0.0)
+    for wanted in (outer, inner):
+        for rows, ball in _by_radius(wanted, threat, (wanted > 0) & ~refuted):
+            part = examples[rows]
+            tried = smoothed.attacked(part, ball)
+            fell = smoothed.wrong(tried, part.y, part.ids) & ball.contains(part.x, tried)
+            distance = threat.distance(part.x, tried)
+            empirical[rows[fell & (distance <= threat.epsilon + SLACK)]] = False
+            witness = fell & (distance <= radius[rows] + SLACK)
+            points[rows[witness]], refuted[rows[witness]] = tried[witness], True
+    return _Attacked(clean, empirical, refuted, points)
 
-    batch = Batch(part.x, part.y, Draws(seed, part.ids).fork("witness"))
-    points = _ATTACK.run(EOT(model, _PASSES, transformation=noisy, seed=seed), batch, threat)
-    points = (points * 255).round() / 255 if noise.name.startswith("quantized") else points
-    inside = threat.contains(part.x, points)
-    for row in inside.nonzero().squeeze(1).tolist():
-        counts = class_counts(model, points[row], noise, seed ^ 0x57171E55, int(part.ids[row]), _WITNESS_SAMPLES, 500)
-        own, label = int(counts[part.y[row]]), int(part.y[row])
-        counts[label] = -1
-        leader = int(counts.max())
-        refuted[rows[row]] = bool(binom.cdf(own, own + leader, 0.5) < _WITNESS_LEVEL)
-    return refuted
+
+def _by_radius(radius: Tensor, threat: Threat, wanted: Tensor) -> list[tuple[Tensor, Threat]]:
+    """Rows of the wanted examples in groups of like radius, each with the ball of the smallest radius among them."""
+    cell = radius if len(radius[wanted].unique()) <= _GROUPS else (radius * (_GROUPS / float(radius.max()))).floor()
+    groups = []
+    for value in cell[wanted].unique().tolist():
+        rows = (wanted & (cell == value)).nonzero().squeeze(1)
+        groups.append((rows, BALLS[threat.kind](float(radius[rows].min()))))
+    return groups
 
 
 def _record(
-    found: Certificates, spec: CertificateSpec, threat: Threat, examples: Examples, bits: Tensor, refuted: Tensor
+    found: Certificates,
+    request: CertificateSpec,
+    threat: Threat,
+    examples: Examples,
+    radii: tuple[float, ...],
+    against: _Attacked,
 ) -> CertificateRecord:
+    left = torch.where(against.refuted, NOTHING, found.radius)
+    packed = pack_radii(left.numpy())
+    kept = unpack_radii(packed)
+    bits = left >= threat.epsilon
     return CertificateRecord(
-        method=spec.method,
-        parameters=spec.parameters(),
-        classifier="smoothed" if spec.method == "smoothing" else "itself",
+        method=request.method,
+        parameters=request.parameters(),
+        classifier="smoothed" if request.method == "smoothing" else "itself",
         norm=found.norm,
         epsilon=threat.epsilon,
         accuracy=float(bits.double().mean()) if len(bits) else 0.0,
-        average_radius=float(torch.where(bits, found.radius, 0.0).mean()) if len(bits) else 0.0,
+        average_radius=average_radius(kept),
         bits=bits.int().tolist(),
-        undecided=int(found.abstained.sum()),
-        refuted=examples.ids[refuted].tolist(),
+        radii=list(radii),
+        accuracies=accuracies(kept, radii),
+        radius=packed,
+        clean_accuracy=_share(against.clean),
+        clean_bits=against.clean.int().tolist(),
+        empirical_accuracy=_share(against.empirical),
+        empirical_bits=against.empirical.int().tolist(),
+        undecided=int((found.abstained & ~against.refuted).sum()),
+        refuted=examples.ids[against.refuted].tolist(),
+        witnesses=_witnesses(examples, threat, against),
         expected_false=found.expected_false,
         samples=int(found.samples.sum()),
         seconds=found.seconds,
     )
 
 
-def _alarm(examples: Examples, found: Certificates, refuted: Tensor) -> list[Flag]:
-    count = int(refuted.sum())
-    if not count:
-        return []
-    first = ", ".join(str(number) for number in examples.ids[refuted].tolist()[:5])
-    evidence = (
-        f"{count} of {int(found.certified.sum())} certified examples have an adversarial input inside the certified set "
-        f"(the first: {first}); their certificates are void."
-    )
-    return [Flag(check="certificate-refuted", severity="unverified", evidence=evidence)]
+def _witnesses(examples: Examples, threat: Threat, against: _Attacked) -> list[Witness]:
+    """The first few inputs that refute a certificate, as they were judged."""
+    kept = []
+    for row in against.refuted.nonzero().squeeze(1).tolist()[:MOST_WITNESSES]:
+        point = against.points[row]
+        distance = float(threat.distance(examples.x[row : row + 1], point[None]))
+        data = base64.b64encode(point.cpu().numpy().astype("<f4").tobytes()).decode("ascii")
+        kept.append(Witness(example=int(examples.ids[row]), distance=distance, points=data))
+    return kept
+
+
+def _share(bits: Tensor) -> float:
+    return float(bits.double().mean()) if len(bits) else 0.0

@@ -103,12 +103,27 @@ class CheckRecord(Frozen):
     curves: list[Curve] = Field(default_factory=list, max_length=4)
 
 
+class Witness(Frozen):
+    """An adversarial input that refutes a certificate. example: its id; distance: from the example's image, in the norm.
+
+    points: the input as base64 of little-endian float32, in the order of the image's array.
+    """
+
+    example: int
+    distance: float
+    points: str = Field(max_length=1_000_000)
+
+
 class CertificateRecord(Frozen):
     """What was proven. classifier: whom it speaks for, the entry "itself" or its "smoothed" version, which is another one.
 
-    accuracy: share of examples proven at `epsilon` in `norm` and not refuted; average_radius: of those, 0 for the others.
-    bits: which they are; undecided: neither proven nor refuted; refuted: ids whose certificate an adversarial input voided.
-    expected_false: bound on the expected number of false certificates; samples: model rows spent.
+    accuracy: share of examples proven at `epsilon` in `norm` and not refuted; bits: which they are. radius: the largest
+    proven radius of every example, packed by `certificate_record.pack_radii` (-1: nothing proven, or refuted); accuracies:
+    shares proven at each of `radii`; average_radius: the mean radius, 0 where nothing is proven.
+    clean_bits, empirical_bits: which examples the certified classifier gets right as they are, and under every verified
+    adversarial input found against it at `epsilon` (of a smoothed one: unless verified, both count as right).
+    undecided: not even the smallest radius proven, nor refuted; refuted: ids whose certificate an adversarial input voided;
+    witnesses: some of those inputs. expected_false: bound on the expected number of false certificates; samples: model rows.
     """
 
     method: str = Field(max_length=40)
@@ -119,8 +134,16 @@ class CertificateRecord(Frozen):
     accuracy: float
     average_radius: float
     bits: Bits
+    radii: list[float] = Field(default_factory=list, max_length=12)
+    accuracies: list[float] = Field(default_factory=list, max_length=12)
+    radius: str = ""
+    clean_accuracy: float | None = None
+    clean_bits: Bits = Field(default_factory=list)
+    empirical_accuracy: float | None = None
+    empirical_bits: Bits = Field(default_factory=list)
     undecided: int
     refuted: list[int]
+    witnesses: list[Witness] = Field(default_factory=list, max_length=16)
     expected_false: float
     samples: int
     seconds: float

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.errors import InputError
 from evaluator.manifest_errors import explain
 from evaluator.strict import Strict
@@ -21,6 +22,7 @@ MANIFEST_BYTES = 64 * 1024
 Access = Literal["gradients", "scores", "labels", "none"]
 
 _INPUT_THREATS = ("linf", "l2", "l1", "l0", "union", "patch")  # where a query itself shows whether it is in the set
+_BALLS = ("linf", "l2", "l1")  # about which certificates speak
 _SPLIT_SIZES = {"mnist": {"train": 60_000, "test": 10_000}, "cifar10": {"train": 50_000, "test": 10_000}}
 
 
@@ -102,6 +104,17 @@ class Challenge(Strict):
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
     published: PublishedSpec | None = None
+    certified: CertifiedSpec | None = None
+
+    @model_validator(mode="after")
+    def _rankable(self) -> Challenge:
+        if self.certified is not None:
+            kind, epsilon = self.threat.kind, getattr(self.threat, "epsilon", None)
+            if kind not in _BALLS:
+                raise ValueError(f'a certified board needs an {", ".join(_BALLS)} threat, not "{kind}"')
+            if epsilon not in self.certified.radii:
+                raise ValueError(f"certified.radii must hold the threat's epsilon, {epsilon:g}: by it the board ranks")
+        return self
 
     @model_validator(mode="after")
     def _tellable(self) -> Challenge:
@@ -119,42 +132,6 @@ def relative_file(value: str) -> str:
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in value or "\0" in value:
         raise ValueError("must be a relative file name inside the submission")
     return value
-
-
-class CertificateSpec(Strict):
-    """A certificate the team asks the platform to compute: a method and that method's own parameters.
-
-    smoothing: sigma (needed), noise, n, alpha. crown, bab: iterations of slope optimisation. milp, bab: seconds per example.
-    """
-
-    method: Literal["smoothing", "ibp", "crown", "bab", "milp", "lipschitz"]
-    sigma: float | None = Field(default=None, gt=0, le=10)
-    noise: Literal["gaussian", "ball", "quantized-gaussian"] | None = None
-    n: int | None = Field(default=None, ge=100, le=10_000_000)
-    alpha: float | None = Field(default=None, gt=0, le=0.05)
-    iterations: int | None = Field(default=None, ge=0, le=1000)
-    seconds: float | None = Field(default=None, gt=0, le=3600)
-
-    @model_validator(mode="after")
-    def _parameters(self) -> CertificateSpec:
-        takes = {
-            "smoothing": {"sigma", "noise", "n", "alpha"},
-            "crown": {"iterations"},
-            "bab": {"iterations", "seconds"},
-            "milp": {"iterations", "seconds"},
-        }.get(self.method, set())
-        given = set(self.parameters())
-        if self.method == "smoothing" and self.sigma is None:
-            raise ValueError('method "smoothing" needs sigma, the standard deviation of its noise, for example sigma = 0.25')
-        if given - takes:
-            raise ValueError(f'method "{self.method}" does not take {", ".join(sorted(given - takes))}')
-        if self.n is not None and self.n % 50:
-            raise ValueError("n must be a multiple of 50")
-        return self
-
-    def parameters(self) -> dict[str, float | int | str]:
-        """The parameters that were given, as keywords of `evaluator.certify.certify`."""
-        return {name: value for name, value in self.model_dump(exclude={"method"}).items() if value is not None}
 
 
 class DefenseManifest(Strict):

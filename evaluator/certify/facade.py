@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evaluator.certificate_specs import SPEAKS_OF
 from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown
@@ -36,14 +37,14 @@ class Method:
 
 _SAMPLING = frozenset({"sigma", "noise", "n", "alpha", "batch"})
 METHODS: dict[str, Method] = {
-    "smoothing": Method(smoothing_sequential, _SAMPLING | {"radii"}, ("l2",), seeded=True),
-    "smoothing-curve": Method(smoothing_curve, _SAMPLING | {"tolerance"}, ("l2",), seeded=True),
-    "smoothing-cohen": Method(smoothing_cohen, _SAMPLING | {"n0"}, ("l2",), seeded=True),
-    "ibp": Method(ibp, frozenset({"batch"}), ("linf", "l2", "l1")),
-    "crown": Method(crown, frozenset({"batch", "iterations"}), ("linf", "l2", "l1")),
-    "bab": Method(branch_and_bound, frozenset({"batch", "iterations", "seconds"}), ("linf", "l2", "l1")),
-    "milp": Method(milp_verify, frozenset({"seconds", "iterations", "candidates"}), ("linf",)),
-    "lipschitz": Method(lipschitz, frozenset(), ("linf", "l2", "l1")),
+    "smoothing": Method(smoothing_sequential, _SAMPLING | {"radii"}, SPEAKS_OF["smoothing"], seeded=True),
+    "smoothing-curve": Method(smoothing_curve, _SAMPLING | {"tolerance"}, SPEAKS_OF["smoothing"], seeded=True),
+    "smoothing-cohen": Method(smoothing_cohen, _SAMPLING | {"n0"}, SPEAKS_OF["smoothing"], seeded=True),
+    "ibp": Method(ibp, frozenset({"batch"}), SPEAKS_OF["ibp"]),
+    "crown": Method(crown, frozenset({"batch", "iterations"}), SPEAKS_OF["crown"]),
+    "bab": Method(branch_and_bound, frozenset({"batch", "iterations", "seconds"}), SPEAKS_OF["bab"]),
+    "milp": Method(milp_verify, frozenset({"seconds", "iterations", "candidates"}), SPEAKS_OF["milp"]),
+    "lipschitz": Method(lipschitz, frozenset(), SPEAKS_OF["lipschitz"]),
 }
 
 
@@ -111,8 +112,8 @@ def _smoothing(
         options["radii"] = (threat.epsilon + SLACK,)
     if "radii" in options:
         radii = tuple(float(r) for r in options["radii"])
-        if not radii or any(r <= 0 for r in radii) or any(b <= a for a, b in pairwise(radii)):
-            raise InputError(f"radii must be positive and increasing, got {list(radii)}.", where="certificate")
+        if not radii or radii[0] < 0 or any(b <= a for a, b in pairwise(radii)):
+            raise InputError(f"radii must be at least 0 and increase, got {list(radii)}.", where="certificate")
         options["radii"] = radii
     found = entry.run(model, x, y, sigma=noise.sigma, noise=noise, seed=seed, ids=ids, **options)
     if threat is None:

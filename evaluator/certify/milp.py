@@ -61,6 +61,21 @@ def affine_matrix(op: Affine, source: tuple[int, ...]) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.vstack(columns).T)
 
 
+def check_encodable(graph: Graph) -> None:
+    """Raises InputError, before any compute, for a layer without an exact encoding or a network that is too large for it.
+
+    Counted are the values of all nodes, each a variable; unstable neurons add theirs when an example's bounds are known.
+    """
+    check_relaxable(graph)
+    _refuse_beyond(sum(size(node.op.shape) for node in graph.nodes))
+
+
+def _refuse_beyond(variables: int) -> None:
+    if variables > MOST_VARIABLES:
+        what = f"the network needs {variables:,} variables; MILP is for at most {MOST_VARIABLES:,}."
+        raise InputError(what, where="certificate.method", help='Use method = "bab" or "crown".')
+
+
 def build_program(graph: Graph, bounds: NetworkBounds) -> Program:
     """The program of a single example (bounds with a batch of one)."""
     low = [bounds.nodes[i].lower.reshape(-1).numpy() for i in range(len(graph))]
@@ -70,10 +85,7 @@ def build_program(graph: Graph, bounds: NetworkBounds) -> Program:
     unstable = {i: np.flatnonzero((low[s] < 0) & (high[s] > 0)) for i in graph.relus() for s in graph.nodes[i].inputs}
     binaries = sum(len(rows) for rows in unstable.values())
     total = int(ends[-1]) + binaries
-    if total > MOST_VARIABLES:
-        raise InputError(
-            f"the network needs {total} variables; MILP is for at most {MOST_VARIABLES}.", help='Use method = "bab" or "crown".'
-        )
+    _refuse_beyond(total)
     rows: list[Any] = []
     least: list[Array] = []
     most: list[Array] = []
@@ -184,7 +196,7 @@ def milp_verify(
     if norm != "linf":
         raise InputError(f"MILP encodes Linf balls only, not {norm}.", help='Use method = "bab".')
     graph = trace(model, tuple(x.shape[1:]))
-    check_relaxable(graph)
+    check_encodable(graph)
     classes = logits_shape(graph, y)
     inputs, y = InputSet(x.detach().cpu().double(), epsilon, "linf"), y.cpu()
     worst, undecided = torch.full((len(x),), -torch.inf, dtype=torch.float64), torch.zeros(len(x), dtype=torch.bool)

@@ -157,8 +157,9 @@ def smoothing_sequential(
 ) -> Certificates:
     """Certifies that the smoothed classifier answers y within each of `radii` (L2), largest proved radius per example.
 
-    x: (n, *shape) in [0, 1]; y: (n,) labels; radii: increasing, > 0; seed: secret, drawn after submission; batch: model
-    rows per forward; noise: default Gaussian(sigma). An example is abstained when not even the smallest radius is proved.
+    x: (n, *shape) in [0, 1]; y: (n,) labels; radii: increasing, >= 0 (0: it answers y at x itself); seed: secret, drawn
+    after submission; batch: model rows per forward; noise: default Gaussian(sigma). An example is
+    abstained when not even the smallest radius is proved.
     Raises InputError before any compute on wrong arguments or a base model that is not deterministic.
     """
     started = time.perf_counter()
@@ -174,13 +175,14 @@ def smoothing_sequential(
         check_deterministic(model, noise.sample(x[:1], probe, 16)[0])
     state = test.run(source, len(x), slots=max(1, batch // source.block))
     steps = np.concatenate([[0.0], np.asarray(radii, dtype=np.float64)])
-    radius = torch.from_numpy(steps[state.proved])
+    proved = torch.from_numpy(state.proved)
+    radius = torch.from_numpy(steps)[proved]
     return Certificates(
         method="smoothing",
         norm="l2",
         radius=radius,
-        certified=radius > 0,
-        abstained=radius == 0,
+        certified=proved > 0,
+        abstained=proved == 0,
         samples=torch.from_numpy(state.spent.copy()),
         seconds=time.perf_counter() - started,
         expected_false=alpha * len(x),

@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from evaluator.certificate_specs import CertificateSpec
 from evaluator.certify import METHODS, certify
 from evaluator.errors import InputError
-from evaluator.spec import CertificateSpec, DefenseManifest, parse_toml
+from evaluator.spec import DefenseManifest, parse_toml
 from evaluator.threats import L2, Linf
 
 
@@ -49,7 +50,7 @@ def test_what_cannot_be_computed_is_refused_before_the_model_is_asked() -> None:
         ({"method": "smoothing", "seed": 1, "radii": (0.1,)}, "sigma is missing"),
         ({"method": "smoothing", "sigma": 0.1, "radii": (0.1,)}, "secret seed"),
         ({"method": "smoothing", "sigma": 0.1, "seed": 1}, "needs radii"),
-        ({"method": "smoothing", "sigma": 0.1, "seed": 1, "radii": (0.2, 0.1)}, "increasing"),
+        ({"method": "smoothing", "sigma": 0.1, "seed": 1, "radii": (0.2, 0.1)}, "and increase"),
         ({"method": "smoothing", "sigma": 0.1, "seed": 1, "steps": 3}, "does not take steps"),
         ({"method": "smoothing", "sigma": 0.1, "seed": 1, "threat": Linf(0.1)}, "says nothing about linf"),
         ({"method": "crown"}, "needs a threat"),

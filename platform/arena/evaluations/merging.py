@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evaluator.certificate_record import CHECK, alarm, join
 from evaluator.errors import InputError
 from evaluator.intervals import clopper_pearson
 from evaluator.report import (
     AttackRecord,
-    CertificateRecord,
     CheckRecord,
     Completed,
     Flag,
@@ -45,7 +45,8 @@ def _join(reports: list[Report]) -> Report:
     correct = [bit for report in reports for bit in report.correct_bits]
     certified = [bit for report in reports for bit in report.certified_bits]
     asked = any(report.certified_accuracy is not None for report in reports)
-    flags = _flags(reports)
+    certificate = join([report.certificate for report in reports if report.certificate is not None])
+    flags = _flags(reports, [] if certificate is None else alarm(certificate))
     return first.model_copy(
         update={
             "examples": examples,
@@ -60,7 +61,7 @@ def _join(reports: list[Report]) -> Report:
             "broken_by": [index for report in reports for index in report.broken_by],
             "attacks": [_record(records) for records in zip(*(report.attacks for report in reports), strict=True)],
             "flags": flags,
-            "certificate": _certificate(reports),
+            "certificate": certificate,
             "checks": _checks(reports),
             "verified": not any(flag.severity == "unverified" for flag in flags),
             "forward_rows": sum(report.forward_rows for report in reports),
@@ -83,29 +84,10 @@ def _record(records: Sequence[AttackRecord]) -> AttackRecord:
     )
 
 
-def _certificate(reports: list[Report]) -> CertificateRecord | None:
-    """One certificate over all shards: averages weigh examples, expectations add up."""
-    records = [report.certificate for report in reports if report.certificate is not None]
-    if not records:
-        return None
-    bits = [bit for record in records for bit in record.bits]
-    return records[0].model_copy(
-        update={
-            "bits": bits,
-            "accuracy": sum(bits) / len(bits) if bits else 0.0,
-            "average_radius": sum(r.average_radius * len(r.bits) for r in records) / len(bits) if bits else 0.0,
-            "undecided": sum(record.undecided for record in records),
-            "refuted": [number for record in records for number in record.refuted],
-            "expected_false": sum(record.expected_false for record in records),
-            "samples": sum(record.samples for record in records),
-            "seconds": sum(record.seconds for record in records),
-        }
-    )
-
-
-def _flags(reports: list[Report]) -> list[Flag]:
-    """Every flag, one per check and evidence."""
-    seen = {(flag.check, flag.evidence): flag for report in reports for flag in report.flags}
+def _flags(reports: list[Report], alarms: list[Flag]) -> list[Flag]:
+    """Every flag, one per check and evidence; a certificate is judged as a whole, since chance is allowed some witnesses."""
+    found = [flag for report in reports for flag in report.flags if flag.check != CHECK]
+    seen = {(flag.check, flag.evidence): flag for flag in (*found, *alarms)}
     return [seen[key] for key in sorted(seen)]
 
 

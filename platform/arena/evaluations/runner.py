@@ -21,7 +21,8 @@ from arena.evaluations.lanes import Lane, choose
 from arena.evaluations.merging import merge
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
-from evaluator.certification import Certified, certified, require
+from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
+from evaluator.certification import Certified, Searched, certified, require
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
@@ -42,7 +43,7 @@ from evaluator.report import (
     SubmissionFailed,
     SubmissionReason,
 )
-from evaluator.spec import CertificateSpec, DefenseManifest, Pack
+from evaluator.spec import DefenseManifest, Pack
 from evaluator.threats import Threat, build
 from sandbox import Sandbox, SandboxError
 from sandbox.base import Enforcement
@@ -124,7 +125,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     lane = Lane(choose(request.lane, manifest), copy.folder, manifest, challenge.limits, sandbox, threads, listener.on_log)
     threat, asked = build(challenge.threat), manifest.certificate
     if asked is not None:
-        _require(asked, threat, copy, manifest, everything)
+        _require(asked, threat, copy, manifest, everything, challenge.certified)
     done: list[Completed] = []
     for first, last in pieces:
         part = everything[first:last]
@@ -145,16 +146,24 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             with lane.open(part.classes) as model, _told_to_the_team():
                 asked_model = MeteredModel(model, Meter(), classes=part.classes, tick=_unless(listener.cancelled)).eval()
                 whose = asked_model if asked.method == "smoothing" else load_weights_only(copy.folder, manifest)
-                proof = certified(whose, part, verdict.robust, threat, asked, request.seed)
+                searched = Searched(verdict.correct, verdict.robust, verdict.points)
+                proof = certified(whose, part, searched, threat, asked, request.seed, challenge.certified)
         done.append(Completed(_report(request, copy, lane, verdict, part, proof)))
     return merge(list(done))
 
 
-def _require(asked: CertificateSpec, threat: Threat, copy: Staged, manifest: DefenseManifest, data: Examples) -> None:
+def _require(
+    asked: CertificateSpec,
+    threat: Threat,
+    copy: Staged,
+    manifest: DefenseManifest,
+    data: Examples,
+    board: CertifiedSpec | None,
+) -> None:
     """A certificate that cannot be had fails the submission before anything is computed."""
     with _told_to_the_team():
         network = load_weights_only(copy.folder, manifest) if manifest.format == "safetensors" else None
-        require(asked, threat, network, tuple(data.x.shape[1:]))
+        require(asked, threat, network, tuple(data.x.shape[1:]), board)
 
 
 @contextmanager
