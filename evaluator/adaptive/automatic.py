@@ -83,7 +83,7 @@ class Automatic:
 
     def _ways(self, model: MeteredModel, batch: Batch, threat: Threat) -> Iterator[tuple[str, Model, Attack]]:
         """(name, what the attack asks, the attack), the likeliest first; made only when its turn comes."""
-        for backward in ("declared", "straight-through", "own"):
+        for backward in ("declared", "straight-through", "learned", "own"):
             if backward == "declared" and not self.declared:
                 continue
             seen = rewired(model, backward)

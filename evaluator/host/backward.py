@@ -2,7 +2,8 @@
 
 "own": autograd of what forward() computes. "declared": the stand-ins of the submission's `bpda` file. "straight-through":
 every shape-preserving part that is no plain torch layer, and every rounding or detach, passes its gradient on as if it were
-the identity. The answers of the forward pass are the model's own bits in each; what falls here is scored on the model alone.
+the identity. "learned": as that, but every such part that keeps its pixels, whatever its channels, gets the slope of a small
+network fitted to it. In each, the forward pass gives the model's own bits; what falls here is scored on the model alone.
 
 All this runs in the submission's process, which may sabotage it: it can only ever be evidence against an entry.
 """
@@ -12,19 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from evaluator.adaptive.bpda import Layer, passed_through, with_backward
+from evaluator.adaptive.bpda import Layer, identity, passed_through, with_backward
+from evaluator.adaptive.learned import learn_substitute, noise_images
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.load import MANIFEST, load_function, tail
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest
 
-Backward = Literal["own", "declared", "straight-through"]
+Backward = Literal["own", "declared", "straight-through", "learned"]
+_MOST_LEARNED = 4  # parts, from the input on: each fit takes a second
 _ABOVE = {torch.gt, torch.ge, Tensor.gt, Tensor.ge, Tensor.__gt__, Tensor.__ge__}
 _CAST = {Tensor.float, Tensor.double, Tensor.to, Tensor.type_as}
 _CUT = {
@@ -38,6 +41,7 @@ class Backwards:
 
     def __init__(self, model: nn.Module, substitutes: Mapping[str, Layer]) -> None:
         self._model, self._substitutes = model, substitutes
+        self._learned: dict[nn.Module, Layer] | None = None
 
     @contextmanager
     def use(self, name: str) -> Iterator[None]:
@@ -53,8 +57,41 @@ class Backwards:
             case "straight-through":
                 with _straight_through(self._model):
                     yield
+            case "learned":
+                first = self._model.register_forward_pre_hook(self._learn)
+                try:
+                    with _straight_through(self._model, self._stand_in):
+                        yield
+                finally:
+                    first.remove()
             case other:
-                raise InputError(f'there is no backward pass "{other}".', help="It can be own, declared or straight-through.")
+                known = ", ".join(get_args(Backward))
+                raise InputError(f'there is no backward pass "{other}".', help=f"It can be {known}.")
+
+    def _learn(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Before the first answer: what every custom part makes of noise, and a substitute for each."""
+        if self._learned is not None:
+            return
+        self._learned = {}
+        seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+        def note(part: nn.Module, given: tuple[object, ...], output: object) -> None:
+            if given and isinstance(given[0], Tensor) and isinstance(output, Tensor):
+                seen[part] = given[0].detach(), output.detach()
+
+        parts = [part for part in model.modules() if part is not model and _custom(part)][:_MOST_LEARNED]
+        handles = [part.register_forward_hook(note) for part in parts]
+        try:
+            with torch.no_grad():
+                model(noise_images(inputs[0].shape[1:], inputs[0].device))
+        finally:
+            for handle in handles:
+                handle.remove()
+        learned = {part: learn_substitute(*pair) for part, pair in seen.items()}
+        self._learned = {part: layer for part, layer in learned.items() if layer is not None}
+
+    def _stand_in(self, part: nn.Module) -> Layer | None:
+        return (self._learned or {}).get(part)
 
 
 def declared_substitutes(folder: Path, manifest: DefenseManifest, model: nn.Module) -> dict[str, Layer]:
@@ -78,8 +115,11 @@ def declared_substitutes(folder: Path, manifest: DefenseManifest, model: nn.Modu
 
 
 @contextmanager
-def _straight_through(model: nn.Module) -> Iterator[None]:
-    handles = [part.register_forward_hook(_pass_on) for part in model.modules() if _custom(part)]
+def _straight_through(model: nn.Module, stand_in: Callable[[nn.Module], Layer | None] = lambda _: None) -> Iterator[None]:
+    def pass_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> object:
+        return _pass_on(stand_in(part) or identity, inputs, output)
+
+    handles = [part.register_forward_hook(pass_on) for part in model.modules() if _custom(part)]
     try:
         with _NothingCuts():
             yield
@@ -93,14 +133,15 @@ def _custom(part: nn.Module) -> bool:
     return not type(part).__module__.startswith("torch.nn.")
 
 
-def _pass_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> object:
-    """Forward hook: the gradient of the output becomes that of the first input, where both have one shape."""
+def _pass_on(g: Layer, inputs: tuple[object, ...], output: object) -> object:
+    """In a forward hook: the gradient of the output becomes that of g of the first input, where the shapes are the same."""
     first = inputs[0] if inputs else None
     if not (isinstance(first, Tensor) and isinstance(output, Tensor)):
         return None
-    if not (torch.is_grad_enabled() and first.requires_grad and first.shape == output.shape):
+    if not (torch.is_grad_enabled() and first.requires_grad):
         return None
-    return passed_through(output, first)
+    approximation = g(first)
+    return passed_through(output, approximation) if approximation.shape == output.shape else None
 
 
 class _NothingCuts(TorchFunctionMode):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from evaluator.adaptive.automatic import Automatic
 from evaluator.adaptive.votes import Votes
@@ -124,14 +125,14 @@ def test_both_sides_of_a_gate_get_a_gradient_and_the_answer_stays() -> None:
 class Local:
     """A loaded submission with its backward passes, in this process."""
 
-    def __init__(self, model: nn.Module, backward: str = "own") -> None:
-        self.model, self.backward = model, backward
+    def __init__(self, model: nn.Module, backward: str = "own", backwards: Backwards | None = None) -> None:
+        self.model, self.backward, self.backwards = model, backward, backwards or Backwards(model, {})
 
     def with_backward(self, name: str) -> Local:
-        return Local(self.model, name)
+        return Local(self.model, name, self.backwards)
 
     def __call__(self, x: Tensor) -> Tensor:
-        with Backwards(self.model, {}).use(self.backward):
+        with self.backwards.use(self.backward):
             logits: Tensor = self.model(x)
         return logits
 
@@ -213,3 +214,28 @@ def test_every_reference_entry_has_its_golden_line_and_loads() -> None:
         manifest = read_manifest(golden.folder)
         assert golden.vouched == (manifest.randomized or manifest.bpda is not None)
         assert all(path.stat().st_size < 500_000 for path in golden.folder.iterdir() if path.is_file())
+
+
+class Unary(nn.Module):
+    """An undeclared thermometer without a gradient and without its input's shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > torch.arange(10).reshape(1, -1, 1, 1) / 10).float()
+
+
+def test_a_learned_substitute_finds_the_slope_of_an_encoding_where_the_identity_has_not_even_its_shape() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Unary(), nn.Flatten(), nn.Linear(10 * 36, 3)), torch.rand(4, 1, 6, 6) * 0.8 + 0.1
+    backwards, slopes = Backwards(model, {}), {}
+    for name in ("straight-through", "learned"):
+        with backwards.use(name):
+            leaf = x.clone().requires_grad_(True)
+            logits = model(leaf)
+            (slopes[name],) = torch.autograd.grad(logits[:, 0].sum(), leaf, materialize_grads=True)
+        assert torch.equal(logits.detach(), model(x))
+    assert not bool(slopes["straight-through"].any())
+    # each pixel's code rises by one level per tenth: the mean slope is ten times the mean weight of its levels nearby
+    step = 0.2
+    rise = (model(x + step)[:, 0] - model(x - step)[:, 0]) / (2 * step)
+    found = slopes["learned"].flatten(1).sum(dim=1)
+    assert functional.cosine_similarity(found, rise.detach(), dim=0).item() > 0.9
