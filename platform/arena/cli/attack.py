@@ -51,7 +51,7 @@ def attack(
     chosen = _with_threat(load_pack(pack), threat, epsilon)
     weapon, budget = create(name, **_options(option or [])), build(chosen.challenge.threat)
     weapon.check(budget)
-    with _defense(against, server, token) as folder:
+    with defense_folder(against, server, token) as folder:
         done = carry_out(Order(name, weapon, budget, chosen, folder, examples, seed, sandbox))
     table = Table(title=f"{name} against {against}, {chosen.challenge.threat.kind} {budget.epsilon:g}", title_justify="left")
     for column in ("", "value"):
@@ -106,7 +106,7 @@ def _options(texts: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _defense(against: str, server: str | None, token: str | None) -> Iterator[Path]:
+def defense_folder(against: str, server: str | None, token: str | None) -> Iterator[Path]:
     """The folder of a submission, of a shipped baseline, or, for the time of the attack, of an entry on the server."""
     import evaluator
 

@@ -14,7 +14,7 @@ import typer
 # runtime when torch is loaded, so it is set before anything can import it; worker processes inherit it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from arena.cli import attack, catalog, doctor, evaluate, replay, serve, submit
+from arena.cli import attack, catalog, certify, doctor, evaluate, replay, serve, submit
 from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("status")(submit.status)
 app.command("replay")(replay.replay)
 app.command("challenges")(catalog.challenges)
 app.command("attack")(attack.attack)
+app.command("certify")(certify.certify)
 app.command("attacks")(catalog.attacks)
 app.command("architectures")(catalog.architectures)
 app.command("doctor")(doctor.doctor)
