@@ -54,16 +54,23 @@ def list_packs(*, root: Path = PACKS) -> list[str]:
 
 
 class ExpectedScore(Strict):
-    """The score that a golden entry must get on the first `examples` images: each accuracy, a share, in [lowest, highest]."""
+    """The score that a golden entry must get on the first `examples` images: each accuracy, a share, in [lowest, highest].
+
+    certified_accuracy: of the certificate that the entry asks for, of itself or of its smoothed version.
+    """
 
     examples: int = Field(gt=0)
     clean_accuracy: Range
     robust_accuracy: Range
+    certified_accuracy: Range | None = None
 
     def violations(self, report: Report) -> list[str]:
         """One clause for each accuracy of the report that is outside its range; empty when all is as it must be."""
         found = {"clean accuracy": report.clean_accuracy, "robust accuracy": report.robust_accuracy}
         ranges = {"clean accuracy": self.clean_accuracy, "robust accuracy": self.robust_accuracy}
+        if self.certified_accuracy is not None:
+            found["certified accuracy"] = 0.0 if report.certificate is None else report.certificate.accuracy
+            ranges["certified accuracy"] = self.certified_accuracy
         return [
             f"{name} {value:.3f} is outside {ranges[name][0]:.3f} to {ranges[name][1]:.3f}"
             for name, value in found.items()

@@ -111,7 +111,7 @@ class Challenge(Strict):
         if self.certified is not None:
             kind, epsilon = self.threat.kind, getattr(self.threat, "epsilon", None)
             if kind not in _BALLS:
-                raise ValueError(f'a certified board needs an {", ".join(_BALLS)} threat, not "{kind}"')
+                raise ValueError(f'a certified board needs a threat of kind linf, l2 or l1, not "{kind}"')
             if epsilon not in self.certified.radii:
                 raise ValueError(f"certified.radii must hold the threat's epsilon, {epsilon:g}: by it the board ranks")
         return self

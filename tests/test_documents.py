@@ -12,6 +12,7 @@ import pytest
 import torch
 import typer.core
 import typer.main
+from pydantic import BaseModel
 
 from arena.cli.main import app
 from evaluator.challenge_packs import Golden
@@ -20,10 +21,10 @@ from evaluator.spec import AttackManifest, Challenge, DefenseManifest, parse_tom
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ("defense-submissions.md", "attack-submissions.md", "organising.md")
-MANIFESTS = {
+MANIFESTS: dict[str, tuple[type[BaseModel], ...]] = {
     "defense-submissions.md": (DefenseManifest,),
     "attack-submissions.md": (AttackManifest,),
-    "organising.md": (Challenge, Golden),
+    "organising.md": (Challenge, Challenge, Golden),
 }
 
 

@@ -105,6 +105,44 @@ def test_a_wrong_manifest_is_told_its_file_its_field_and_what_to_do(old: str, ne
     assert words in told
 
 
+CERTIFIED = VALID + "[certified]\nradii = [0.0, 0.3, 0.5]\n"
+
+
+def test_a_certified_board_ranks_at_the_threats_epsilon() -> None:
+    spec = parse_toml(CERTIFIED.encode(), Challenge, where="challenge.toml").certified
+    assert spec is not None
+    assert (spec.radii, spec.alpha, spec.samples) == ((0.0, 0.3, 0.5), 0.001, 100_000)
+    published = load_pack("cifar10-certified-l2").challenge.certified
+    assert published is not None
+    cohen = published.references[0]
+    assert (cohen.title, cohen.accuracy) == ("Cohen et al. 2019", (61, 43, 32, 22, 17, 14, 10, 7, 4))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("0.3, 0.5]", "0.4]", "certified.radii must hold the threat's epsilon, 0.3"),
+        ("[0.0, 0.3, 0.5]", "[0.3, 0.0]", "certified.radii: radii must be at least 0 and increase"),
+        ("[certified]", "[certified]\nalpha = 0.5", "certified.alpha: must be at most 0.05"),
+        ("[certified]", "[certified]\nsamples = 1001", "certified.samples: must be a multiple of 50"),
+        (
+            "[certified]",
+            '[[certified.references]]\ntitle="x"\nradii=[1.0]\naccuracy=[]\n[certified]',
+            "one percentage for each",
+        ),
+        (
+            'kind = "linf"\nepsilon = 0.3',
+            'kind = "l0"\nepsilon = 3',
+            'certified board needs a threat of kind linf, l2 or l1, not "l0"',
+        ),
+    ],
+)
+def test_a_wrong_certified_table_is_told_what_is_wrong(old: str, new: str, words: str) -> None:
+    text = CERTIFIED.replace(old, new, 1)
+    assert text != CERTIFIED
+    assert words in refusal(text)
+
+
 def test_a_misspelt_field_is_not_also_called_missing() -> None:
     assert "required" not in refusal(VALID.replace("examples", "exmples"))
 

@@ -15,7 +15,7 @@ from evaluator.spec import DefenseManifest, load_manifest
 
 MEGABYTES = 2_000_000
 MNIST = [name for name in RECIPES if name.startswith("mnist")]
-CIFAR10 = ["cifar10-standard", "cifar10-pgd"]
+CIFAR10 = ["cifar10-standard", "cifar10-pgd", "cifar10-smooth"]
 
 
 def baseline(name: str) -> nn.Module:
@@ -30,7 +30,7 @@ def stated(name: str, figure: str) -> float:
     return float(found[1])
 
 
-def test_a_folder_ships_for_every_mnist_recipe_and_two_of_cifar10_and_none_else() -> None:
+def test_a_folder_ships_for_every_mnist_recipe_and_three_of_cifar10_and_none_else() -> None:
     assert sorted(path.name for path in BASELINES.iterdir() if path.is_dir()) == sorted(MNIST + CIFAR10)
 
 

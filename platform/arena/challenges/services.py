@@ -33,8 +33,10 @@ class Published:
 
 
 def rules_digest(manifest: ChallengeManifest) -> str:
-    """SHA-256 of what decides a verdict: the data, the threat, the access and the ensemble, not titles or figures."""
+    """SHA-256 of what decides a verdict: data, threat, access, ensemble and what is proven at which radii, not titles."""
     rules = manifest.model_dump(mode="json", include={"data": True, "threat": True, "access": True, "evaluation": {"ensemble"}})
+    if manifest.certified is not None:
+        rules["certified"] = manifest.certified.model_dump(mode="json", exclude={"references"})
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 

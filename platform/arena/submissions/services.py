@@ -17,6 +17,7 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel, enqueue
 from arena.matrix import services as matrix
 from arena.matrix.models import Trial
+from arena.submissions.certificates import check_certificate
 from arena.submissions.intake import inspect
 from arena.submissions.models import Submission
 from evaluator.errors import InputError
@@ -32,6 +33,8 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
     _check_quota(team=team, challenge=challenge)
     inspection = inspect(archive)
     attack = inspection.kind == "attack"
+    if not attack:
+        check_certificate(inspection.manifest, challenge.spec)
     target = matrix.target_of(challenge, inspection.manifest.get("target")) if attack else None
     _check_new(team=team, challenge=challenge, digest=inspection.digest)
     archive.seek(0)
