@@ -25,7 +25,7 @@ from sandbox import docker_guardian, launch
 from sandbox.base import Capabilities, Enforcement, Job, Running, Sandbox, SandboxError, StreamClosed, StreamTimeout
 from sandbox.docker_container import Template, create
 from sandbox.docker_image import base_image
-from sandbox.docker_tree import DockerTree
+from sandbox.docker_tree import DockerTree, remove_owed
 from sandbox.fifos import Fifos
 from sandbox.owner import Owner, boot_id
 from sandbox.probe import measure
@@ -134,6 +134,7 @@ def _start(settings: DockerSettings, job: Job) -> Running:
     owner = f"{boot_id()}/{Owner.current()}"
     labels = {OWNER_LABEL: owner, UNTIL_LABEL: f"{time.time() + launch.START_SECONDS + job.limits.seconds:.0f}"}
     docker_guardian.keep_watch(settings.socket(), f"{OWNER_LABEL}={owner}")
+    remove_owed(api)
     fifos = Fifos(settings.scratch, job.limits.log_kb << 10)
     try:
         with contextlib.ExitStack() as undo:

@@ -61,13 +61,28 @@ class DockerTree(Tree):
     def remove(self) -> None:
         with self._lock:
             self._removed = True
-            _unless_gone(self._api.remove_container, self._container, force=True, v=True)
+            try:
+                _unless_gone(self._api.remove_container, self._container, force=True, v=True)
+            except SandboxError:
+                _owed.add(self._container)
+                raise
 
     def _engine_answers(self) -> bool:
         try:
             return bool(self._api.ping())
         except (*_NO_ANSWER_YET, docker.errors.DockerException):
             return False
+
+
+# Containers that the engine did not remove when asked: it was down, and may have them still when it is back.
+_owed: set[str] = set()
+
+
+def remove_owed(api: Any) -> None:
+    """Removes the containers of this process that an engine's failure left. Raises SandboxError when it fails again."""
+    for container in tuple(_owed):
+        _unless_gone(api.remove_container, container, force=True, v=True)
+        _owed.discard(container)
 
 
 def _unless_gone(call: Any, container: str, **options: Any) -> None:

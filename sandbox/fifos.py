@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from sandbox.log import BoundedLog
-from sandbox.owner import Owner
+from sandbox.scratch import make_owned_folder
 from sandbox.stream import PipeStream
 
-PREFIX = "sandbox-"
+_PREFIX = "sandbox-"
 INSIDE = "/run/sandbox"
 # The shell that runs first inside connects its standard streams and goes on with its arguments.
 CONNECT = f'exec <{INSIDE}/in >{INSIDE}/out 2>{INSIDE}/err && exec "$@"'
@@ -26,7 +25,7 @@ class Fifos:
 
     def __init__(self, parent: Path | None, log_bytes: int) -> None:
         """parent: where to make the folder; None for the system's place for temporary files."""
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{Owner.current()}-", dir=parent))
+        self.folder = make_owned_folder(_PREFIX, parent)
         # The job is another user: it may pass through the folder and use the pipes, whatever our umask is.
         self.folder.chmod(0o711)
         (self.folder / "empty").touch(mode=0o644)

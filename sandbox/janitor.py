@@ -1,4 +1,4 @@
-"""Removes what crashed processes left behind: control groups with their processes, containers, named pipes."""
+"""Removes what crashed processes left behind: control groups with their processes, containers, temporary folders."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from sandbox import cgroups, fifos
+from sandbox import cgroups
 from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect, remove_container
 from sandbox.owner import Owner, boot_id
+from sandbox.scratch import leftover_folders
 
 _GRACE_SECONDS = 60.0
 
@@ -34,13 +35,10 @@ def _control_groups() -> list[str]:
 
 
 def _folders(parent: Path) -> list[str]:
-    removed = []
-    for folder in parent.glob(f"{fifos.PREFIX}*"):
-        owner = Owner.parse(folder.name.removeprefix(fifos.PREFIX).rpartition("-")[0])
-        if owner is not None and owner.is_dead():
-            shutil.rmtree(folder, ignore_errors=True)
-            removed.append(f"folder {folder}")
-    return removed
+    found = list(leftover_folders(parent))
+    for folder in found:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [f"folder {folder}" for folder in found]
 
 
 def _containers(settings: DockerSettings) -> list[str]:

@@ -60,12 +60,14 @@ class Supervised(Running):
         return self._result()
 
     def kill(self) -> Exit:
-        self._stop("killed")
-        if not self._ended.wait(_STUCK_SECONDS):
-            raise SandboxError(f"The job could not be killed within {_STUCK_SECONDS:.0f} s.")
-        self.stream.close()
-        self._log.close()
-        _alive.discard(self)
+        try:
+            self._stop("killed")
+            if not self._ended.wait(_STUCK_SECONDS):
+                raise SandboxError(f"The job could not be killed within {_STUCK_SECONDS:.0f} s.")
+        finally:
+            self.stream.close()
+            self._log.close()
+            _alive.discard(self)
         return self._result()
 
     def log(self) -> tuple[bytes, int]:
@@ -87,17 +89,22 @@ class Supervised(Running):
 
     def _supervise(self) -> None:
         try:
-            status = self._watch()
-            out_of_memory = self._cause is None and status != 0 and self._tree.out_of_memory()
-            with self._lock:
-                self._cause = self._cause or ("memory" if out_of_memory else None)
-                ending = _exit(self._cause, status)
-            self._tree.remove()
+            try:
+                ending = self._ending()
+            finally:
+                self._tree.remove()
             self._exit = ending
         except Exception as error:  # whatever it was, nobody may wait for ever
             self._error = error
         finally:
             self._ended.set()
+
+    def _ending(self) -> Exit:
+        status = self._watch()
+        out_of_memory = self._cause is None and status != 0 and self._tree.out_of_memory()
+        with self._lock:
+            self._cause = self._cause or ("memory" if out_of_memory else None)
+            return _exit(self._cause, status)
 
     def _watch(self) -> int:
         while True:

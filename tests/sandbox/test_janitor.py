@@ -16,6 +16,7 @@ from sandbox.bubblewrap import BubblewrapSandbox
 from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 from sandbox.janitor import janitor
 from sandbox.owner import Owner, boot_id
+from sandbox.scratch import leftover_folders, owned_folder
 from tests.sandbox.conformance.support import processes_with, soon
 from tests.sandbox.engine import reachable_engine
 
@@ -91,10 +92,39 @@ def test_a_group_that_is_no_jobs_is_never_emptied() -> None:
 
 
 def test_folders_of_the_dead_go(dead: Owner) -> None:
-    folder = Path(tempfile.mkdtemp(prefix=f"sandbox-{dead}-"))
-    os.mkfifo(folder / "in")
+    folders = [Path(tempfile.mkdtemp(prefix=f"{prefix}{dead}-")) for prefix in ("sandbox-", "redoubt-work-")]
+    os.mkfifo(folders[0] / "in")
+    (folders[1] / "submission").mkdir()
+    assert {f"folder {folder}" for folder in folders} <= set(janitor())
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_a_folder_that_a_killed_process_worked_in_goes() -> None:
+    script = """
+import os, signal
+from sandbox.scratch import owned_folder
+with owned_folder("redoubt-work-") as folder:
+    (folder / "weights").touch()
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=_root())
+    folder = Path(killed.stdout.strip())
+    assert (folder / "weights").exists()
     assert f"folder {folder}" in janitor()
     assert not folder.exists()
+
+
+def test_folders_of_the_living_and_of_strangers_stay(dead: Owner, tmp_path: Path) -> None:
+    (tmp_path / f"redoubt-work-{dead}-a-file-1").touch()
+    (tmp_path / f"redoubt-work-{dead}-abcdefgh").symlink_to(tmp_path)
+    (tmp_path / "redoubt-tests").mkdir()
+    with owned_folder("redoubt-work-") as mine:
+        (mine / "weights").touch()
+        assert not [line for line in janitor() if str(mine) in line]
+        assert (mine / "weights").exists()
+    assert not mine.exists()
+    assert list(leftover_folders(tmp_path)) == []
 
 
 def test_jobs_of_the_living_run_on() -> None:

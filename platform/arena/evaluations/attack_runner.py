@@ -17,7 +17,7 @@ import torch
 from arena.evaluations.attack_zone import AttackZone, blaming_the_attack
 from arena.evaluations.cell_merging import join_cells
 from arena.evaluations.cell_playing import Cell, Played, Source, Stored, Submitted
-from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose
+from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose, once_more
 from arena.evaluations.runner import Listener
 from arena.evaluations.staging import Staged, staged
 from evaluator.adversarial_archive import AdversarialArchive
@@ -197,7 +197,7 @@ def _shifted(on_progress: Callable[[Progress], None], before: int, total: int) -
 def _typed(play: Callable[[], CellOutcome], name: str) -> CellOutcome:
     """Every way of ending as an outcome; only Cancelled is raised."""
     try:
-        return play()
+        return once_more(play)
     except Cancelled:
         raise
     except AttackFault as fault:

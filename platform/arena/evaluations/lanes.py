@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar
 
 import evaluator
 from evaluator.attacks.base import Model
 from evaluator.errors import InputError, SubmissionError
+from evaluator.host.attack_session import AttackFault
 from evaluator.host.load import load_weights_only
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.report import SubmissionReason
@@ -20,6 +23,8 @@ from sandbox.python_env import python_mounts
 
 LaneName = Literal["in-process", "host"]
 LOAD_SECONDS = 120.0
+Outcome = TypeVar("Outcome")
+logger = logging.getLogger(__name__)
 _SUBMISSION = PurePosixPath("/submission")
 
 
@@ -81,6 +86,25 @@ class Lane:
         )
 
 
+class HostKilled(SubmissionError):
+    """The host died by SIGKILL within its limits: the machine's doing, or the submission's own."""
+
+
+def once_more(play: Callable[[], Outcome]) -> Outcome:
+    """Plays again, once, what ended with a killed host.
+
+    An operator or the machine's own want of memory kills a host only once; a submission that kills itself does it again, and is
+    then blamed for it.
+    """
+    try:
+        return play()
+    except (HostKilled, AttackFault) as error:
+        if isinstance(error, AttackFault) and not isinstance(error.error, HostKilled):
+            raise
+        logger.warning("a host was killed; it is started again: %s", error)
+        return play()
+
+
 def explained(error: SubmissionError, running: Running, limits: LimitsSpec) -> SubmissionError:
     """When the process is gone, the sandbox knows better why."""
     if error.reason not in (SubmissionReason.DIED, SubmissionReason.TIMEOUT):
@@ -94,6 +118,8 @@ def explained(error: SubmissionError, running: Running, limits: LimitsSpec) -> S
             return SubmissionError(SubmissionReason.MEMORY, what, help="Use a smaller model or less memory per image.")
         case "deadline":
             return SubmissionError(SubmissionReason.TIMEOUT, f"ran longer than the {limits.seconds} s this challenge allows.")
+        case "signal" if end.signal == signal.SIGKILL:
+            return HostKilled(error.reason, error.what, where=f"killed by signal {end.signal}", help=error.help)
         case "signal":
             return SubmissionError(error.reason, error.what, where=f"killed by signal {end.signal}", help=error.help)
         case "exited":

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 
 import evaluator
-from arena.evaluations.lanes import Lane, choose
+from arena.evaluations.lanes import Lane, choose, once_more
 from arena.evaluations.merging import merge
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
@@ -94,7 +94,7 @@ def run_defense(
     """
     try:
         with staged(request.submission) as copy:
-            return _run(request, copy, sandbox, Listener(on_progress, on_log, cancelled))
+            return once_more(lambda: _run(request, copy, sandbox, Listener(on_progress, on_log, cancelled)))
     except Cancelled:
         raise
     except SubmissionError as error:

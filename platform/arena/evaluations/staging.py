@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from evaluator.errors import SubmissionError
 from evaluator.report import SubmissionReason
+from sandbox.scratch import owned_folder
 
 MAX_FILES = 2000
 MAX_BYTES = 4 << 30
@@ -31,9 +31,9 @@ def staged(submission: Path) -> Iterator[Staged]:
 
     Raises SubmissionError(manifest) for links, special files, too many files or too many bytes.
     """
-    with TemporaryDirectory(prefix="redoubt-") as temporary:
-        Path(temporary).chmod(0o755)
-        folder = Path(temporary) / "submission"
+    with owned_folder("redoubt-staged-") as temporary:
+        temporary.chmod(0o755)
+        folder = temporary / "submission"
         folder.mkdir(mode=0o755)
         yield Staged(folder, _copy(submission, folder))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
+from celery.signals import worker_ready
 
 from arena.evaluations import sweeping, worker
 from arena.evaluations.judging import configured_judge
+from arena.evaluations.tidying import tidy
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -18,3 +22,9 @@ def evaluate(shard_id: int) -> None:
 def sweep() -> None:
     """Run by celery beat every few seconds."""
     sweeping.sweep(merge=configured_judge().merge)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+def tidy_up(**_: Any) -> None:
+    """Once for each worker machine that starts: what was left behind by a crash is that machine's own."""
+    tidy()

@@ -6,13 +6,11 @@ import logging
 import os
 import secrets
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 
 from django.db import close_old_connections, connection
 
@@ -22,14 +20,17 @@ from arena.evaluations.judging import Judge, Task, configured_judge
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
+from arena.evaluations.tidying import tidy
 from arena.evaluations.working import carry_out, unpack_submission
 from arena.matrix.worker import look_once, play_once
 from evaluator.errors import SubmissionError
 from evaluator.report import Outcome, SubmissionFailed
+from sandbox.scratch import owned_folder
 
 logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.5
 _SWEEP_SECONDS = 5.0
+_TIDY_SECONDS = 60.0
 _AFTER_ERROR_SECONDS = 2.0
 
 
@@ -57,7 +58,7 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
     owner, judge = worker_name(), judge or configured_judge()
     evaluate, play = partial(work_once, judge=judge, owner=owner, stop=stop), partial(play_once, owner=owner, stop=stop)
     turns: Iterator[Callable[[], bool]] = cycle((evaluate, play))
-    swept = 0.0
+    swept, tidied = 0.0, -_TIDY_SECONDS
     logger.info("worker %s waits for evaluations", owner)
     while not stop.is_set():
         try:
@@ -65,6 +66,9 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
             if time.monotonic() - swept > _SWEEP_SECONDS:
                 sweep(merge=judge.merge)
                 swept = time.monotonic()
+            if time.monotonic() - tidied > _TIDY_SECONDS:
+                tidy()
+                tidied = time.monotonic()
             if not (look_once(owner=owner, stop=stop) or next(turns)() or next(turns)()):
                 stop.wait(_IDLE_SECONDS)
         except Exception:
@@ -106,8 +110,7 @@ def _judge(lease: Lease, judge: Judge, keeper: Keeper, stop: threading.Event) ->
     """The shard's outcome. Raises Cancelled when the work was stopped."""
     shard = Shard.objects.get(pk=lease.shard_id)
     evaluation = Evaluation.objects.defer("report").select_related("submission").get(pk=lease.evaluation_id)
-    with tempfile.TemporaryDirectory(prefix="redoubt-work-") as temporary:
-        folder = Path(temporary)
+    with owned_folder("redoubt-work-") as folder:
         try:
             unpack_submission(evaluation.submission, folder)
         except SubmissionError as error:

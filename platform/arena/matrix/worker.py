@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from arena.matrix.playing import Game, Player, Told, configured_player
 from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.report import PlatformFailed, SubmissionFailed
+from sandbox.scratch import owned_folder
 
 
 def look_once(
@@ -69,8 +69,8 @@ def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Even
     shard = CellShard.objects.get(pk=lease.task_id)
     cell = Cell.objects.select_related("attack", "defense", "evaluation", "source").get(pk=lease.cell_id)
     told, pack = _told(keeper, stop), cell.evaluation.judged_pack
-    with tempfile.TemporaryDirectory(prefix="redoubt-play-") as temporary:
-        attack, defense = _folders(Path(temporary))
+    with owned_folder("redoubt-play-") as temporary:
+        attack, defense = _folders(temporary)
         try:
             unpack_submission(cell.defense, defense)
         except SubmissionError as error:
@@ -91,8 +91,8 @@ def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Eve
     trial = Trial.objects.select_related("submission", "target").get(pk=lease.task_id)
     pack = trial.target.evaluations.get(current=True).judged_pack
     violations: list[Violation] = []
-    with tempfile.TemporaryDirectory(prefix="redoubt-look-") as temporary:
-        attack, defense = _folders(Path(temporary))
+    with owned_folder("redoubt-look-") as temporary:
+        attack, defense = _folders(temporary)
         game = Game(pack, attack, defense, trial.seed)
         try:
             unpack_submission(trial.submission, attack)
