@@ -25,8 +25,7 @@ def main(command: str, *arguments: str) -> None:
     match command, arguments:
         case "season", ():
             ids = {key: made.submission.public_id for key, made in make_season().items()}
-            ids |= {key: entry.public_id for key, entry in make_matrix().items()}
-            print(json.dumps(ids))
+            print(json.dumps(ids | make_matrix()))
         case "challenge", (examples,):
             make_challenge(examples=int(examples))
         case "targets", (examples,):

@@ -44,8 +44,8 @@ ATTACKS = {  # name -> how many more examples than the ensemble it breaks, and h
 }
 
 
-def make_matrix() -> dict[str, Submission]:
-    """The challenge "mnist-linf-01" with a played matrix, an attack that is looked at and one refused; entries by key."""
+def make_matrix() -> dict[str, str]:
+    """The challenge "mnist-linf-01" with a played matrix, an attack that is looked at and one refused; public ids by key."""
     challenge = make_challenge("mnist-linf-01", title="MNIST, L∞ 0.1", threat={"kind": "linf", "epsilon": 0.1}, published=None)
     zurich, kyoto = make_user("carol").teams.get(), make_user("dan").teams.get()
     made = {
@@ -63,12 +63,15 @@ def make_matrix() -> dict[str, Submission]:
     conclude_cell(first.pk, SubmissionFailed("timeout", "No answer within 600 s."))
     refused = make_attack(challenge, kyoto, "Out of the box")
     settle(refused, SubmissionFailed("shape", "attack() returned (5, 784) where (5, 1, 28, 28) was asked for."))
+    strongest, attacked = Submission.objects.get(name="Guided local search"), made["Wide CNN, TRADES"]
     return {
-        "attack": Submission.objects.get(name="Guided local search"),
-        "attack_late": late,
-        "attack_refused": refused,
-        "attack_new": make_attack(challenge, kyoto, "Just arrived"),
-        "attacked": made["Wide CNN, TRADES"],
+        "attack": strongest.public_id,
+        "attack_late": late.public_id,
+        "attack_refused": refused.public_id,
+        "attack_new": make_attack(challenge, kyoto, "Just arrived").public_id,
+        "attacked": attacked.public_id,
+        "cell": Cell.objects.get(attack=strongest, defense=attacked).public_id,
+        "cell_failed": first.public_id,
     }
 
 
@@ -106,8 +109,8 @@ def _breaks(cell: Cell, *, news: int, broken: int) -> set[int]:
     evaluation = cell.evaluation
     correct = round((evaluation.clean_accuracy or 0) * cell.examples)
     robust = round((evaluation.robust_accuracy or 0) * cell.examples)
-    spared = news // 3 if evaluation.certified_accuracy else news
-    return {*range(max(correct - broken, robust), correct), *range(robust - spared, robust)}
+    felled = min(news, 3) if evaluation.certified_accuracy else news
+    return {*range(max(correct - broken, robust), correct), *range(robust - felled, robust)}
 
 
 def _outcome(cell: Cell, breaks: set[int]) -> CellCompleted:

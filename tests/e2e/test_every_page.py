@@ -16,6 +16,20 @@ PAGES = {
     "board-empty": ("/challenges/mnist-l2/", None),
     "board-filtered": ("/challenges/mnist-linf/?q=ibp&verified=1", None),
     "board-no-match": ("/challenges/mnist-linf/?q=nobody", None),
+    "board-fallen": ("/challenges/mnist-linf-01/", None),
+    "attacks": ("/challenges/mnist-linf-01/attacks/", None),
+    "attacks-empty": ("/challenges/mnist-l2/attacks/", None),
+    "matrix": ("/challenges/mnist-linf-01/matrix/", None),
+    "matrix-sorted": ("/challenges/mnist-linf-01/matrix/?by={attack}", None),
+    "history": ("/challenges/mnist-linf-01/history/", None),
+    "attack": ("/entries/{attack}/", None),
+    "attack-playing": ("/entries/{attack_late}/", "dan"),
+    "attack-refused": ("/entries/{attack_refused}/", "dan"),
+    "attack-new": ("/entries/{attack_new}/", None),
+    "cell": ("/cells/{cell}/", None),
+    "cell-failed": ("/cells/{cell_failed}/", "dan"),
+    "submit-attack": ("/challenges/mnist-linf-01/submit/?kind=attack", "alice"),
+    "entry-fallen": ("/entries/{attacked}/", None),
     "rules": ("/challenges/mnist-linf/rules/", None),
     "submit": ("/challenges/mnist-linf/submit/", "alice"),
     "entry": ("/entries/{ibp}/", None),
@@ -59,7 +73,7 @@ def test_page_is_accessible_and_fits_in_light_and_dark_on_phone_and_desktop(site
     page = visit(site.url + address.format(**site.ids), user=user, reduced_motion="reduce")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     assert page.evaluate(SHIFT) < 0.01
-    for width, device in ((1280, "desktop"), (390, "phone")):
+    for width, device in ((1440, "desktop"), (768, "tablet"), (390, "phone")):
         page.set_viewport_size({"width": width, "height": 844})
         assert _overflow(page) <= 0, device
         for scheme in ("light", "dark"):

@@ -51,7 +51,7 @@ def test_an_attack_is_shown_on_every_tab_and_on_pages_of_its_own(challenge: Chal
     assert f'<td class="h10"><a href="/cells/{cell.public_id}/">97.5</a></td>' in matrix
     assert "1 of 1 cells settled" in matrix
     told = page(f"{BOARD}/history/")
-    assert "of bob, 1 examples" in told
+    assert "of bob, 1 example" in told
     assert f"/entries/{mine.public_id}/" in told
     assert "40 to 39" in page(f"/entries/{mine.public_id}/")
     assert "robust accuracy fell from 40 to 39 of 40" in page(f"/cells/{cell.public_id}/")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from django.core.cache import cache
 from django.db.models import QuerySet
 
 from arena.challenges.models import Challenge
-from arena.leaderboards.queries import Row, board
+from arena.leaderboards.queries import Board, Row, board
 from arena.matrix.models import Cell, Fall, Survival, Trial
 from arena.rankings.attacks import CrossPlay, all_unique_breaks, cross_play, dense_ranks, success_per_pass
 from arena.rankings.bits import unpack
@@ -17,6 +19,7 @@ from arena.rankings.optimality import local_optimality
 from arena.rankings.significance import against_neighbours, rank_sets
 from arena.submissions.models import Submission
 
+KEPT_SECONDS = 86400
 WAITING = {Cell.State.QUEUED, Cell.State.RUNNING}
 
 
@@ -199,9 +202,26 @@ class Significance:
     p_value: float | None
 
 
-def significance(challenge: Challenge) -> dict[str, Significance]:
-    """Submission's public id -> how sure its rank is, for every ranked defense whose bits are known; in board order."""
-    ranked = board(challenge).ranked
+def significance(challenge: Challenge, standing: Board | None = None) -> dict[str, Significance]:
+    """Submission's public id -> how sure its rank is, for every ranked defense whose bits are known; in board order.
+
+    standing: the board, if it was read already. Kept for as long as no ranked defense's figures change: bits are only ever
+    cleared, so that equal counts of one evaluation are equal bits. Empty for a board that ranks by proof.
+    """
+    if challenge.spec.certified is not None:
+        return {}
+    ranked = (standing or board(challenge)).ranked
+    state = " ".join(f"{row.evaluation_id} {row.robust_accuracy}" for row in ranked)
+    key = f"significance:{hashlib.sha256(state.encode()).hexdigest()}"
+    known: dict[str, Significance] | None = cache.get(key)
+    if known is None:
+        known = _significance(ranked)
+        if len(known) == len(ranked):  # a verdict whose bits are not opened yet will have them
+            cache.set(key, known, timeout=KEPT_SECONDS)
+    return known
+
+
+def _significance(ranked: Sequence[Row]) -> dict[str, Significance]:
     rows = Survival.objects.filter(evaluation__public_id__in=[row.evaluation_id for row in ranked])
     bits = dict(rows.values_list("evaluation__public_id", "robust"))
     known = [row for row in ranked if row.evaluation_id in bits]

@@ -69,6 +69,11 @@ def last_fall(history: Sequence[Event]) -> Fall | None:
     return falls[-1] if falls else None
 
 
+def step_label(event: Event) -> str:
+    """An event of a defense's history in a few words: the attack's name and how many examples, or what else happened."""
+    return f"{event.cause.removeprefix('by ')}: {event.fallen:,}" if event.attack_id else event.cause
+
+
 def last_change(board: Board) -> datetime | None:
     """When an entry of the board was last made or judged."""
     return max((moment for row in board.rows for moment in (row.entered, row.finished) if moment), default=None)

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 
 from arena.accounts.models import User
-from tests.e2e.season import Made, make_season
+from tests.e2e.season import make_season
+from tests.e2e.season_matrix import make_matrix
 
 pytestmark = pytest.mark.django_db
 
@@ -18,6 +19,16 @@ ANYONE = [
     "/challenges/mnist-linf/",
     "/challenges/mnist-l2/",
     "/challenges/mnist-linf/rules/",
+    "/challenges/mnist-linf-01/",
+    "/challenges/mnist-linf-01/attacks/",
+    "/challenges/mnist-linf-01/matrix/",
+    "/challenges/mnist-linf-01/history/",
+    "/entries/{attack}/",
+    "/entries/{attack_refused}/",
+    "/entries/{attack_new}/",
+    "/entries/{attacked}/",
+    "/cells/{cell}/",
+    "/cells/{cell_failed}/",
     "/entries/{trades}/",
     "/entries/{ibp}/",
     "/entries/{thermometer}/",
@@ -39,12 +50,13 @@ MEMBERS = ["/account/", "/challenges/mnist-linf/submit/"]
 
 
 @pytest.fixture
-def season() -> dict[str, Made]:
-    return make_season()
+def season() -> dict[str, str]:
+    """Public ids by key."""
+    return {key: made.submission.public_id for key, made in make_season().items()} | make_matrix()
 
 
-def _address(template: str, season: dict[str, Made]) -> str:
-    return template.format(**{key: made.submission.public_id for key, made in season.items()})
+def _address(template: str, season: dict[str, str]) -> str:
+    return template.format(**season)
 
 
 class _Inline(HTMLParser):
@@ -66,7 +78,7 @@ class _Inline(HTMLParser):
 
 @pytest.mark.parametrize("person", ["alice", "bob", None])
 def test_every_page_answers_with_a_strict_policy_and_obeys_it(
-    client: Client, season: dict[str, Made], person: str | None
+    client: Client, season: dict[str, str], person: str | None
 ) -> None:
     if person:
         client.force_login(User.objects.get(username=person))
@@ -82,7 +94,7 @@ def test_every_page_answers_with_a_strict_policy_and_obeys_it(
 
 
 @pytest.mark.parametrize("template", MEMBERS)
-def test_page_of_members_leads_strangers_to_the_log_in(client: Client, season: dict[str, Made], template: str) -> None:
+def test_page_of_members_leads_strangers_to_the_log_in(client: Client, season: dict[str, str], template: str) -> None:
     answer = client.get(template)
     assert answer.status_code == 302
     assert answer["Location"] == f"/log-in/?next={template}"
@@ -110,7 +122,7 @@ def test_expired_form_is_explained() -> None:
     assert b"The form has expired" in answer.content
 
 
-def test_only_the_embedded_page_may_be_framed(client: Client, season: dict[str, Made]) -> None:
+def test_only_the_embedded_page_may_be_framed(client: Client, season: dict[str, str]) -> None:
     framed = client.get(_address("/entries/{ibp}/embed/", season))
     assert "frame-ancestors *" in framed["Content-Security-Policy"]
     assert "X-Frame-Options" not in framed
@@ -119,7 +131,7 @@ def test_only_the_embedded_page_may_be_framed(client: Client, season: dict[str, 
     assert entry["X-Frame-Options"] == "DENY"
 
 
-def test_badge_is_a_picture_that_stands_alone(client: Client, season: dict[str, Made]) -> None:
+def test_badge_is_a_picture_that_stands_alone(client: Client, season: dict[str, str]) -> None:
     answer = client.get(_address("/entries/{ibp}/badge.svg", season))
     assert answer["Content-Type"] == "image/svg+xml"
     root = ElementTree.fromstring(answer.content)
@@ -128,5 +140,5 @@ def test_badge_is_a_picture_that_stands_alone(client: Client, season: dict[str, 
     assert not [node for node in root.iter() if "style" in node.attrib]
 
 
-def test_badge_of_an_entry_without_a_result_is_not_found(client: Client, season: dict[str, Made]) -> None:
+def test_badge_of_an_entry_without_a_result_is_not_found(client: Client, season: dict[str, str]) -> None:
     assert client.get(_address("/entries/{failed}/badge.svg", season)).status_code == 404

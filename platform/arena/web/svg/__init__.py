@@ -8,7 +8,9 @@ policy forbids them.
 from arena.web.svg.badge import badge
 from arena.web.svg.bracket import Bracket, bracket
 from arena.web.svg.curves import curves
+from arena.web.svg.falls import Step, falls
 from arena.web.svg.progress import progress
+from arena.web.svg.proof_curves import ProofCurve, proof_curves
 from arena.web.svg.standing import standing
 
-__all__ = ["Bracket", "badge", "bracket", "curves", "progress", "standing"]
+__all__ = ["Bracket", "ProofCurve", "Step", "badge", "bracket", "curves", "falls", "progress", "proof_curves", "standing"]

@@ -7,9 +7,9 @@ from django.utils.safestring import SafeString
 
 from arena.evaluations.models import Evaluation
 from arena.evaluations.progress import LiveProgress
-from arena.leaderboards.queries import Row
+from arena.leaderboards.queries import Event, Row
 from arena.web import svg, wording
-from arena.web.figures import bracket_of
+from arena.web.figures import bracket_of, step_label
 from arena.web.svg.marks import percent
 
 register = template.Library()
@@ -24,6 +24,12 @@ register.filter("file_size", wording.file_size)
 def thousands(count: int) -> str:
     """10000 as "10,000"."""
     return f"{count:,}"
+
+
+@register.filter
+def index(values: tuple[float, ...], place: int) -> float:
+    """The value at a place, for two lists that are walked together."""
+    return values[place]
 
 
 @register.filter
@@ -49,6 +55,12 @@ def bracket(row: Evaluation | Row, *, scale: bool = False) -> SafeString:
 def progress_bar(progress: LiveProgress, *, scale: bool = False) -> SafeString:
     """How far a running evaluation is."""
     return svg.progress(done=progress.done, total=progress.total, survivors=progress.survivors, scale=scale)
+
+
+@register.simple_tag
+def falls(events: list[Event]) -> SafeString:
+    """A defense's history as labelled steps."""
+    return svg.falls([svg.Step(event.at, event.robust_accuracy, step_label(event)) for event in events])
 
 
 @register.simple_tag

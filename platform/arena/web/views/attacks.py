@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
@@ -15,6 +16,7 @@ from arena.web.views.pages import respond
 
 
 @require_safe
+@gzip_page
 def attacks(request: HttpRequest, slug: str) -> HttpResponse:
     """Attacks ranked by what they leave standing."""
     challenge = get_challenge(request.user, slug)
@@ -28,12 +30,15 @@ def attack_page(request: HttpRequest, submission: Submission) -> HttpResponse:
         trial = queries.trial_of(submission)
     except Trial.DoesNotExist as error:
         raise Http404("This attack was never looked at.") from error
+    board = queries.attack_board(submission.challenge) if trial.verdict == Trial.Verdict.ACCEPTED else []
     cells = [(cell, queries.share_left(cell), getattr(cell, "fall", None)) for cell in queries.cells_of(submission)]
     context = {
         "submission": submission,
         "challenge": submission.challenge,
         "trial": trial,
         "cells": cells,
+        "row": next((row for row in board if row.attack.pk == submission.pk), None),
+        "ranked": sum(row.rank is not None for row in board),
         "owner": is_member(request.user, submission.team),
     }
     return respond(request, "web/entries/attack.html", context, partial="attack")

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_http_methods, require_safe
 
 from arena.accounts.limits import RateLimited
@@ -15,12 +16,15 @@ from arena.accounts.models import User
 from arena.challenges.access import get_challenge
 from arena.challenges.models import Challenge
 from arena.leaderboards import queries
+from arena.matrix.queries import significance
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown
 from arena.web.board_csv import board_csv
 from arena.web.board_filter import BoardFilter, choices
+from arena.web.board_rows import board_rows
 from arena.web.figures import Words, last_change, last_fall
 from arena.web.forms import SubmitForm, blame
+from arena.web.views.certified import certified_board
 from arena.web.views.pages import origin, respond
 from evaluator.errors import InputError
 
@@ -31,14 +35,18 @@ def _about(challenge: Challenge) -> dict[str, Any]:
 
 
 @require_safe
+@gzip_page
 def board(request: HttpRequest, slug: str) -> HttpResponse:
     """Defenses ranked by worst-case robust accuracy."""
     challenge = get_challenge(request.user, slug)
+    if challenge.spec.certified is not None:
+        return certified_board(request, challenge, _about(challenge))
     whole, histories = queries.board(challenge), queries.histories(challenge)
     asked = BoardFilter.of(request.GET)
     standing = asked.apply(whole)
-    ranked = [(row, last_fall(histories.get(row.submission_id, []))) for row in standing.ranked]
-    shown = {"board": standing, "ranked": ranked, "changed": last_change(whole), "asked": asked, "choices": choices(whole)}
+    falls = ((row, last_fall(histories.get(row.submission_id, []))) for row in standing.ranked)
+    rows = board_rows(falls, significance(challenge, whole))
+    shown = {"board": standing, "rows": rows, "changed": last_change(whole), "asked": asked, "choices": choices(whole)}
     return respond(request, "web/challenges/board.html", _about(challenge) | shown, partial="board")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from arena.challenges.access import get_challenge
@@ -11,14 +12,24 @@ from arena.matrix import queries
 from arena.web.figures import Words
 from arena.web.views.pages import respond
 
+SHOWN = 25  # falls listed; every one stands on its defense's own drawing
+
 
 @require_safe
+@gzip_page
 def history(request: HttpRequest, slug: str) -> HttpResponse:
     """Every defense's steps, labelled with the attack that caused each, and the newest falls."""
     challenge = get_challenge(request.user, slug)
     events, standing = histories(challenge), board(challenge)
     steps = [(row, events.get(row.submission_id, [])) for row in (*standing.ranked, *standing.unverified)]
-    lines = [(row, told, [event.robust_accuracy for event in told]) for row, told in steps]
-    falls = [(fall, fall.fallen / fall.examples, fall.after / fall.examples) for fall in queries.falls_of(challenge)]
-    context = {"challenge": challenge, "words": Words.of(challenge.spec), "lines": lines, "falls": falls}
+    falls = [
+        (fall, fall.fallen / fall.examples, fall.after / fall.examples) for fall in queries.falls_of(challenge, last=SHOWN)
+    ]
+    context = {
+        "challenge": challenge,
+        "words": Words.of(challenge.spec),
+        "lines": [(row, told) for row, told in steps if len(told) > 1],
+        "unmoved": [row for row, told in steps if len(told) < 2],
+        "falls": falls,
+    }
     return respond(request, "web/challenges/history.html", context, partial="history")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
@@ -14,6 +15,7 @@ from arena.web.views.pages import respond
 
 
 @require_safe
+@gzip_page
 def matrix(request: HttpRequest, slug: str) -> HttpResponse:
     """Every attack against every standing defense. ?by=: an attack's or a defense's id, to sort by."""
     challenge = get_challenge(request.user, slug)
