@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify format clean
+.PHONY: help setup run check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,7 +40,7 @@ test-nightly: $(STAMP) ## the full-size proofs
 e2e: $(STAMP) ## only the browser tests
 	$(BIN)/python -m pytest tests/e2e
 
-bench: bench-attacks bench-ensemble bench-host bench-certify ## every benchmark at its quick size
+bench: bench-attacks bench-ensemble bench-host bench-certify bench-honesty ## every benchmark at its quick size
 
 bench-attacks: $(STAMP) ## our attacks beside torchattacks, foolbox, ART and pyautoattack
 	$(BIN)/python -m benchmarks.attacks $(if $(FULL),,--quick)
@@ -53,6 +53,9 @@ bench-host: $(STAMP) ## the sandboxed host beside the same model in-process
 
 bench-certify: $(STAMP) ## our certificates beside a faithful Cohen loop
 	$(BIN)/python -m benchmarks.certify --quick
+
+bench-honesty: $(STAMP) ## the reference entries: claimed, AutoAttack, ours, flags; FULL=1 is the full size
+	$(BIN)/python -m benchmarks.honesty $(if $(FULL),,--quick)
 
 format: $(STAMP) ## sort imports and format
 	$(BIN)/ruff check --fix .

@@ -1,10 +1,11 @@
 """Reference entries: what naive PGD-100 and AutoAttack believe of them, what we find, and which flags fire.
 
-    python -m benchmarks.honesty [--quick] [--only NAME ...]
+    python -m benchmarks.honesty [--quick] [--images N] [--only NAME ...] [--write]
 
 MNIST, Linf 0.3, each entry behind the real model host. "claimed" is PGD-100 on the cross-entropy; AutoAttack is pyautoattack's
 standard and rand version; "ours" is the official evaluation with its checks and adaptive attack. All are counts of images that
-stand. --quick: 8 images, fewer AutoAttack queries, and our ensemble without its full fallback search.
+stand. --quick: 8 images, fewer AutoAttack queries, and our ensemble without its full fallback search. --write: the table goes
+to docs/honesty-benchmarks.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchmarks.pages import PAGE, provenance, write_section
 from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
 from evaluator.checks import Honest
@@ -88,7 +90,7 @@ def autoattack(model: nn.Module, part: Examples, version: str, *, quick: bool) -
         attack.square.n_queries, attack.apgd.n_iter, attack.apgd.eot_iter = 500, 50, min(attack.apgd.eot_iter, 5)
         attack.attacks_to_run = [name for name in attack.attacks_to_run if name != "fab-t"]
         attack.apgd_targeted.n_iter, attack.apgd_targeted.n_target_classes = 50, 3
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         points, _ = attack.run_standard_evaluation(part.x, part.y, batch_size=len(part))
     return _right(model, points, part.y)
 
@@ -129,17 +131,25 @@ def measure(golden: Golden, part: Examples, *, quick: bool) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer images and queries")
+    parser.add_argument("--images", type=int, help="how many (default: 64, quick 8)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/honesty-benchmarks.md")
     parser.add_argument("--only", nargs="*", default=[], help="names of entries")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    part = examples(DataSpec(dataset="mnist", split="test", examples=8 if options.quick else 64))
-    print(f"{len(part)} images of MNIST, Linf 0.3; counts of images that stand.\n\n{HEAD}", flush=True)
+    part = examples(DataSpec(dataset="mnist", split="test", examples=options.images or (8 if options.quick else 64)))
+    intro = f"{len(part)} images of MNIST, Linf 0.3, each entry behind the model host; counts of images that stand.\n\n{HEAD}"
+    print(intro, flush=True)
+    lines = [intro]
     for golden in GOLDEN:
         if options.only and golden.name not in options.only:
             continue
         start = time.perf_counter()
-        row = measure(golden, part, quick=options.quick)
-        print(row.text, f"<!-- {time.perf_counter() - start:.0f} s -->", flush=True)
+        lines.append(measure(golden, part, quick=options.quick).text)
+        print(lines[-1], f"<!-- {time.perf_counter() - start:.0f} s -->", flush=True)
+    if options.write:
+        size = "quick" if options.quick else "full"
+        text = f"{provenance('pyautoattack')}\n\n" + "\n".join(lines)
+        write_section(f"Reference entries, {size} size", text, PAGE.with_name("honesty-benchmarks.md"))
 
 
 if __name__ == "__main__":

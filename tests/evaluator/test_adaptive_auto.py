@@ -137,7 +137,7 @@ class Local:
         return logits
 
 
-@pytest.mark.parametrize("entry", ["magnet", "lying_backward"])
+@pytest.mark.parametrize("entry", ["magnet", "lying_backward", "pixel_defend"])
 def test_what_hides_its_gradient_falls_to_the_straight_through_pass_on_the_unmodified_model(entry: str) -> None:
     part, model = mnist(12), load_submission(FOLDER / entry)
     batch = Batch(part.x, part.y, Draws(0, part.ids))[model(part.x).argmax(dim=1) == part.y]

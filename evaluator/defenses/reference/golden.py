@@ -41,6 +41,7 @@ GOLDEN = (
     Golden("magnet", "Meng and Chen 2017", ("zero-gradients",)),
     Golden("mean_sparse", "Amini et al. 2024", ()),
     Golden("noise_layers", "Liu et al. 2018", ("randomness",), vouched=True),
+    Golden("pixel_defend", "Song et al. 2018", ("zero-gradients",)),
     Golden("resize_pad", "Xie et al. 2018", ("randomness",), vouched=True),
     Golden("saturated_softmax", "none: a cheat", ("softmax-output", "zero-gradients")),
     Golden("stateful", "none: a cheat", ("state", "zero-gradients"), falls=False),

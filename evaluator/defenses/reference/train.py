@@ -19,6 +19,7 @@ from evaluator.defenses.reference.base import small_network, standard_network
 from evaluator.defenses.reference.defense_gan.defense import LATENT, generator
 from evaluator.defenses.reference.kwta.defense import network as kwta_network
 from evaluator.defenses.reference.magnet.defense import autoencoder
+from evaluator.defenses.reference.pixel_defend.defense import LEVELS, before, pixel_model
 from evaluator.defenses.reference.thermometer.defense import network as thermometer_network
 
 FOLDER = Path(__file__).resolve().parent
@@ -109,6 +110,16 @@ def train_defense_gan() -> dict[str, Tensor]:
     return decoder.state_dict()
 
 
+def train_pixel_defend() -> dict[str, Tensor]:
+    """The level of each pixel from those before it, by cross-entropy."""
+
+    def likelihood(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        levels = (x[:, 0] * (LEVELS - 1)).round().long()
+        return functional.cross_entropy(network(before(x)).flatten(0, 2), levels.flatten())
+
+    return fit(pixel_model(), likelihood, epochs=2).state_dict()
+
+
 def measure_mean_sparse() -> dict[str, Tensor]:
     """Mean and deviation, per channel, of what enters each ReLU of the standard network."""
     a, found = load("mnist", "train").images[:5000].float() / 255, dict[str, Tensor]()
@@ -136,6 +147,7 @@ FILES: dict[str, tuple[str, Callable[[], dict[str, Tensor]]]] = {
     "lookup": ("table", tabulate_lookup),
     "magnet": ("weights", train_magnet),
     "mean_sparse": ("statistics", measure_mean_sparse),
+    "pixel_defend": ("weights", train_pixel_defend),
     "thermometer": ("weights", train_thermometer),
 }
 
