@@ -82,9 +82,9 @@ def show(report: Report) -> None:
     """The verdict as a table on stdout."""
     out = Console()
     table = Table(title=f"{report.submission} on {report.challenge}, {report.examples} images", title_justify="left")
-    for name in ("attack", "tried", "broke", "still standing", "forward rows", "backward rows", "seconds"):
-        table.add_column(name, justify="left" if name == "attack" else "right")
-    for a in report.attacks:
+    for name in ("attack", "tried", "broke", "standing", "forward", "backward", "s"):
+        table.add_column(name, justify="left" if name == "attack" else "right", no_wrap=name == "attack")
+    for a in (attack for attack in report.attacks if attack.tried):
         counts = (a.tried, a.broken, a.survivors, a.forward_rows, a.backward_rows)
         table.add_row(a.name, *(f"{count:,}" for count in counts), f"{a.seconds:.1f}")
     out.print(table)
