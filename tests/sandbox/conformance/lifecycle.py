@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import gc
-import os
 import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from sandbox import Exit, Job, Limits, Mount, Running, Sandbox, SandboxError
-from tests.sandbox.conformance.support import PATIENCE, finish, processes_with, python, refused, shell, soon
+from tests.sandbox.conformance.support import PATIENCE, finish, processes_with, python, refused, shell, soon, traces
 
 
 def exit_status_and_signals_are_told_apart(sandbox: Sandbox) -> None:
@@ -111,10 +109,12 @@ def many_jobs_run_side_by_side(sandbox: Sandbox) -> None:
 
 def nothing_is_left_behind(sandbox: Sandbox) -> None:
     _one_of_each_ending(sandbox)
-    before = _traces()
+    gc.collect()
+    before = traces()
     for _ in range(3):
         _one_of_each_ending(sandbox)
-    soon(lambda: _traces() == before, f"traces are as before: {before}; now {_traces()}")
+    gc.collect()
+    soon(lambda: traces() == before, f"traces are as before: {before}; now {traces()}")
 
 
 def the_job_dies_with_a_killed_parent(sandbox: Sandbox) -> None:
@@ -154,30 +154,3 @@ def _one_of_each_ending(sandbox: Sandbox) -> None:
         pass
     with refused(SandboxError):
         sandbox.start(Job(("/bin/true",), mounts=_IMPOSSIBLE))
-
-
-def _traces() -> dict[str, object]:
-    gc.collect()
-    return {
-        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
-        "threads": sorted(thread.name for thread in threading.enumerate()),
-        "children": _children(),
-        "mounts": sum(_is_ours(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
-        "folders": sorted(path.name for path in Path(tempfile.gettempdir()).glob(f"sandbox-*-{os.getpid()}-*")),
-        "groups": sorted(str(path) for path in Path("/sys/fs/cgroup").rglob(f"sandbox-*-{os.getpid()}-*")),
-    }
-
-
-def _children() -> int:
-    children = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            children += stat.read_text().rpartition(")")[2].split()[1] == str(os.getpid())
-        except OSError:
-            continue
-    return children
-
-
-def _is_ours(mount: str) -> bool:
-    """Whether a job of this process, or bubblewrap's making of one, left it; engines on the machine mount as they please."""
-    return "/newroot" in mount or "/oldroot" in mount or f"-{os.getpid()}-" in mount

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,3 +85,38 @@ def resident_bytes() -> int:
 
 def _processes() -> Iterator[Path]:
     return (path for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def traces() -> dict[str, object]:
+    """What this process holds and what its jobs may have left on the machine."""
+    return {
+        "descriptors": sum(_is_kept(fd) for fd in Path("/proc/self/fd").iterdir()),
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "children": _children(),
+        "mounts": sum(_is_ours(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        "folders": sorted(path.name for path in Path(tempfile.gettempdir()).glob(f"sandbox-*-{os.getpid()}-*")),
+        "groups": sorted(folder for folder, _, _ in os.walk("/sys/fs/cgroup") if f"-{os.getpid()}-" in Path(folder).name),
+    }
+
+
+def _is_kept(fd: Path) -> bool:
+    """Sockets do not count: an engine's client keeps its connections for the next call, and a job has none."""
+    try:
+        return not str(fd.readlink()).startswith("socket:")
+    except OSError:
+        return False
+
+
+def _children() -> int:
+    children = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            children += stat.read_text().rpartition(")")[2].split()[1] == str(os.getpid())
+        except OSError:
+            continue
+    return children
+
+
+def _is_ours(mount: str) -> bool:
+    """Whether a job of this process, or bubblewrap's making of one, left it; engines on the machine mount as they please."""
+    return "/newroot" in mount or "/oldroot" in mount or f"-{os.getpid()}-" in mount

@@ -1,0 +1,5 @@
+from archives import tarred
+
+
+def build() -> bytes:
+    return tarred([(b"/etc/cron.d/hostile", "x", b"0")])

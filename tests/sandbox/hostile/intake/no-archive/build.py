@@ -1,0 +1,2 @@
+def build() -> bytes:
+    return b"<html><script>alert(1)</script></html>"

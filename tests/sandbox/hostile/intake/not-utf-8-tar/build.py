@@ -1,0 +1,5 @@
+from archives import tarred
+
+
+def build() -> bytes:
+    return tarred([(b"a\xff\xfe.py", "x", b"0")])

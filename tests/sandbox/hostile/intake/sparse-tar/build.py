@@ -1,0 +1,5 @@
+from archives import tarred
+
+
+def build() -> bytes:
+    return tarred([(b"sparse", "x", b"S")])

@@ -1,0 +1,5 @@
+from archives import CODE, zipped
+
+
+def build() -> bytes:
+    return zipped({**CODE, "defense.toml": "a = " + "[" * 30_000})

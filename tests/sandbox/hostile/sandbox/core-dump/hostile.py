@@ -1,0 +1,5 @@
+import os
+import signal
+
+os.chdir("/tmp")
+os.kill(os.getpid(), signal.SIGSEGV)

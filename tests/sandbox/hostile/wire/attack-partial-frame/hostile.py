@@ -1,0 +1,4 @@
+from frames import asleep, question_of, serve_attack
+
+serve_attack(question_of(4)[:50])
+asleep()

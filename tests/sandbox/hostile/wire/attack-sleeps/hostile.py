@@ -1,0 +1,4 @@
+from frames import asleep, serve_attack
+
+serve_attack()
+asleep()

@@ -1,0 +1,3 @@
+from frames import frame, serve_attack
+
+serve_attack(frame("labels"))

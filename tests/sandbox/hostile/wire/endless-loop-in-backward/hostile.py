@@ -1,0 +1,3 @@
+from frames import busy, serve
+
+serve(vjp=lambda asked, shape: busy())

@@ -1,0 +1,3 @@
+from frames import busy, serve
+
+serve(forward=lambda asked: busy())

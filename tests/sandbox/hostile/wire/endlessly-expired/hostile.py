@@ -1,0 +1,3 @@
+from frames import frame, serve
+
+serve(vjp=lambda asked, shape: frame("expired"))

@@ -1,0 +1,5 @@
+import os
+
+from frames import serve
+
+serve(forward=lambda asked: os.kill(os.getpid(), 9) or b"")

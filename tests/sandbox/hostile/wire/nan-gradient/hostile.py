@@ -1,0 +1,3 @@
+from frames import gradient, serve
+
+serve(vjp=lambda asked, shape: gradient(shape, float("nan")))

@@ -1,0 +1,3 @@
+from frames import logits, serve
+
+serve(forward=lambda asked: logits(asked.rows * 1000))
