@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -78,15 +79,24 @@ def _metadata(payload: bytes | bytearray) -> dict[str, str]:
 
 
 def send(transport: Transport, message: Message, *, timeout: float) -> None:
-    """Sends one frame."""
+    """Sends one frame, all of it within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     payload = encode(message)
     transport.send(_LENGTH.pack(len(payload)), timeout=timeout)
-    transport.send(payload, timeout=timeout)
+    transport.send(payload, timeout=_left(deadline))
 
 
 def receive(transport: Transport, *, limit: int, timeout: float) -> Message:
-    """Receives one frame of at most `limit` payload bytes. Raises FrameTooLarge, WireError, TimeoutError or EOFError."""
+    """Receives one frame of at most `limit` payload bytes, all of it within `timeout` seconds.
+
+    Raises FrameTooLarge, WireError, TimeoutError or EOFError.
+    """
+    deadline = time.monotonic() + timeout
     (size,) = _LENGTH.unpack(transport.receive(_LENGTH.size, timeout=timeout))
     if size > limit:
         raise FrameTooLarge(f"a frame of {size} bytes where at most {limit} can be right")
-    return decode(transport.receive(size, timeout=timeout))
+    return decode(transport.receive(size, timeout=_left(deadline)))
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

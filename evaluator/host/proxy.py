@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Protocol
 
 import torch
@@ -38,9 +39,10 @@ class Channel:
         return self._ask(request, limit=limit, seconds=self._reply_seconds, doing=doing)
 
     def _ask(self, request: Message, *, limit: int, seconds: float, doing: str) -> Message:
+        deadline = time.monotonic() + seconds
         try:
             send(self._transport, request, timeout=seconds)
-            reply = receive(self._transport, limit=limit, timeout=seconds)
+            reply = receive(self._transport, limit=limit, timeout=max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
             what = f"did not {doing} within {seconds:g} s."
             raise SubmissionError(SubmissionReason.TIMEOUT, what, help="Make it faster or submit a smaller model.") from error
