@@ -24,6 +24,7 @@ _PACKED = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"Rar!\x1a\x07": "rar",
 }
+_IMPORTING = {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}  # without one of these a pickle runs no code
 _NPY = b"\x93NUMPY"
 CONVERT = (
     "Convert it to safetensors, which holds tensors and no code:\n"
@@ -60,18 +61,21 @@ def _read_through(entry: Entry) -> bytes:
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Whether `head` begins a pickle of protocol 2 or later (torch's legacy format is several of them)."""
-    if len(head) < 4 or head[0] != 0x80 or not 2 <= head[1] <= 5:
-        return False
-    operations = 0
+    """Whether `head` begins a pickle: of protocol 2 or later by its header (torch's legacy format is several of them).
+
+    Older ones, and newer ones without their header, are known only by reading them to their end: those that import something.
+    """
+    announced = len(head) >= 4 and head[0] == 0x80 and 2 <= head[1] <= 5
+    operations, imports = 0, False
     try:
-        for _ in pickletools.genops(io.BytesIO(head)):
+        for operation, _, _ in pickletools.genops(io.BytesIO(head)):
             operations += 1
-            if operations > 3:
+            imports |= operation.name in _IMPORTING
+            if announced and operations > 3:
                 return True
     except Exception:  # pickletools raises whatever a malformed argument leads to; the bytes are not a pickle then
-        return operations > 3
-    return operations >= 2
+        return False
+    return imports or (announced and operations >= 2)
 
 
 def _holds_objects(head: bytes) -> bool:
@@ -91,7 +95,8 @@ def _check_inner_zip(entry: Entry, limits: Limits, *, torch: bool) -> None:
         for chunk in chunks(entry):
             inner.write(chunk)
         arrays = read_zip(inner, limits)
-        if sum(array.size for array in arrays) > limits.unpacked_bytes:
+        unpacked = sum(array.size for array in arrays)
+        if unpacked > min(limits.unpacked_bytes, max(limits.ratio_from, limits.ratio * entry.size)):
             raise refuse("unpacks to more than is accepted.", where=entry.name)
         for array in arrays:
             head = _read_through(array)

@@ -32,6 +32,12 @@ def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
     limits = limits or Limits.from_settings()
     with opened(file, limits) as contents:
         manifest = _read_manifest(contents)
+        if manifest.format == "onnx":
+            raise refuse(
+                'has format = "onnx", which is not run by this version.',
+                where=contents.manifest,
+                help='Submit the weights as format = "safetensors" or wrap the model as format = "python".',
+            )
         for name in _named_files(manifest):
             if contents.file(name) is None:
                 raise refuse(
