@@ -13,7 +13,7 @@ from django.utils import timezone
 from arena.challenges.services import bump
 from arena.evaluations import outcomes
 from arena.evaluations.models import Evaluation, Shard
-from arena.leaderboards.services import record_standing
+from arena.leaderboards.services import record_certificate, record_standing
 from arena.matrix import survival
 from arena.matrix.services import fill
 from evaluator.receipt import load_key, sign
@@ -66,6 +66,7 @@ def conclude(evaluation_id: int, outcome: Outcome) -> bool:
         if report is not None:
             left = survival.open_survival(evaluation, report)
             record_standing(evaluation=evaluation, robust_accuracy=left, at=now)
+            record_certificate(evaluation=evaluation, record=report.certificate)
             transaction.on_commit(lambda: fill(evaluation.submission.challenge), robust=True)
         bump(evaluation.submission.challenge_id)
     logger.info("evaluation %s: %s", evaluation.public_id, type(outcome).__name__)

@@ -27,3 +27,33 @@ class Standing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.submission_id}: {self.robust_accuracy:.4f} ({self.cause})"
+
+
+class Certificate(models.Model):
+    """What an evaluation proved, as boards read it: copied from the report, shares in [0, 1].
+
+    radius: the largest proven radius of every example, packed (`certificate_record.pack_radii`); accuracies: shares proven at
+    each of `radii`. clean and empirical accuracy are those of the certified classifier: of the smoothed one where that is it.
+    alarm: the evidence, where a witness refuted certificates.
+    """
+
+    class Classifier(models.TextChoices):
+        ITSELF = "itself"
+        SMOOTHED = "smoothed"
+
+    evaluation = models.OneToOneField("evaluations.Evaluation", on_delete=models.CASCADE, related_name="certificate")
+    classifier = models.CharField(max_length=8, choices=Classifier)
+    method = models.CharField(max_length=80)
+    norm = models.CharField(max_length=20)
+    epsilon = models.FloatField()
+    radii = models.JSONField()
+    radius = models.TextField()
+    clean_accuracy = models.FloatField()
+    empirical_accuracy = models.FloatField()
+    undecided = models.PositiveIntegerField()
+    refuted = models.PositiveIntegerField()
+    expected_false = models.FloatField()
+    alarm = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.evaluation_id}: {self.method} of the classifier {self.classifier}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.progress import LiveProgress
 from arena.evaluations.queries import live_of, summaries
+from arena.leaderboards.certified import CertifiedFigures, CertifiedScore, figures_of
+from arena.leaderboards.certified import order as order_by_proof
 from arena.leaderboards.models import Standing
 from arena.leaderboards.ranking import Score, order
 from arena.matrix.models import Fall
@@ -51,11 +53,16 @@ class Row:
     reasons: tuple[str, ...] = ()
     progress: LiveProgress | None = None
     queue_position: int | None = None
+    certificate: CertifiedFigures | None = None
 
 
 @dataclass(frozen=True)
 class Board:
-    """A challenge's board: ranked best first; running before waiting, in queue order; unverified ones below the line."""
+    """A challenge's board: ranked best first; running before waiting, in queue order; unverified ones below the line.
+
+    plain: on a certified board the classifiers of which nothing is proven: entries that ask for no certificate, and those
+    behind a smoothed classifier, which is a row of its own.
+    """
 
     slug: str
     title: str
@@ -63,10 +70,11 @@ class Board:
     ranked: tuple[Row, ...]
     running: tuple[Row, ...]
     unverified: tuple[Row, ...]
+    plain: tuple[Row, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        return (*self.ranked, *self.running, *self.unverified)
+        return (*self.ranked, *self.plain, *self.running, *self.unverified)
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ def board(challenge: Challenge) -> Board:
     shown = (Evaluation.State.COMPLETED, *Evaluation.UNFINISHED)
     evaluations = list(
         summaries()
+        .defer("pack", "submission__archive")
         .filter(
             submission__challenge=challenge,
             submission__kind=Submission.Kind.DEFENSE,
@@ -104,15 +113,46 @@ def board(challenge: Challenge) -> Board:
     below = [item for item in completed if _reasons(item, challenge)]
     live = live_of(item for item in evaluations if not item.is_finished)
     unfinished = sorted((item for item in evaluations if not item.is_finished), key=lambda item: item.state != "running")
+    ordered = [_row(standing[index], rank=place) for place, index in enumerate(order(_scores(standing)), 1)]
+    ranked, plain = (ordered, []) if challenge.spec.certified is None else _by_proof(standing, ordered)
     return Board(
         slug=challenge.slug,
         title=challenge.title,
         revision=challenge.revision,
-        ranked=tuple(_row(standing[index], rank=place) for place, index in enumerate(order(_scores(standing)), 1)),
+        ranked=tuple(ranked),
+        plain=tuple(plain),
         running=tuple(
             _row(item, progress=live[item.pk].progress, queue_position=live[item.pk].queue_position) for item in unfinished
         ),
         unverified=tuple(_row(below[index], reasons=_reasons(below[index], challenge)) for index in order(_scores(below))),
+    )
+
+
+def _by_proof(evaluations: list[Evaluation], rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of a certified board: classifiers with a certificate, ranked by it, and those without, by robust accuracy."""
+    figures = figures_of(evaluations)
+    by_row = {item.public_id: figures.get(item.pk) for item in evaluations}
+    proven = [proven_row(row, found) for row in rows if (found := by_row[row.evaluation_id]) is not None]
+    places = order_by_proof([CertifiedScore(row.certificate, row.entered) for row in proven if row.certificate is not None])
+    ranked = [replace(proven[index], rank=place) for place, index in enumerate(places, 1)]
+    plain = [
+        replace(row, rank=None, certified_accuracy=None)
+        for row in rows
+        if (found := by_row[row.evaluation_id]) is None or found.classifier == "smoothed"
+    ]
+    return ranked, plain
+
+
+def proven_row(row: Row, figures: CertifiedFigures) -> Row:
+    """The row of the certified classifier: of the entry itself, or of its smoothed version, whose accuracies are others."""
+    return replace(
+        row,
+        robust_accuracy=figures.empirical_accuracy,
+        interval_low=figures.interval_low,
+        interval_high=figures.interval_high,
+        clean_accuracy=figures.clean_accuracy,
+        certified_accuracy=figures.accuracy,
+        certificate=figures,
     )
 
 
@@ -215,7 +255,10 @@ class Overview:
 
 
 def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
-    """The boards of `challenges` in miniature, in three queries however many boards and entries there are."""
+    """The boards of `challenges` in miniature, in three queries however many boards and entries there are.
+
+    Certified boards, whose order needs every radius, are read whole.
+    """
     current = Evaluation.objects.filter(
         submission__kind=Submission.Kind.DEFENSE,
         submission__withdrawn=None,
@@ -244,7 +287,14 @@ def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
     )
     leader_of = dict(leading)
     rows = {item.pk: item for item in summaries().filter(pk__in=leader_of.values()).select_related("submission__team")}
-    return [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk) or 0)) for item in challenges]
+    found = [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk) or 0)) for item in challenges]
+    return [_by_its_board(item) if item.leader and item.challenge.spec.certified else item for item in found]
+
+
+def _by_its_board(overview: Overview) -> Overview:
+    """A certified board's leader and number of ranked rows, of which a smoothed classifier is one."""
+    ranked = board(overview.challenge).ranked
+    return replace(overview, leader=ranked[0] if ranked else None, ranked=len(ranked))
 
 
 def _overview(challenge: Challenge, counts: dict[str, Any] | None, leader: Evaluation | None) -> Overview:

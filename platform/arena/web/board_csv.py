@@ -18,6 +18,10 @@ COLUMNS = (
     "interval_high",
     "certified_accuracy",
     "clean_accuracy",
+    "classifier",
+    "certificate",
+    "average_certified_radius",
+    "certified_accuracies",
     "rows",
     "examples",
     "entered",
@@ -30,7 +34,7 @@ def board_csv(board: Board) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows(_line(row) for row in (*board.ranked, *board.unverified))
+    writer.writerows(_line(row) for row in (*board.ranked, *board.plain, *board.unverified))
     return text.getvalue()
 
 
@@ -46,11 +50,21 @@ def _line(row: Row) -> list[object]:
         row.interval_high,
         row.certified_accuracy,
         row.clean_accuracy,
+        *_proven(row),
         row.rows,
         row.examples,
         row.entered.isoformat(),
         _plain(" ".join(row.reasons)),
     ]
+
+
+def _proven(row: Row) -> list[object]:
+    """Which classifier the line is about, and of a certified one what is proven: shares as "radius:share" by radius."""
+    found = row.certificate
+    if found is None:
+        return ["itself", None, None, None]
+    shares = " ".join(f"{radius:g}:{share:g}" for radius, share in zip(found.radii, found.accuracies, strict=True))
+    return [found.classifier, found.method, found.average_radius, shares]
 
 
 def _plain(text: str) -> str:

@@ -41,6 +41,7 @@ class BoardFilter:
         return replace(
             board,
             ranked=self._matching(board.ranked),
+            plain=() if self.verified else self._matching(board.plain),
             running=() if self.verified else self._matching(board.running),
             unverified=() if self.verified else self._matching(board.unverified),
         )

@@ -7,6 +7,7 @@ from typing import Any
 from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live, log_text
 from arena.leaderboards.queries import board
+from arena.web.certified import proof_section
 from arena.web.figures import attack_rows, bracket_of, falling_shares
 from arena.web.honesty import check_rows
 from arena.web.wording import advice
@@ -38,6 +39,7 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
     ranked = board(submission.challenge).ranked
     return {
         "bracket": bracket_of(evaluation),
+        "proof": proof_section(evaluation),
         "attacks": attack_rows(evaluation),
         "checks": check_rows(evaluation),
         "shares": falling_shares(evaluation),

@@ -13,7 +13,24 @@ from arena.web.svg.marks import LINE, MUTED, PROOF
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 36, 26, 10, 38
 DASHES = ("", "7 3", "2 2", "9 3 2 3", "4 4", "1 3")
-_STEPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 25, 50, 100)  # of the radius axis
+_STEPS: tuple[float, ...] = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    25,
+    50,
+    100,
+)  # of the radius axis
 _APART = 13  # px between two keys at the right edge
 
 
@@ -65,19 +82,19 @@ def _line(line: ProofCurve, places: list[tuple[float, float]], end: float, dashe
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     dots = "".join(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{color}"/>' for x, y in places)
-    x, y = places[-1]
+    (x, y), edge = places[-1], WIDTH - RIGHT
     return (
         f'<path class="{kind}" d="M{path}" fill="none" stroke="{color}" stroke-width="1.75"{dashed}/>'
         f"{'' if line.published else dots}"
-        f'<path class="axis" d="M{x:.1f} {y:.1f}L{WIDTH - RIGHT + 6} {end:.1f}" fill="none" stroke="{LINE}"/>'
-        f'<text class="{kind}" x="{WIDTH - RIGHT + 9}" y="{end + 4:.1f}" font-size="12" fill="{color}">{escape(line.key)}</text>'
+        f'<path class="axis" d="M{x:.1f} {y:.1f}L{edge + 6} {end:.1f}" fill="none" stroke="{LINE}"/>'
+        f'<text class="{kind}" x="{edge + 9}" y="{end + 4:.1f}" font-size="12" fill="{color}">{escape(line.key)}</text>'
     )
 
 
 def _spread(wanted: list[float]) -> list[float]:
     """Heights near the wanted ones, far enough apart that no key touches another, none below the drawing's floor."""
     order = sorted(range(len(wanted)), key=lambda index: wanted[index], reverse=True)
-    found, above = [0.0] * len(wanted), HEIGHT - BOTTOM + _APART
+    found, above = [0.0] * len(wanted), float(HEIGHT - BOTTOM + _APART)
     for index in order:
         above = found[index] = min(wanted[index], above - _APART)
     return found

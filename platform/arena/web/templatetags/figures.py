@@ -33,6 +33,12 @@ def index(values: tuple[float, ...], place: int) -> float:
 
 
 @register.filter
+def general(value: float) -> str:
+    """A figure as people write it: 0.25, 1, 1e-05."""
+    return f"{value:g}"
+
+
+@register.filter
 def short_digest(digest: str) -> str:
     """The ends of a digest, enough to compare by eye."""
     return f"{digest[:8]}…{digest[-4:]}"
@@ -49,6 +55,12 @@ def bracket(row: Evaluation | Row, *, scale: bool = False) -> SafeString:
     """The bracket of a completed evaluation, or of its row on a board; nothing for any other."""
     figures = bracket_of(row)
     return svg.bracket(figures, scale=scale) if figures else SafeString("")
+
+
+@register.simple_tag
+def bracket_of_figures(figures: svg.Bracket, *, scale: bool = False) -> SafeString:
+    """A bracket of figures that are no evaluation's own, such as a smoothed classifier's."""
+    return svg.bracket(figures, scale=scale)
 
 
 @register.simple_tag
