@@ -26,7 +26,7 @@ from evaluator.certification import Certified, Searched, certified, require
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
-from evaluator.ensembles import standard
+from evaluator.ensembles import Ensemble, standard
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import load_weights_only, read_manifest
@@ -60,6 +60,7 @@ class Request:
     submission: an unpacked folder with its manifest. shard: (start, stop) positions among the pack's ranked examples,
     None for all. seed: keys all of the evaluation's randomness; the same seed gives the same verdicts bit for bit.
     examples: rank only on the first so many. lane: "auto" runs weights-only submissions in-process and code in a host.
+    ensemble: None for the challenge's own.
     """
 
     pack: Pack
@@ -68,6 +69,7 @@ class Request:
     shard: tuple[int, int] | None = None
     examples: int | None = None
     lane: Literal["auto", "in-process", "host"] = "auto"
+    ensemble: Ensemble | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,10 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             part,
             threat,
             Honest(
-                standard(threat), randomized=manifest.randomized, votes=Votes(manifest.votes), bpda=manifest.bpda is not None
+                request.ensemble or standard(threat),
+                randomized=manifest.randomized,
+                votes=Votes(manifest.votes),
+                bpda=manifest.bpda is not None,
             ),
             seed=request.seed,
             votes=Votes(manifest.votes) if manifest.randomized else None,
