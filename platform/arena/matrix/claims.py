@@ -56,11 +56,16 @@ def claim_trial(*, owner: str, trial_id: int | None = None) -> TrialLease | None
     return None
 
 
-def claim_cell(*, owner: str) -> CellLease | None:
-    """Claims the next waiting shard: of the team served least, and there of the most urgent cell."""
+def claim_cell(*, owner: str, challenge_id: int | None = None) -> CellLease | None:
+    """Claims the next waiting shard: of the team served least, and there of the most urgent cell.
+
+    challenge_id: of this challenge only.
+    """
     waiting = CellShard.objects.filter(
         state=CellShard.State.QUEUED, not_before__lte=timezone.now(), cell__state__in=Cell.UNFINISHED
     )
+    if challenge_id is not None:
+        waiting = waiting.filter(cell__challenge=challenge_id)
     columns = ("pk", "cell_id", "cell__challenge_id", "claims")
     for team in fair_order(_loads(set(waiting.order_by().values_list("cell__team_id", flat=True).distinct()))):
         first = waiting.filter(cell__team_id=team).order_by("cell__priority", "cell__created", "cell_id", "index")

@@ -39,9 +39,11 @@ def look_once(
     return True
 
 
-def play_once(*, owner: str, player: Player | None = None, stop: threading.Event | None = None) -> bool:
-    """Plays the shard that is first in line; False when none waits."""
-    lease = claims.claim_cell(owner=owner)
+def play_once(
+    *, owner: str, player: Player | None = None, stop: threading.Event | None = None, challenge_id: int | None = None
+) -> bool:
+    """Plays the shard that is first in line (of one challenge); False when none waits."""
+    lease = claims.claim_cell(owner=owner, challenge_id=challenge_id)
     if lease is None:
         return False
     player, stop = player or configured_player(), stop or threading.Event()
