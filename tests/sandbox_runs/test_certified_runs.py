@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from packs import BASELINE, python_submission, small_pack
 
 from arena.evaluations.merging import merge
 from arena.evaluations.runner import Request, run_defense
 from evaluator import receipt
+from evaluator.certificate_record import unpack_radii
 from evaluator.report import Completed, Outcome, Report, SubmissionFailed
 from evaluator.spec import Pack
 from sandbox.choose import open_sandbox
@@ -59,6 +61,27 @@ def test_a_smoothed_certificate_is_computed_through_the_sandbox_and_speaks_for_t
     assert (report.certificate.classifier, report.certified_accuracy) == ("smoothed", None)
     assert report.certificate.accuracy > 0.5
     assert report.certificate.refuted == []
+
+
+def test_a_certified_board_gets_every_examples_radius_and_shards_give_the_same(tmp_path: Path) -> None:
+    pack = tiny_ball(tmp_path, "l2", 0.25)
+    table = pack.challenge.model_dump() | {"certified": {"radii": (0.0, 0.25, 0.5), "samples": 400}}
+    pack = pack.model_copy(update={"challenge": type(pack.challenge).model_validate(table)})
+    submission = BASELINE.parent / "mnist-smooth"
+    whole = report_of(run(pack, submission)).certificate
+    assert whole is not None
+    assert (whole.parameters["n"], whole.parameters["alpha"], whole.classifier) == (400, 0.001, "smoothed")
+    assert whole.expected_false == pytest.approx(0.012)
+    radius = unpack_radii(whole.radius)
+    assert whole.accuracies == [float((radius >= r).mean()) for r in (0.0, 0.25, 0.5)]
+    assert whole.bits == [int(r >= 0.25) for r in radius]
+    assert all(proven <= stands for proven, stands in zip(whole.bits, whole.empirical_bits, strict=True))
+    assert whole.accuracy > 0.7
+    parts = [run(pack, submission, (first, first + 6)) for first in (0, 6)]
+    joined = report_of(merge(parts)).certificate
+    assert joined is not None
+    different = {"seconds": 0.0}
+    assert joined.model_copy(update=different) == whole.model_copy(update=different)
 
 
 def test_a_certificate_that_cannot_be_had_fails_before_anything_is_computed(tmp_path: Path) -> None:
