@@ -87,8 +87,10 @@ class Draws:
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """(n, *shape) int64 in [0, high), by the high bits (bias below high / 2^53)."""
-        bits = _shift(self._bits(math.prod(shape)), 11).to(torch.float64) * 2.0**-53
-        return (bits * high).floor().to(torch.int64).clamp_(max=high - 1).reshape(-1, *shape)
+        bits = _shift(self._bits(math.prod(shape)), 11)
+        if high == 1 << 53:  # all of them, as they are
+            return bits.reshape(-1, *shape)
+        return (bits.to(torch.float64) * 2.0**-53 * high).floor().to(torch.int64).clamp_(max=high - 1).reshape(-1, *shape)
 
     def signs(self, *shape: int) -> Tensor:
         """(n, *shape) float32, -1 or +1 with equal probability."""

@@ -67,11 +67,13 @@ def normal(draws: Draws, *shape: int) -> Tensor:
     standard deviations, beyond which 6e-10 of the mass lies; `QuantizedGaussian` is exact to 2^-53 where that matters.
     """
     count = math.prod(shape)
-    bits = draws.integers(1 << _BITS, (count + 1) // 2)
-    share = ((bits >> 26).to(torch.float32) + 0.5) * 2.0**-27
-    radius = share.log_().mul_(-2).sqrt_()
+    half = (count + 1) // 2
+    bits = draws.integers(1 << _BITS, half)
+    radius = (bits >> 26).to(torch.float32).add_(0.5).mul_(2.0**-27).log_().mul_(-2).sqrt_()
     angle = (bits & ((1 << 26) - 1)).to(torch.float32).mul_(2 * math.pi * 2.0**-26)
-    both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    both = torch.empty(len(draws), 2 * half, device=bits.device)
+    torch.mul(radius, torch.cos(angle), out=both[:, :half])
+    torch.mul(radius, angle.sin_(), out=both[:, half:])
     return both[:, :count].reshape(-1, *shape)
 
 
@@ -88,7 +90,7 @@ class Gaussian(Noise):
     name = "gaussian"
 
     def sample(self, x: Tensor, draws: Draws, count: int) -> Tensor:
-        return repeated(x, count) + self.sigma * normal(draws, count, *x.shape[1:]).to(x.dtype)
+        return normal(draws, count, *x.shape[1:]).to(x.dtype).mul_(self.sigma).add_(repeated(x, count))
 
     def radius(self, p: npt.ArrayLike, dimension: int) -> Array:
         return np.maximum(down(self.sigma * special.ndtri(np.clip(down(p), 0.5, 1.0))), 0.0)

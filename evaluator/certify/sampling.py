@@ -12,6 +12,7 @@ from evaluator.certify.base import Model
 from evaluator.certify.binomial import Counts
 from evaluator.certify.noise import Noise, block_draws
 
+_CACHE = 1 << 18  # input values of one pass on a CPU: what follows stays in its cache, which is worth a third of the time
 BLOCK = 50  # draws of one example that are made and looked at together
 
 
@@ -34,7 +35,15 @@ class NoisyCounts:
         return len(self.x)
 
     def __call__(self, examples: Counts, blocks: Counts) -> Counts:
-        """examples, blocks: (slots,). Returns (slots,) successes of that block of `block` draws, one forward for all."""
+        """examples, blocks: (slots,). Returns (slots,) successes of that block of `block` draws; one pass fills the device."""
+        if self.x.device.type != "cpu" or not len(examples):
+            return self._hits(examples, blocks)
+        step = max(1, _CACHE // (self.block * self.x[0].numel()))
+        pieces = range(0, len(examples), step)
+        return np.concatenate([self._hits(examples[start : start + step], blocks[start : start + step]) for start in pieces])
+
+    def _hits(self, examples: Counts, blocks: Counts) -> Counts:
+        """The same in a single forward."""
         rows = torch.from_numpy(examples).to(self.x.device)
         draws = block_draws(self.seed, self.ids.to(self.x.device)[rows], torch.from_numpy(blocks).to(self.x.device))
         noisy = self.noise.sample(self.x[rows], draws, self.block)
