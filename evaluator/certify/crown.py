@@ -29,7 +29,7 @@ from evaluator.certify.ibp import (
     outward,
 )
 from evaluator.certify.inputs import InputSet, Norm
-from evaluator.certify.ops import Input, Relu, Reshape, Scale, size
+from evaluator.certify.ops import Affine, Input, Relu, Reshape, Scale, size
 from evaluator.certify.relaxation import Relaxation, adaptive_slope, backward_bound, check_relaxable
 
 LEARNING_RATE = 0.1
@@ -120,24 +120,49 @@ def tightened(
     return outward(torch.maximum(plain, backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower))
 
 
+def pull_back(graph: Graph, node: int, rows: Tensor) -> tuple[int, Tensor, Tensor]:
+    """Rows of a node as rows of the last node before it that is not affine, and the constant (specs,) that adds.
+
+    Shared by all examples: only what lies before that node depends on an example's relaxation.
+    """
+    constant: Tensor = torch.zeros(rows.shape[1], dtype=rows.dtype)
+    op = graph.nodes[node].op
+    while isinstance(op, Affine):
+        shift = op.shift()
+        if shift is not None:
+            constant = constant + (rows * shift).flatten(2).sum(dim=2)[0]
+        rows, node = op.transpose(rows), graph.nodes[node].inputs[0]
+        op = graph.nodes[node].op
+    return node, rows, constant
+
+
 def refine(
     graph: Graph, search: Graph | None, node: int, box: Bounds, inputs: InputSet, relus: dict[int, Bounds], iterations: int
 ) -> Bounds:
-    """Tightens the interval `box` of a node's values where it straddles 0 in some example: the rest needs no relaxation."""
+    """Tightens the interval `box` of a node's values where it straddles 0: the rest needs no relaxation.
+
+    Neurons that are unstable in some example go back together to the last nonlinearity; from there each example follows
+    its own unstable ones alone.
+    """
     low, high = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
-    unstable = ((low < 0) & (high > 0)).any(dim=0).nonzero().squeeze(1)
     widest, total = max(size(entry.op.shape) for entry in graph.nodes[: node + 1]), low.shape[1]
     for rounds in (0, iterations) if search is not None and iterations else (0,):
+        straddles = (low < 0) & (high > 0)
+        unstable = straddles.any(dim=0).nonzero().squeeze(1)
         step = max(1, _CHUNK // (widest * len(inputs) * (6 if rounds else 1)))
         for start in range(0, len(unstable), step):
             chosen = unstable[start : start + step]
             units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
             units[0, torch.arange(len(chosen)), chosen] = 1.0
-            units = units.reshape(1, len(chosen), *graph.shape(node))
-            found = tightened(graph, search, node, torch.cat([units, -units], dim=1), inputs, relus, rounds)
-            low[:, chosen] = torch.maximum(low[:, chosen], found[:, : len(chosen)])
-            high[:, chosen] = torch.minimum(high[:, chosen], -found[:, len(chosen) :])
-        unstable = unstable[((low < 0) & (high > 0)).any(dim=0)[unstable]]
+            source, rows, constant = pull_back(graph, node, units.reshape(1, len(chosen), *graph.shape(node)))
+            most = int(straddles[:, chosen].sum(dim=1).max())
+            own = straddles[:, chosen].to(torch.int8).topk(most, dim=1).indices  # filled up with neurons that are stable
+            rows = rows[0][own]
+            found = tightened(graph, search, source, torch.cat([rows, -rows], dim=1), inputs, relus, rounds)
+            lower, upper = outward(found[:, :most] + constant[own]), outward(found[:, most:] - constant[own])
+            columns = chosen[own]
+            low.scatter_(1, columns, torch.maximum(low.gather(1, columns), lower))
+            high.scatter_(1, columns, torch.minimum(high.gather(1, columns), -upper))
     return Bounds(low.reshape(box.lower.shape), high.reshape(box.upper.shape))
 
 
