@@ -14,6 +14,10 @@ class SandboxError(Exception):
     """The sandbox itself could not do its work (missing binary, no user namespaces, engine down): never the job's fault."""
 
 
+class SandboxUnavailable(SandboxError):
+    """What runs the jobs does not answer at the moment, for instance an engine that restarts: worth waiting for."""
+
+
 class StreamClosed(EOFError):
     """The other end of the stream is gone."""
 
@@ -125,6 +129,10 @@ class Running(ABC):
         """Kills the whole process tree and waits; idempotent, and keeps the first cause."""
 
     @abstractmethod
+    def shorten(self, seconds: float) -> None:
+        """Ends the job with the cause "deadline" so many seconds from now, unless its own deadline comes first."""
+
+    @abstractmethod
     def log(self) -> tuple[bytes, int]:
         """What the job wrote to stderr: the first `limits.log_kb` KiB, and how many further bytes were dropped."""
 
@@ -147,3 +155,7 @@ class Sandbox(ABC):
     @abstractmethod
     def start(self, job: Job) -> Running:
         """Starts the job. Raises SandboxError when it cannot, or when a required promise is not fully enforced here."""
+
+    def ready(self) -> bool:
+        """Whether what runs the jobs answers right now; while it does not there is no use in starting any."""
+        return True

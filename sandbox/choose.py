@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from sandbox.base import Sandbox, SandboxError
 from sandbox.bubblewrap import BubblewrapSandbox
+from sandbox.launcher_client import LauncherSandbox
 
 
 def _docker() -> Sandbox:
@@ -18,11 +19,15 @@ def _docker() -> Sandbox:
 
 
 # In the order in which "auto" tries them.
-BACKENDS: Mapping[str, Callable[[], Sandbox]] = {"bubblewrap": BubblewrapSandbox, "docker": _docker}
+BACKENDS: Mapping[str, Callable[[], Sandbox]] = {
+    "bubblewrap": BubblewrapSandbox,
+    "docker": _docker,
+    "launcher": LauncherSandbox,
+}
 
 
 def open_sandbox(preference: str | None = None) -> Sandbox:
-    """The sandbox to use: "bubblewrap", "docker", or "auto" (None is the same) for the first one that works here.
+    """The sandbox to use: "bubblewrap", "docker", "launcher", or "auto" (None is the same) for the first one that works here.
 
     Raises SandboxError when the one named cannot run jobs here, or none can, saying for each what is missing.
     """

@@ -22,7 +22,17 @@ import docker.errors
 import requests.exceptions
 
 from sandbox import docker_guardian, launch
-from sandbox.base import Capabilities, Enforcement, Job, Running, Sandbox, SandboxError, StreamClosed, StreamTimeout
+from sandbox.base import (
+    Capabilities,
+    Enforcement,
+    Job,
+    Running,
+    Sandbox,
+    SandboxError,
+    SandboxUnavailable,
+    StreamClosed,
+    StreamTimeout,
+)
 from sandbox.docker_container import Template, create
 from sandbox.docker_image import base_image
 from sandbox.docker_tree import DockerTree, remove_owed
@@ -37,7 +47,7 @@ _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _CALL_SECONDS = 120
 _DIGEST = re.compile(r"(?:.+@)?sha256:[0-9a-f]{64}")
 _LOG_WHEN_FAILED = 2000
-_FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException)
+FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,12 @@ class DockerSandbox(Sandbox):
         launch.demand(self.capabilities(), job)
         return _start(self._settings, job)
 
+    def ready(self) -> bool:
+        try:
+            return bool(connect(self._settings).ping())
+        except (SandboxError, *FAILURES):
+            return False
+
 
 _measuring = threading.Lock()
 _measured: dict[tuple[str | None, DockerSettings], Capabilities] = {}
@@ -101,8 +117,8 @@ def connect(settings: DockerSettings) -> Any:
         with socket.socket(socket.AF_UNIX) as trial:
             trial.connect(path)
         return _client(path, os.getpid())
-    except (OSError, *_FAILURES) as error:
-        raise SandboxError(
+    except (OSError, *FAILURES) as error:
+        raise SandboxUnavailable(
             f"No Docker engine answers at {path} ({error}): install Docker, start it and let this user use its socket."
         ) from error
 
@@ -119,7 +135,8 @@ def remove_container(api: Any, container: str) -> None:
     DockerTree(api, container).remove()
 
 
-def _template(api: Any, settings: DockerSettings) -> Template:
+def template(api: Any, settings: DockerSettings) -> Template:
+    """What all containers of these settings share. Raises SandboxError for an image that is not named by its digest."""
     if settings.image is not None:
         if not _DIGEST.fullmatch(settings.image):
             raise SandboxError(f"Name the image {settings.image!r} by its digest, NAME@sha256:..., so that it cannot change.")
@@ -139,15 +156,17 @@ def _start(settings: DockerSettings, job: Job) -> Running:
     try:
         with contextlib.ExitStack() as undo:
             undo.callback(fifos.close)
-            tree = DockerTree(api, create(api, _template(api, settings), job, fifos.folder, labels))
+            tree = DockerTree(api, create(api, template(api, settings), job, fifos.folder, labels))
             undo.callback(tree.remove)
             tree.start()
             _await_ready(fifos, tree)
             fifos.connected()
             undo.pop_all()
-    except (StreamClosed, StreamTimeout, OSError, *_FAILURES) as error:
+    except (StreamClosed, StreamTimeout, OSError, *FAILURES) as error:
         said = fifos.log.snapshot()[0][:_LOG_WHEN_FAILED].decode(errors="replace").strip()
-        raise SandboxError(f"Docker could not start the job: {said or getattr(error, 'explanation', None) or error}") from error
+        # The SDK's own errors are answers of the engine; these say that there was none.
+        kind = SandboxUnavailable if isinstance(error, requests.exceptions.RequestException) else SandboxError
+        raise kind(f"Docker could not start the job: {said or getattr(error, 'explanation', None) or error}") from error
     return Supervised(tree, fifos.stream, fifos.log, job.limits)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import docker.errors
 import requests.exceptions
 
-from sandbox.base import SandboxError
+from sandbox.base import SandboxError, SandboxUnavailable
 from sandbox.running import Tree
 
 # What the SDK raises when an answer does not come within the time allowed.
@@ -40,7 +40,7 @@ class DockerTree(Tree):
         except _NO_ANSWER_YET as error:
             # The same exception says "not yet" and "no engine"; only the first takes its time.
             if time.monotonic() - asked < timeout / 2 and not self._engine_answers():
-                raise SandboxError(f"The Docker engine is gone: {error}.") from error
+                raise SandboxUnavailable(f"The Docker engine is gone: {error}.") from error
             return None
 
     def out_of_memory(self) -> bool:
@@ -92,4 +92,4 @@ def _unless_gone(call: Any, container: str, **options: Any) -> None:
         if error.status_code not in _GONE:
             raise SandboxError(f"The Docker engine refused: {error.explanation or error}.") from error
     except _NO_ANSWER_YET as error:
-        raise SandboxError(f"The Docker engine does not answer: {error}.") from error
+        raise SandboxUnavailable(f"The Docker engine does not answer: {error}.") from error

@@ -8,7 +8,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 
-from sandbox.base import Exit, Limits, Running, SandboxError, Stream
+from sandbox.base import Exit, Limits, Running, SandboxError, SandboxUnavailable, Stream
 from sandbox.log import BoundedLog
 
 _SIGKILL = 9
@@ -70,6 +70,9 @@ class Supervised(Running):
             _alive.discard(self)
         return self._result()
 
+    def shorten(self, seconds: float) -> None:
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+
     def log(self) -> tuple[bytes, int]:
         if self._ended.is_set():
             self._log.settle()
@@ -77,7 +80,8 @@ class Supervised(Running):
 
     def _result(self) -> Exit:
         if self._exit is None:
-            raise SandboxError(f"The sandbox lost sight of the job: {self._error}.") from self._error
+            kind = SandboxUnavailable if isinstance(self._error, SandboxUnavailable) else SandboxError
+            raise kind(f"The sandbox lost sight of the job: {self._error}.") from self._error
         return self._exit
 
     def _stop(self, cause: str) -> None:

@@ -25,7 +25,7 @@ def test_docker_is_opened_when_asked_for() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SandboxError, match="no sandbox 'podman': choose auto, bubblewrap or docker"):
+    with pytest.raises(SandboxError, match="no sandbox 'podman': choose auto, bubblewrap or docker or launcher"):
         open_sandbox("podman")
 
 

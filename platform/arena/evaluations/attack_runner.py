@@ -18,6 +18,7 @@ from arena.evaluations.attack_zone import AttackZone, blaming_the_attack
 from arena.evaluations.cell_merging import join_cells
 from arena.evaluations.cell_playing import Cell, Played, Source, Stored, Submitted
 from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose, once_more
+from arena.evaluations.outcomes import UNAVAILABLE
 from arena.evaluations.runner import Listener
 from arena.evaluations.staging import Staged, staged
 from evaluator.adversarial_archive import AdversarialArchive
@@ -32,7 +33,7 @@ from evaluator.host.load import read_manifest
 from evaluator.report import PlatformFailed, Progress, SubmissionFailed
 from evaluator.spec import LimitsSpec, Pack
 from evaluator.threats import build
-from sandbox import Sandbox, SandboxError
+from sandbox import Sandbox, SandboxError, SandboxUnavailable
 
 __all__ = ["AttackRequest", "join_cells", "replay_inputs", "run_attack", "smoke"]
 
@@ -206,6 +207,8 @@ def _typed(play: Callable[[], CellOutcome], name: str) -> CellOutcome:
         return DefenseFailed(error.reason, str(error))
     except PlatformError as error:
         return PlatformFailed(error.reason, str(error))
+    except SandboxUnavailable as error:
+        return PlatformFailed(UNAVAILABLE, str(error))
     except SandboxError as error:
         return PlatformFailed("sandbox", str(error))
     except InputError as error:

@@ -9,15 +9,16 @@ from pathlib import Path, PurePosixPath
 
 import evaluator
 from arena.evaluations.lanes import LOAD_SECONDS, explained
+from arena.evaluations.warm import pool
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.proxy import Channel
 from evaluator.spec import LimitsSpec
 from evaluator.wire import Transport
-from sandbox import Job, Limits, Mount, Sandbox
+from sandbox import Job, Limits, Sandbox
 from sandbox.python_env import python_mounts
 
-_ATTACK = PurePosixPath("/attack")
+ATTACK = PurePosixPath("/attack")
 
 
 @contextmanager
@@ -46,7 +47,7 @@ class AttackZone:
     @contextmanager
     def open(self) -> Iterator[Transport]:
         """A loaded attack that waits for its task. Raises AttackFault, of which the sandbox may know the cause better."""
-        with self.sandbox.start(self._job()) as running:
+        with pool().host(self.sandbox, self._job(), self.folder, ATTACK) as running:
             try:
                 channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
                 with blaming_the_attack():
@@ -64,8 +65,8 @@ class AttackZone:
         limits = self.limits
         seconds = limits.seconds + LOAD_SECONDS
         return Job(
-            argv=(python, "-m", "evaluator.host.attack_serve", str(_ATTACK)),
-            mounts=(*mounts, Mount(self.folder, _ATTACK)),
+            argv=(python, "-m", "evaluator.host.attack_serve", str(ATTACK)),
+            mounts=mounts,
             env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=seconds),
             required=limits.required,

@@ -11,6 +11,7 @@ from typing import Protocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from arena.evaluations.warm import keep_warm
 from evaluator.report import Outcome, Progress
 from evaluator.spec import Pack
 from sandbox import Capabilities, Job, Running, Sandbox, SandboxError, open_sandbox
@@ -55,6 +56,10 @@ class NoSandbox(Sandbox):
     def start(self, job: Job) -> Running:
         raise SandboxError(self._why)
 
+    def ready(self) -> bool:
+        """One that the settings name is awaited; where any would do and there is none, entries with code are refused."""
+        return settings.REDOUBT_SANDBOX in (None, "auto")
+
 
 def configured_sandbox() -> Sandbox:
     """The sandbox that settings.REDOUBT_SANDBOX names, or one that refuses all code where there is none."""
@@ -65,7 +70,10 @@ def configured_sandbox() -> Sandbox:
 
 
 class OfficialJudge:
-    """The evaluator's runner, with the sandbox that this machine offers."""
+    """The evaluator's runner, with the sandbox that this machine offers and hosts that are started ahead."""
+
+    def __init__(self) -> None:
+        keep_warm(settings.REDOUBT_WARM_HOSTS)
 
     def run(
         self,

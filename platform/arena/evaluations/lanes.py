@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 import evaluator
+from arena.evaluations.warm import pool
 from evaluator.attacks.base import Model
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
@@ -18,14 +19,14 @@ from evaluator.host.load import load_weights_only
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, LimitsSpec
-from sandbox import Job, Limits, Mount, Running, Sandbox
+from sandbox import Job, Limits, Running, Sandbox
 from sandbox.python_env import python_mounts
 
 LaneName = Literal["in-process", "host"]
 LOAD_SECONDS = 120.0
 Outcome = TypeVar("Outcome")
 logger = logging.getLogger(__name__)
-_SUBMISSION = PurePosixPath("/submission")
+SUBMISSION = PurePosixPath("/submission")
 
 
 def choose(wanted: str, manifest: DefenseManifest) -> LaneName:
@@ -62,7 +63,7 @@ class Lane:
 
     @contextmanager
     def _host(self, classes: int) -> Iterator[Model]:
-        with self.sandbox.start(self._job()) as running:
+        with pool().host(self.sandbox, self._job(), self.folder, SUBMISSION) as running:
             channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
             try:
                 channel.load()
@@ -78,8 +79,8 @@ class Lane:
         mounts, python, env = python_mounts([Path(evaluator.__file__).parent])
         limits = self.limits
         return Job(
-            argv=(python, "-m", "evaluator.host.serve", str(_SUBMISSION)),
-            mounts=(*mounts, Mount(self.folder, _SUBMISSION)),
+            argv=(python, "-m", "evaluator.host.serve", str(SUBMISSION)),
+            mounts=mounts,
             env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=limits.seconds),
             required=limits.required,

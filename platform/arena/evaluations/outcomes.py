@@ -7,6 +7,9 @@ from typing import Any
 
 from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 
+# The reason of a PlatformFailed whose cause passes by itself: the task waits, and the failure is not counted.
+UNAVAILABLE = "sandbox-unavailable"
+
 
 def dump(outcome: Outcome) -> dict[str, Any]:
     """JSON of a typed outcome."""

@@ -19,6 +19,7 @@ import torch
 import evaluator
 from arena.evaluations.lanes import Lane, choose, once_more
 from arena.evaluations.merging import merge
+from arena.evaluations.outcomes import UNAVAILABLE
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
@@ -45,7 +46,7 @@ from evaluator.report import (
 )
 from evaluator.spec import DefenseManifest, Pack
 from evaluator.threats import Threat, build
-from sandbox import Sandbox, SandboxError
+from sandbox import Sandbox, SandboxError, SandboxUnavailable
 from sandbox.base import Enforcement
 
 __all__ = ["Request", "merge", "run_defense"]
@@ -103,6 +104,8 @@ def run_defense(
         return SubmissionFailed(error.reason, str(error))
     except PlatformError as error:
         return PlatformFailed(error.reason, str(error))
+    except SandboxUnavailable as error:
+        return PlatformFailed(UNAVAILABLE, str(error))
     except SandboxError as error:
         return PlatformFailed("sandbox", str(error))
     except InputError as error:

@@ -16,7 +16,7 @@ from django.db import close_old_connections, connection
 
 from arena.evaluations import claims, finishing
 from arena.evaluations.claims import Lease
-from arena.evaluations.judging import Judge, Task, configured_judge
+from arena.evaluations.judging import Judge, Task, configured_judge, configured_sandbox
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
@@ -46,6 +46,8 @@ def work_once(*, judge: Judge | None = None, owner: str | None = None, stop: thr
 
 def work_on(shard_id: int, *, judge: Judge | None = None) -> bool:
     """Works on this shard if it waits; False when it does not (done, taken, cancelled, or to be retried later)."""
+    if not configured_sandbox().ready():
+        return False
     lease = claims.claim(owner=worker_name(), shard_id=shard_id)
     return _work(lease, judge or configured_judge(), threading.Event())
 
@@ -69,7 +71,9 @@ def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
             if time.monotonic() - tidied > _TIDY_SECONDS:
                 tidy()
                 tidied = time.monotonic()
-            if not (look_once(owner=owner, stop=stop) or next(turns)() or next(turns)()):
+            if not configured_sandbox().ready():
+                stop.wait(_AFTER_ERROR_SECONDS)
+            elif not (look_once(owner=owner, stop=stop) or next(turns)() or next(turns)()):
                 stop.wait(_IDLE_SECONDS)
         except Exception:
             # The database restarts, the disk is full: nothing is lost, the lease expires or the sweep settles.
@@ -86,7 +90,8 @@ def look_forever(stop: threading.Event) -> None:
         while not stop.wait(_IDLE_SECONDS):
             try:
                 close_old_connections()
-                look_once(owner=owner, stop=stop)
+                if configured_sandbox().ready():
+                    look_once(owner=owner, stop=stop)
             except Exception:
                 logger.exception("looking at uploads goes on after an error")
                 stop.wait(_AFTER_ERROR_SECONDS)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from arena.evaluations import leases
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.leases import Lease
+from arena.evaluations.outcomes import UNAVAILABLE
 from arena.submissions.intake import sha256, unpack
 from arena.submissions.models import Submission
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
@@ -43,6 +44,9 @@ def carry_out(
         except Exception as error:
             logger.exception("working on %s failed", lease)
             outcome = PlatformFailed("internal", f"{type(error).__name__}: {error}")
+    if isinstance(outcome, PlatformFailed) and outcome.reason == UNAVAILABLE:
+        logger.warning("%s waits until its sandbox answers: %s", lease, outcome.detail)
+        outcome = None
     if outcome is None:
         leases.give_back(lease)
         return

@@ -1,0 +1,200 @@
+"""kill -9 at random moments: nothing is lost, nothing is there twice, and the board is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from evaluator.receipt import verify
+from evaluator.report import Report
+from tests.faults.entries import defense
+from tests.faults.site import ROOT, Site, kill
+from tests.sandbox.engine import reachable_engine
+
+_EVALUATION_SECONDS = 120.0  # the longest that one may take here, with all its disturbances
+_MOMENTS = 2.5  # seconds after its beginning within which an evaluation is disturbed
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="FAULTS WERE NOT CHECKED: only root's jobs can be told apart by their groups"),
+]
+
+
+class Sites:
+    """Makes installations, and ends what is left of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: list[Site] = []
+
+    def make(self, sandbox: str, docker_host: str = "") -> Site:
+        site = Site(self._folder / "site", sandbox, docker_host)
+        self._made.append(site)
+        site.prepare()
+        return site
+
+    def copy(self, site: Site) -> Site:
+        """The same on the engine that is everybody's and that nobody kills."""
+        self._made.append(site.copy(self._folder / "calm"))
+        return self._made[-1]
+
+    def end(self) -> None:
+        for site in self._made:
+            for process in (site.web, *site.workers):
+                if process is not None:
+                    kill(process)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Iterator[Sites]:
+    made = Sites(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a Docker engine of the test's own, which may be killed."""
+    reachable_engine()  # where there is none there is no program to start one with
+    folder = Path(f"/tmp/faults-{os.getpid()}")  # a socket's path is short
+    start_engine(folder)
+    yield folder
+    subprocess.run([ROOT / "deploy/dev/docker-engine", "stop", folder], check=True)
+
+
+def start_engine(folder: Path) -> None:
+    for attempt in (1, 2):  # on what a crash left, containerd can be slower than the engine waits for it
+        done = subprocess.run(
+            [ROOT / "deploy/dev/docker-engine", "start", folder], stdout=subprocess.DEVNULL, check=attempt == 2
+        )
+        if done.returncode == 0:
+            return
+
+
+def enter(site: Site, entries: int, rng: random.Random, *, kills: int) -> None:
+    """Uploads the entries; the web process is killed in the middle of `kills` of the uploads, and the client tries again."""
+    site.start_web()
+    site.wait_for(lambda: site.upload(defense(0)) != "unreachable", seconds=60, why="the first upload")
+    unlucky = set(rng.sample(range(1, entries), kills) if kills else [])
+    for number in range(1, entries):
+        archive, answers = defense(number), list[str]()
+        if number in unlucky:
+            uploading = threading.Thread(target=lambda: answers.append(site.upload(archive)))  # noqa: B023 (joined at once)
+            uploading.start()
+            time.sleep(rng.uniform(0, 0.15))
+            assert site.web is not None
+            kill(site.web)
+            uploading.join()
+            site.start_web()
+        site.wait_for(lambda: site.upload(archive) in ("created", "known"), seconds=60, why="an upload")  # noqa: B023
+
+
+def storm(site: Site, strikes: list[Callable[[Site, random.Random], None]], rng: random.Random) -> None:
+    """Each strike hits at a random moment of some evaluation; then everything may come to its end."""
+    site.start_worker()
+    for strike in strikes:
+        site.wait_for(lambda: bool(site.hosts()) or site.finished(), seconds=_EVALUATION_SECONDS, why="a host")
+        time.sleep(rng.uniform(0, _MOMENTS))
+        strike(site, rng)
+        if site.worker.poll() is not None:
+            site.start_worker()
+    entries = site.count("evaluations_evaluation")
+    site.wait_for(site.finished, seconds=_EVALUATION_SECONDS * entries, why="the end")
+
+
+def strike_worker(site: Site, rng: random.Random) -> None:
+    kill(site.worker)
+
+
+def strike_host(site: Site, rng: random.Random) -> None:
+    site.wait_for(lambda: bool(site.hosts()) or site.finished(), seconds=_EVALUATION_SECONDS, why="a host to kill")
+    for pid in rng.sample(site.hosts(), k=1) if site.hosts() else []:
+        os.kill(pid, signal.SIGKILL)
+
+
+def strike_web(site: Site, rng: random.Random) -> None:
+    assert site.web is not None
+    kill(site.web)
+    site.start_web()
+
+
+def strike_guardian(site: Site, rng: random.Random) -> None:
+    """Then nobody is left to remove the containers of a worker that is killed next."""
+    guardians = subprocess.run(["pgrep", "-f", f"docker_guardian.py {site.worker.pid} "], capture_output=True, text=True)
+    for pid in guardians.stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    kill(site.worker)
+
+
+def striking_engine(folder: Path) -> Callable[[Site, random.Random], None]:
+    """kill -9 of the engine and of the containerd that it started, which a new engine would otherwise wait for in vain."""
+
+    def strike(site: Site, rng: random.Random) -> None:
+        for pid in (folder / "pid", folder / "exec/containerd/containerd.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+        time.sleep(rng.uniform(0, 1))
+        start_engine(folder)
+
+    return strike
+
+
+def assert_as_undisturbed(site: Site, calm: Site) -> None:
+    """Nothing lost, nothing double, the same board, receipts that verify, no trace left."""
+    entries = calm.count("submissions_submission")
+    for disturbed, undisturbed in zip(site.board(), calm.board(), strict=True):
+        assert disturbed == undisturbed
+    assert [row["entry"][1] for row in site.board()] == ["completed"] * entries
+    assert site.count("submissions_submission") == site.count("leaderboards_standing") == entries
+    assert len({verify(Report.model_validate_json(report)) for report in site.reports()}) == 1
+    assert len(site.reports()) == entries
+    for each in (site, calm):
+        each.stop()
+    # What a killed worker left is found by the next one to start.
+    site.start_worker()
+    site.wait_for(lambda: site.leftovers() == [], seconds=30, why=f"leftovers {site.leftovers()}")
+    site.stop()
+
+
+def run(site: Site, calm: Site, strikes: list[Callable[[Site, random.Random], None]], rng: random.Random) -> None:
+    calm.start_worker()
+    storm(site, strikes, rng)
+    calm.wait_for(calm.finished, seconds=_EVALUATION_SECONDS * calm.count("evaluations_evaluation"), why="the undisturbed run")
+    assert_as_undisturbed(site, calm)
+
+
+def test_kills_of_worker_host_and_web_leave_the_board_as_it_would_have_been(sites: Sites) -> None:
+    rng = random.Random(1)
+    site = sites.make("bubblewrap")
+    enter(site, 2, rng, kills=1)
+    run(site, sites.copy(site), [strike_host, strike_web, strike_worker], rng)
+
+
+@pytest.mark.docker
+def test_kills_of_engine_and_guardian_leave_the_board_as_it_would_have_been(sites: Sites, engine: Path) -> None:
+    rng = random.Random(2)
+    site = sites.make("docker", f"unix://{engine}/docker.sock")
+    enter(site, 1, rng, kills=0)
+    run(site, sites.copy(site), [striking_engine(engine), strike_guardian], rng)
+
+
+@pytest.mark.nightly
+@pytest.mark.docker
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("backend", ["bubblewrap", "docker"])
+def test_a_hundred_evaluations_on_each_backend_survive_a_hundred_kills(backend: str, sites: Sites, engine: Path) -> None:
+    rng = random.Random(3)
+    site = sites.make(backend, f"unix://{engine}/docker.sock" if backend == "docker" else "")
+    enter(site, 100, rng, kills=30)
+    engine_strikes = [striking_engine(engine), strike_guardian] if backend == "docker" else []
+    strikes = [*engine_strikes, strike_worker, strike_host, strike_web]
+    run(site, sites.copy(site), rng.choices(strikes, k=70), rng)
