@@ -1,22 +1,25 @@
 """What certificates cost: our smoothing beside a faithful Cohen loop, bounds as networks grow, calibration networks.
 
-    python -m benchmarks.certify [--quick] [smoothing | logs | bounds | calibration]
+    python -m benchmarks.certify [--quick] [--write] [smoothing | logs | bounds | cnn | calibration]
 
-Peers run on the same model, images, alpha and threads; ratios are printed, ours against theirs.
+Peers run on the same model, images, alpha and threads; ratios are printed, ours against theirs. Seconds are wall time unless
+called processor time, which a busy machine moves less. --write puts each table into docs/certify-benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.pages import provenance, write_section
 from evaluator.attacks import PGD
 from evaluator.certify.aggregation import certified_accuracy
 from evaluator.certify.binomial import clopper_pearson_lower
@@ -32,6 +35,7 @@ from evaluator.threats import Linf
 from tests.evaluator.support import sdp_images, sdp_model, shared_data
 
 ALPHA, N = 0.001, 100_000
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "certify-benchmarks.md"
 
 
 @dataclass(frozen=True)
@@ -78,29 +82,56 @@ def noisy_model(sigma: float) -> tuple[nn.Module, Tensor, Tensor]:
     return network.requires_grad_(False), x[100:], y[100:]
 
 
-def smoothing(quick: bool) -> None:
-    """Wall time and certified accuracy of both procedures on the same model and images."""
+def smoothing(quick: bool) -> str:
+    """Time and certified accuracy of both procedures on the same model and images."""
     sigma, radii = 0.5, (0.25, 0.5, 0.75, 1.0)
     model, x, y = noisy_model(sigma)
     count = 6 if quick else 40
     x, y = x[:count], y[:count]
+    begun = time.process_time()
     ours = smoothing_sequential(model, x, y, sigma=sigma, radii=radii, seed=1, n=N, alpha=ALPHA)
+    between = time.process_time()
     theirs = cohen_loop(model, x, y, sigma)
-    print(f"\nsmoothing, {count} images, sigma {sigma}, alpha {ALPHA}, n {N}, {torch.get_num_threads()} thread(s)")
-    print(f"  certified accuracy at {radii}")
-    print(f"  ours   {certified_accuracy(ours.radius.numpy(), ours.certified.numpy(), radii).percent()}")
-    print(f"  Cohen  {certified_accuracy(theirs.radius.numpy(), (theirs.radius > 0).numpy(), radii).percent()}")
-    rows = float(ours.samples.double().mean())
-    print(f"  ours {ours.seconds:.1f} s, {rows:.0f} rows an image; Cohen {theirs.seconds:.1f} s, {N + 100} rows an image")
-    print(f"  ratio: {theirs.seconds / ours.seconds:.1f}x less wall time, {(N + 100) / rows:.1f}x fewer samples")
-    print(f"  {ours.summary().splitlines()[-1]}")
+    ended = time.process_time()
+    rows, spent, loop = float(ours.samples.double().mean()), between - begun, ended - between
+    fixed = shares(theirs.radius, theirs.radius > 0, radii)
+    table = table_of(
+        ("procedure", *(f"certified at {radius:g}, %" for radius in radii), "samples an image", "wall s", "processor s"),
+        [
+            ("fixed n, one by one (Cohen et al.)", *fixed, f"{N + 100:,}", f"{theirs.seconds:.1f}", f"{loop:.1f}"),
+            (
+                "sequential test, batched (ours)",
+                *shares(ours.radius, ours.certified, radii),
+                f"{rows:,.0f}",
+                f"{ours.seconds:.1f}",
+                f"{spent:.1f}",
+            ),
+        ],
+    )
+    setting = f"{count} images, a small MNIST network trained under noise, sigma {sigma}, alpha {ALPHA}, n {N:,}, one thread."
+    wall = theirs.seconds / ours.seconds
+    return (
+        f"{setting}\n\n{table}\n**{wall:.1f}x less wall time, {loop / spent:.1f}x less processor time, "
+        f"{(N + 100) / rows:.1f}x fewer samples.** The expected number of false certificates is at most "
+        f"{ours.expected_false:.3g} for both."
+    )
 
 
-def logs(quick: bool) -> None:
+def shares(radius: Tensor, correct: Tensor, radii: tuple[float, ...]) -> list[str]:
+    """Certified accuracies in percent, as cells."""
+    return [f"{share:.1f}" for share in certified_accuracy(radius.numpy(), correct.numpy(), radii).percent()]
+
+
+def table_of(head: tuple[str, ...], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column left, figures right."""
+    lines = [f"| {' | '.join(head)} |", f"|---{'|--:' * (len(head) - 1)}|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def logs(quick: bool) -> str:
     """Samples and accuracy of the sequential test against fixed n, on probabilities recovered from the released logs."""
     radii = np.arange(0.25, 2.26, 0.25)
-    print(f"\nsimulated on the released CIFAR-10 logs, radii {radii.tolist()}")
-    used = []
+    used, rows = [], []
     for sigma in (0.12, 0.25, 0.5, 1.0):
         p = read_log(Path(shared_data()) / "logs" / "cohen-cifar10" / f"sigma_{sigma:.2f}.tsv.gz").probabilities(sigma)
         p, rng = p[:: 10 if quick else 1], np.random.default_rng(0)
@@ -109,11 +140,14 @@ def logs(quick: bool) -> None:
         fixed = cohen_radii(p, sigma, rng)
         gaps = [100 * float((fixed >= r).mean() - (ours >= r).mean()) for r in radii]
         used.append(float(state.spent.mean()))
-        print(
-            f"  sigma {sigma:.2f}: {used[-1]:7.0f} samples an image, {N / used[-1]:5.1f}x fewer; "
-            f"certified accuracy lost, in points: {min(gaps):+.2f} .. {max(gaps):+.2f}"
+        rows.append(
+            (f"{sigma:.2f}", f"{len(p):,}", f"{used[-1]:,.0f}", f"{N / used[-1]:.1f}x", f"{min(gaps):+.2f} to {max(gaps):+.2f}")
         )
-    print(f"  all four: {N / np.mean(used):.1f}x fewer samples")
+    head = ("sigma", "images", "samples an image", "fewer than fixed n", "certified accuracy lost, points, over the radii")
+    return (
+        f"Success probabilities of the released CIFAR-10 logs, n {N:,}, alpha {ALPHA}, radii 0.25 to 2.25.\n\n"
+        f"{table_of(head, rows)}\nAll four: {N / np.mean(used):.1f}x fewer samples. Losses hold the luck of two random runs."
+    )
 
 
 @dataclass(frozen=True)
@@ -142,32 +176,55 @@ def _peak() -> float:
     return int(line.split()[1]) / 1024
 
 
-def bounds(quick: bool) -> None:
+def bounds(quick: bool) -> str:
     """Cost of IBP and CROWN per example as a dense network grows in width and depth."""
-    count = 8
+    count, rows = 8, []
     x, y = sdp_images("mnist")
     x, y = x[:count], y[:count]
-    print(
-        "\nbounds at Linf 0.01, per example: ms of IBP, ms of CROWN (no slope optimisation), ratio; memory is the peak's growth"
-    )
-    for width, depth in ((64, 2), (128, 2), (256, 2), (64, 4), (64, 8)) if quick else ((64, 2), (512, 2), (64, 16), (512, 8)):
+    sizes = ((64, 2), (128, 2), (256, 2), (64, 4), (64, 8))
+    for width, depth in sizes if quick else (*sizes, (512, 2), (1024, 2), (64, 16), (256, 8)):
         torch.manual_seed(0)
         layers: list[nn.Module] = [nn.Flatten(), nn.Linear(784, width), nn.ReLU()]
         for _ in range(depth - 1):
             layers += [nn.Linear(width, width), nn.ReLU()]
         net = nn.Sequential(*layers, nn.Linear(width, 10)).eval().requires_grad_(False)
         labels = net(x).argmax(dim=1)
-        fast = timed(lambda net=net, labels=labels: ibp(net, x, labels, epsilon=0.01, norm="linf"))
-        slow = timed(lambda net=net, labels=labels: crown(net, x, labels, epsilon=0.01, norm="linf", iterations=0))
+        fast = timed(partial(ibp, net, x, labels, epsilon=0.01, norm="linf"))
+        slow = timed(partial(crown, net, x, labels, epsilon=0.01, norm="linf", iterations=0))
         quick_ms, slow_ms = (1000 / count * cost.seconds for cost in (fast, slow))
-        ratio = f"{slow_ms / quick_ms:6.1f}x {slow.mebibytes:8.1f} MiB"
-        print(f"  width {width:4d} depth {depth:2d}: {quick_ms:8.2f} {slow_ms:8.2f} {ratio}")
+        rows.append(
+            (f"{width} x {depth}", f"{quick_ms:.2f}", f"{slow_ms:.2f}", f"{slow_ms / quick_ms:.1f}x", f"{slow.mebibytes:.0f}")
+        )
+    head = ("width x depth", "IBP, ms an example", "CROWN, ms an example", "ratio", "CROWN's peak memory, MiB above before")
+    return (
+        f"Dense ReLU networks on MNIST, Linf 0.01, {count} examples together, no slope optimisation.\n\n{table_of(head, rows)}"
+    )
 
 
-def calibration(quick: bool) -> None:
-    """Share of the 200 calibration images that complete verification certifies, beside the attack's upper bound."""
-    count, seconds = (10, 5.0) if quick else (200, 60.0)
-    print(f"\ncalibration, first {count} images, at most {seconds:.0f} s an image")
+def cnn(quick: bool) -> str:
+    """Cost and yield of every bound on the calibration networks, per example."""
+    count, rows = (8 if quick else 32), []
+    for name, images, epsilon in (("mnist_cnn_a_adv", "mnist", 0.3), ("cifar_cnn_a_adv", "cifar", 2 / 255)):
+        model, (x, y) = sdp_model(name), sdp_images(images)
+        x, y = x[:count], y[:count]
+        works = {
+            "IBP": partial(ibp, model, x, y, epsilon=epsilon, norm="linf"),
+            "CROWN": partial(crown, model, x, y, epsilon=epsilon, norm="linf", iterations=0),
+            "alpha-CROWN, 20 steps": partial(crown, model, x, y, epsilon=epsilon, norm="linf", iterations=20),
+        }
+        for label, work in works.items():
+            begun = time.process_time()
+            found = work()
+            spent = 1000 * (time.process_time() - begun) / count
+            rows.append((name, label, f"{100 * float(found.certified.double().mean()):.1f}", f"{spent:.1f}"))
+    head = ("network", "bound", "certified, %", "processor ms an example")
+    return f"The first {count} calibration images, MNIST at Linf 0.3, CIFAR-10 at 2/255.\n\n{table_of(head, rows)}"
+
+
+def calibration(quick: bool) -> str:
+    """Share of the calibration images that complete verification certifies, beside the attack's upper bound."""
+    count, most = (10, 5.0) if quick else (200, 60.0)
+    rows = []
     for name, images, epsilon, best in (
         ("mnist_cnn_a_adv", "mnist", 0.3, "76.0 of 76.5"),
         ("cifar_cnn_a_adv", "cifar", 2 / 255, "48.5 of 50.0"),
@@ -177,12 +234,28 @@ def calibration(quick: bool) -> None:
         x, y = x[:count], y[:count]
         points = PGD(steps=100, restarts=3, loss="margin")(model, x, y, Linf(epsilon))
         survives = model(points).argmax(dim=1) == y
-        found = branch_and_bound(model, x[survives], y[survives], epsilon=epsilon, seconds=seconds)
+        found = branch_and_bound(model, x[survives], y[survives], epsilon=epsilon, seconds=most)
         proved, upper = int(found.certified.sum()) / count, float(survives.double().mean())
-        print(f"  {name}: verified {proved:.1%}, attack's bound {upper:.1%}, {found.seconds:.0f} s (published on all: {best})")
+        rows.append((name, f"{100 * proved:.1f}", f"{100 * upper:.1f}", best, f"{found.seconds:.0f}"))
+    head = ("network", "verified, %", "attack's bound, %", "published, on all 200, %", "s")
+    return f"The first {count} calibration images, at most {most:.0f} s an image.\n\n{table_of(head, rows)}"
 
 
-PARTS: dict[str, Callable[[bool], None]] = {"logs": logs, "smoothing": smoothing, "bounds": bounds, "calibration": calibration}
+@dataclass(frozen=True)
+class Part:
+    """One table of the page."""
+
+    heading: str
+    run: Callable[[bool], str]
+
+
+PARTS = {
+    "logs": Part("Samples, simulated on the released logs", logs),
+    "smoothing": Part("Smoothing beside the published procedure", smoothing),
+    "bounds": Part("Bounds as networks grow", bounds),
+    "cnn": Part("Bounds on convolutional networks", cnn),
+    "calibration": Part("Complete verification of the calibration networks", calibration),
+}
 
 
 def main() -> None:
@@ -190,13 +263,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.certify", description="What certificates cost.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; default all")
     parser.add_argument("--quick", action="store_true", help="minutes instead of an hour")
+    parser.add_argument("--write", action="store_true", help="put each table into docs/certify-benchmarks.md")
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
         parser.error(f"unknown part {unknown[0]}; known: {', '.join(PARTS)}")
     torch.set_num_threads(1)
-    for part in arguments.parts or PARTS:
-        PARTS[part](arguments.quick)
+    for name in arguments.parts or PARTS:
+        text = PARTS[name].run(arguments.quick)
+        print(f"\n{PARTS[name].heading}\n\n{text}", flush=True)
+        if arguments.write:
+            write_section(PARTS[name].heading, f"{provenance()}\n\n{text}", page=PAGE)
 
 
 if __name__ == "__main__":
