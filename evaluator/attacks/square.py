@@ -31,16 +31,21 @@ class Square(Attack):
 
     queries: model rows per example and restart, the first point included (there is no clean pass). restarts: independent
     runs; an example leaves at its first success. p_init: share of the image that the first windows cover, halved at
-    fixed shares of the queries. Every example draws its own window.
+    fixed shares of the queries. Every example draws its own window. hopeless: (queries, share); an example whose margin after
+    so many queries is still above that share of its first one leaves with the best point found. None: every query is spent.
     """
 
     queries: int = 5000
     restarts: int = 1
     p_init: float = 0.8
+    hopeless: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
         at_least(1, queries=self.queries, restarts=self.restarts)
         positive(p_init=self.p_init)
+        if self.hopeless is not None:
+            at_least(1, hopeless_queries=self.hopeless[0])
+            positive(hopeless_share=self.hopeless[1])
         if self.p_init > 1:
             raise InputError(f"p_init is a share of the image and at most 1, got {self.p_init}.")
 
@@ -63,14 +68,17 @@ class Square(Attack):
         points = search.first(batch.draws)
         logits = scores(model, threat.apply(batch.x, points))
         values, success = margin(logits, batch), batch.success(logits)
-        points, result, best, fell = points.clone(), points.clone(), values.clone(), success.clone()
+        points, result, best, fell, first = points.clone(), points.clone(), values.clone(), success.clone(), values.clone()
         active = torch.arange(len(batch), device=batch.x.device)
         numbers = torch.empty(0)
         for step in range(self.queries - 1):
-            if bool(success.any()):
-                done, keep = active[success], ~success
-                result[done], best[done], fell[done] = points[success], values[success], True
-                batch, search, active = batch[keep], search[keep], active[keep]
+            leaves = success
+            if self.hopeless is not None and step + 1 == self.hopeless[0]:
+                leaves = success | (values < self.hopeless[1] * first)
+            if bool(leaves.any()):
+                done, keep = active[leaves], ~leaves
+                result[done], best[done], fell[done] = points[leaves], values[leaves], success[leaves]
+                batch, search, active, first = batch[keep], search[keep], active[keep], first[keep]
                 points, values, numbers = points[keep], values[keep], numbers[keep] if step % _BLOCK else numbers
             if not len(batch):
                 return result, best, fell

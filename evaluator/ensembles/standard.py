@@ -41,20 +41,19 @@ ROUNDS = (
     Round("ODI + PGD-10, margin", 10, "margin", schedule="cosine", diversify=2),
     Round("APGD-25, probability margin", 25, "pm", when=near(4.0, audit=0.1)),
     Round("APGD-15, cross-entropy", 15, "ce", when=near(1.5, audit=0.03)),
-    Round("APGD-20, 1st target", 20, "dlr", aim=0, when=near(0.75, audit=0.03)),
+    Round("APGD-20, 1st target", 20, "dlr", aim=0, when=near(0.5, audit=0.03)),
     Round("ODI-7 + APGD-30, margin", 30, "margin", diversify=7, when=near(0.5, audit=0.02)),
     Round("APGD-20, 2nd target", 20, "dlr", aim=1, when=near(0.35)),
     Round("APGD-20, 3rd target", 20, "dlr", aim=2, when=near(0.25)),
     Round("ODI-7 + APGD-40, margin", 40, "margin", diversify=7, when=near(0.2)),
     Round("ODI-7 + APGD-60, margin", 60, "margin", diversify=7, when=near(0.1)),
-    Round("ODI-7 + APGD-60, margin, again", 60, "margin", diversify=7, when=near(0.08)),
     Round("ODI-7 + APGD-100, margin", 100, "margin", diversify=7, when=near(0.05)),
     *(Round(f"APGD-25, {rank + 1}th target", 25, "dlr", aim=rank, when=near(0.05)) for rank in range(3, 9)),
 )
 _HARDEST = 0.05  # slack below which FAB-T looks for the boundary from its other side
-_BOUNDARY = Stage("FAB-T", FABT(steps=50, targets=3, stop_within=True))
+_BOUNDARY = Stage("FAB-T", FABT(steps=30, targets=3, stop_within=True))
 _CLOSEST = 0.1  # margin left, as a share of the clean one, below which random search tries where gradients are poor guides
-_SQUARE = Stage("Square", Square(queries=1500))
+_SQUARE = Stage("Square", Square(queries=1500, hopeless=(500, 0.2)))
 _CANARY = Stage("Square canary", Square(queries=1000))
 _CANARY_SHARE = 0.03  # of the examples; each is in or out by a draw of its own, whatever block it is in
 FALLBACK = (
@@ -88,11 +87,14 @@ class Standard:
         search = _Trail(model, batch, threat, queue, observe)
         if self.boundary:
             search.run(_BOUNDARY, search.standing() & near(_HARDEST)(queue.standing))
+        searched = torch.zeros_like(search.standing())
         if self.square and threat.kind == "linf":  # the L2 version finds nothing that climbs have not
             known = queue.standing
-            search.run(_SQUARE, search.standing() & (known.margin < _CLOSEST * known.clean))
+            searched = search.standing() & (known.margin < _CLOSEST * known.clean)
+            search.run(_SQUARE, searched)
         if self.canary:
-            chosen = search.standing() & (batch.draws.fork("canary").uniform(1).squeeze(1) < _CANARY_SHARE)
+            sampled = batch.draws.fork("canary").uniform(1).squeeze(1) < _CANARY_SHARE
+            chosen = search.standing() & sampled & ~searched
             broken = search.run(_CANARY, chosen)
             alarm = broken >= max(2, math.ceil(0.002 * len(batch)))
             if alarm:

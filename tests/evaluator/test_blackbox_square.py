@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from evaluator.attacks.square import Square
 from evaluator.attacks.square_windows import _bump, l2_search, linf_search
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.meter import Meter, MeteredModel
 from evaluator.threats import L2, Linf, Threat
 from tests.evaluator.blackbox import Constant, Curved, Linear, images
 from tests.evaluator.support import sdp_images, sdp_model
@@ -118,7 +121,24 @@ def test_a_target_is_reached_where_any_other_class_would_not_do() -> None:
     assert model(points).argmax(dim=1).tolist() == [2]
 
 
-@pytest.mark.parametrize("options", [{"queries": 0}, {"restarts": 0}, {"p_init": 0.0}, {"p_init": 1.5}])
-def test_impossible_options_are_refused(options: dict[str, float]) -> None:
+def test_hopeless_examples_leave_on_time_and_the_others_are_searched_as_ever() -> None:
+    model, x, meter = Linear(torch.randn(2, 16, generator=torch.Generator().manual_seed(1))), images(30, 1, 4, 4), Meter()
+    y = model(x).argmax(dim=1)
+    whole = Square(queries=120)(model, x, y, Linf(0.02))
+    short = Square(queries=120, hopeless=(40, 0.5))(MeteredModel(model, meter, classes=2), x, y, Linf(0.02))
+    stayed = (model(short).diff(dim=1).abs() <= 0.5 * model(x).diff(dim=1).abs()).squeeze(1)
+    fell = model(whole).argmax(dim=1) != y
+    assert torch.equal(model(short).argmax(dim=1) != y, fell)
+    assert torch.equal(short[stayed], whole[stayed])
+    assert 0 < int(stayed.sum()) < len(x)
+    spent = int((stayed & ~fell).sum()) * 120 + int((~stayed).sum()) * 40
+    assert spent <= meter.forward_rows < spent + 120 * int(fell.sum()) + 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"queries": 0}, {"restarts": 0}, {"p_init": 0.0}, {"p_init": 1.5}, {"hopeless": (0, 0.5)}, {"hopeless": (9, 0.0)}],
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        Square(**options)  # type: ignore[arg-type]
+        Square(**options)

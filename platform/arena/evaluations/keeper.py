@@ -18,7 +18,7 @@ from arena.evaluations.leases import Lease
 from evaluator.report import Progress
 
 logger = logging.getLogger(__name__)
-_ASK_SECONDS = 1.0
+_ASK_SECONDS = 0.5
 
 
 class Keeper:
