@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not (POSTGRES and REDIS), reason=f"PostgreSQL and Redis were not tested: {START}"),
 ]
 RULES = ["test_claims.py", "test_worker.py", "test_boards.py", "test_submitting.py", "test_api.py"]
+RULES += ["test_matrix_play.py", "test_matrix_pages.py", "test_attack_intake.py"]
 SHARD_SECONDS = 0.6
 PREPARE = """
 from django.core.management import call_command

@@ -34,16 +34,21 @@ def board_csv(board: Board) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows(_line(row) for row in (*board.ranked, *board.plain, *board.unverified))
+    writer.writerows([_plain(value) for value in line] for line in board_lines(board))
     return text.getvalue()
+
+
+def board_lines(board: Board) -> list[list[object]]:
+    """The values of COLUMNS for each judged entry, ranked ones first; None for an unknown figure."""
+    return [_line(row) for row in (*board.ranked, *board.plain, *board.unverified)]
 
 
 def _line(row: Row) -> list[object]:
     return [
         row.rank,
         row.submission_id,
-        _plain(row.name),
-        _plain(row.team_name),
+        row.name,
+        row.team_name,
         row.format,
         row.robust_accuracy,
         row.interval_low,
@@ -54,7 +59,7 @@ def _line(row: Row) -> list[object]:
         row.rows,
         row.examples,
         row.entered.isoformat(),
-        _plain(" ".join(row.reasons)),
+        " ".join(row.reasons),
     ]
 
 
@@ -67,6 +72,6 @@ def _proven(row: Row) -> list[object]:
     return [found.classifier, found.method, found.average_radius, shares]
 
 
-def _plain(text: str) -> str:
+def _plain(value: object) -> object:
     """Keeps spreadsheets from running a name as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

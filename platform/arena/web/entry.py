@@ -10,6 +10,7 @@ from arena.leaderboards.queries import board
 from arena.web.certified import proof_section
 from arena.web.figures import attack_rows, bracket_of, falling_shares
 from arena.web.honesty import check_rows
+from arena.web.row_of_matrix import matrix_sections
 from arena.web.wording import advice
 
 
@@ -48,4 +49,4 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
         "signed": evaluation.report.get("receipt") is not None,
         "rank": next((row.rank for row in ranked if row.submission_id == submission.public_id), None),
         "ranked": len(ranked),
-    }
+    } | matrix_sections(evaluation)

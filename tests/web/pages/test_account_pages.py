@@ -12,6 +12,7 @@ from arena.accounts.models import ApiToken, Team, User
 from arena.accounts.queries import user_of_token
 from arena.accounts.services import make_team
 from tests.e2e.season import PASSWORD, make_challenge, make_user
+from tests.e2e.season_matrix import make_matrix
 
 pytestmark = pytest.mark.django_db
 
@@ -143,3 +144,15 @@ def test_charlie_cannot_submit_for_a_team_of_alice(client: Client) -> None:
     archive = SimpleUploadedFile("a.zip", b"PK")
     html = client.post("/challenges/mnist-linf/submit/", {"team": team.pk, "archive": archive}).content.decode()
     assert _errors(html, "team")
+
+
+def test_team_page_lists_defenses_and_attacks_with_what_became_of_each(client: Client) -> None:
+    make_matrix()
+    dan = client.get("/teams/dan/").content.decode()
+    assert "Guided local search" in dan
+    assert "173 felled" in dan
+    assert ">refused<" in dan
+    assert ">being looked at<" in dan
+    assert "unverified" not in dan
+    assert "<h2>Defenses</h2>" not in dan
+    assert "<h2>Defenses</h2>" in client.get("/teams/carol/").content.decode()

@@ -92,13 +92,17 @@ def _changed(baseline: str, change: Callable[[torch.Tensor], torch.Tensor]) -> n
 def _rounded(bits: int) -> Callable[[torch.Tensor], torch.Tensor]:
     def change(value: torch.Tensor) -> torch.Tensor:
         step = float(value.abs().max()) / (2 ** (bits - 1) - 1)
-        return (value / step).round() * step
+        rounded: torch.Tensor = (value / step).round() * step
+        return rounded
 
     return change
 
 
 def _pruned(share: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda value: torch.where(value.abs() > value.abs().flatten().quantile(share), value, 0.0)
+    def change(value: torch.Tensor) -> torch.Tensor:
+        return value * (value.abs() > value.abs().flatten().quantile(share))
+
+    return change
 
 
 def _noisy(scale: float) -> Callable[[torch.Tensor], torch.Tensor]:

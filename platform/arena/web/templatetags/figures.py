@@ -64,6 +64,12 @@ def bracket_of_figures(figures: svg.Bracket, *, scale: bool = False) -> SafeStri
 
 
 @register.simple_tag
+def drawn_bracket(figures: svg.Bracket) -> SafeString:
+    """The bracket of these figures."""
+    return svg.bracket(figures)
+
+
+@register.simple_tag
 def progress_bar(progress: LiveProgress, *, scale: bool = False) -> SafeString:
     """How far a running evaluation is."""
     return svg.progress(done=progress.done, total=progress.total, survivors=progress.survivors, scale=scale)

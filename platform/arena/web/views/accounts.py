@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from arena.accounts import services
 from arena.accounts.models import User
 from arena.accounts.queries import teams_of, tokens_of
+from arena.matrix.queries import with_trials
 from arena.submissions.queries import of_user, with_evaluations
 from arena.web.forms import LogInForm, SignUpForm, TokenForm, blame
 from evaluator.errors import RedoubtError
@@ -68,7 +69,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 
 
 def _account(request: HttpRequest, user: User, form: TokenForm, **more: Any) -> HttpResponse:
-    lists = {"teams": teams_of(user), "tokens": tokens_of(user), "entries": with_evaluations(of_user(user)[:50])}
+    lists = {"teams": teams_of(user), "tokens": tokens_of(user), "entries": with_evaluations(with_trials(of_user(user))[:50])}
     return render(request, "web/accounts/account.html", {"form": form} | lists | more)
 
 

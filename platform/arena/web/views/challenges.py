@@ -16,10 +16,12 @@ from arena.accounts.models import User
 from arena.challenges.access import get_challenge
 from arena.challenges.models import Challenge
 from arena.leaderboards import queries
+from arena.matrix.export_queries import bit_rows
 from arena.matrix.queries import significance
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown
 from arena.web.board_csv import board_csv
+from arena.web.board_export import TYPES, bits_parquet, board_json, board_parquet
 from arena.web.board_filter import BoardFilter, choices
 from arena.web.board_rows import board_rows
 from arena.web.figures import Words, last_change, last_fall
@@ -51,11 +53,27 @@ def board(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def board_file(request: HttpRequest, slug: str) -> HttpResponse:
-    """The judged entries of the board, or of the filtered board, as a CSV file."""
+def board_file(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
+    """The judged entries of the board, or of the filtered board, as a file: csv, json or parquet."""
+    challenge = get_challenge(request.user, slug)
+    standing = BoardFilter.of(request.GET).apply(queries.board(challenge))
+    if kind == "csv":
+        return _file(board_csv(standing), f"redoubt-{slug}.csv")
+    content = board_json(standing, challenge) if kind == "json" else board_parquet(standing)
+    return _file(content, f"redoubt-{slug}.{kind}")
+
+
+@require_safe
+def bits_file(request: HttpRequest, slug: str) -> HttpResponse:
+    """Which examples each judged entry of the board, or of the filtered board, withstood by now: a Parquet file."""
     standing = BoardFilter.of(request.GET).apply(queries.board(get_challenge(request.user, slug)))
-    headers = {"Content-Disposition": f'attachment; filename="redoubt-{slug}.csv"'}
-    return HttpResponse(board_csv(standing), content_type="text/csv; charset=utf-8", headers=headers)
+    judged = dict.fromkeys(row.evaluation_id for row in (*standing.ranked, *standing.plain, *standing.unverified))
+    return _file(bits_parquet(bit_rows(list(judged))), f"redoubt-{slug}-bits.parquet")
+
+
+def _file(content: str | bytes, name: str) -> HttpResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse(content, content_type=TYPES[name.rsplit(".", 1)[1]], headers=headers)
 
 
 @require_safe

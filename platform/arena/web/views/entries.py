@@ -18,6 +18,7 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.services import ask_to_cancel
 from arena.submissions.access import get_own_submission, get_submission
 from arena.web import svg
+from arena.web.citing import bibtex
 from arena.web.entry import entry_page
 from arena.web.figures import bracket_of
 from arena.web.views.attacks import attack_page
@@ -41,7 +42,8 @@ def entry(request: HttpRequest, public_id: str) -> HttpResponse:
         return attack_page(request, submission)
     evaluation = _evaluation(request, public_id)
     context = entry_page(evaluation, owner=owns(request.user, evaluation))
-    return respond(request, "web/entries/entry.html", context | {"origin": origin(request)}, partial="entry")
+    here = {"origin": origin(request), "bibtex": bibtex(evaluation, origin(request))}
+    return respond(request, "web/entries/entry.html", context | here, partial="entry")
 
 
 @require_POST

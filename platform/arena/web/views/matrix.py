@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.cache import cache_control
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
 from arena.challenges.access import get_challenge
 from arena.matrix import queries
+from arena.matrix.models import Cell
 from arena.web.figures import Words
+from arena.web.gallery import gallery
 from arena.web.heat import heat_cells, sorted_columns, sorted_rows
 from arena.web.views.pages import respond
 
@@ -39,13 +42,36 @@ def matrix(request: HttpRequest, slug: str) -> HttpResponse:
     return respond(request, "web/challenges/matrix.html", context, partial="matrix")
 
 
-@require_safe
-def cell(request: HttpRequest, public_id: str) -> HttpResponse:
-    """One attack against one defense. What failed is told to the attack's and the defense's team only."""
+def _cell(request: HttpRequest, public_id: str) -> Cell:
     found = queries.cell(public_id)
     if found is None or not (found.challenge.published or request.user.is_staff):
         raise Http404("There is no such cell.")
+    return found
+
+
+@cache_control(public=True, max_age=3600)
+@require_safe
+def picture(request: HttpRequest, public_id: str, example: int, kind: str) -> HttpResponse:
+    """One picture of one adversarial input of a cell: the original, what broke the defense, or their difference."""
+    found = _cell(request, public_id)
+    for shown in gallery(found, found.challenge.spec):
+        if shown.example == example and kind in shown.files:
+            return HttpResponse(shown.files[kind], content_type="image/png")
+    raise Http404("There is no such picture.")
+
+
+@require_safe
+def cell(request: HttpRequest, public_id: str) -> HttpResponse:
+    """One attack against one defense. What failed is told to the attack's and the defense's team only."""
+    found = _cell(request, public_id)
     owner = is_member(request.user, found.attack.team) or is_member(request.user, found.defense.team)
     fall = getattr(found, "fall", None)
-    context = {"cell": found, "challenge": found.challenge, "left": queries.share_left(found), "fall": fall, "owner": owner}
+    context = {
+        "cell": found,
+        "challenge": found.challenge,
+        "left": queries.share_left(found),
+        "fall": fall,
+        "owner": owner,
+        "pictures": gallery(found, found.challenge.spec),
+    }
     return respond(request, "web/challenges/cell.html", context)

@@ -12,7 +12,9 @@ from arena.accounts import services
 from arena.accounts.access import get_own_team, get_team, is_member
 from arena.accounts.models import User
 from arena.accounts.queries import with_counts
-from arena.submissions.queries import of_team, with_evaluations
+from arena.matrix.queries import with_trials
+from arena.submissions.models import Submission
+from arena.submissions.queries import Entry, of_team, with_evaluations
 from arena.web.forms import MemberForm, TeamForm, blame
 from arena.web.views.pages import respond
 from evaluator.errors import RedoubtError
@@ -35,10 +37,18 @@ def teams(request: HttpRequest) -> HttpResponse:
 def team(request: HttpRequest, slug: str) -> HttpResponse:
     """A team's entries; its members may add members."""
     found = get_team(slug)
-    entries = with_evaluations(of_team(found).filter(withdrawn=None, challenge__published=True)[:200])
+    shown = of_team(found).filter(withdrawn=None, challenge__published=True)
+    entries = with_evaluations(with_trials(shown)[:200])
     may_add = not found.personal and is_member(request.user, found)
-    context = {"team": found, "entries": entries, "members": found.members.order_by("username"), "may_add": may_add}
+    context = {"team": found, "lists": _by_kind(entries), "members": found.members.order_by("username"), "may_add": may_add}
     return respond(request, "web/teams/team.html", context | {"form": MemberForm()})
+
+
+def _by_kind(entries: list[Entry]) -> list[tuple[str, list[Entry]]]:
+    """Defenses, and attacks where there are any."""
+    attacks = [entry for entry in entries if entry.submission.kind == Submission.Kind.ATTACK]
+    defenses = [entry for entry in entries if entry.submission.kind == Submission.Kind.DEFENSE]
+    return [(title, some) for title, some in (("Defenses", defenses), ("Attacks", attacks)) if some or not entries]
 
 
 @require_http_methods(["POST"])
