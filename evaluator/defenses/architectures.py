@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from evaluator.defenses.networks.cnn_a import cifar_cnn_a, mnist_cnn_a
+from evaluator.defenses.networks.denoised import cifar_denoised_resnet8
 from evaluator.defenses.networks.mnist_cnn import mnist_cnn
 from evaluator.defenses.networks.resnet import cifar_resnet8, cifar_resnet18
 from evaluator.defenses.networks.trades_smallcnn import TradesSmallCNN
@@ -46,6 +47,9 @@ _ENTRIES = {
         Architecture("mnist-cnn-a", "CNN-A of Dathathri et al. 2020, 166 k weights", _MNIST, 10, mnist_cnn_a),
         Architecture("trades-smallcnn", "SmallCNN of Zhang et al. 2019, 312 k weights", _MNIST, 10, TradesSmallCNN),
         Architecture("cifar-cnn-a", "CNN-A of Dathathri et al. 2020, 215 k weights", _CIFAR, 10, cifar_cnn_a),
+        Architecture(
+            "cifar-denoised-resnet8", "a denoiser before cifar-resnet8, 338 k weights", _CIFAR, 10, cifar_denoised_resnet8
+        ),
         Architecture("cifar-resnet8", "residual network of 8 layers, 309 k weights", _CIFAR, 10, cifar_resnet8),
         Architecture("cifar-resnet18", "residual network of 18 layers, 11.2 M weights", _CIFAR, 10, cifar_resnet18),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from evaluator.certificate_specs import CertificateSpec
 from evaluator.defenses.training.augment import crop_and_mirror
 from evaluator.defenses.training.crown_ibp_training import CrownIBPTraining
+from evaluator.defenses.training.denoised_smoothing import DenoisedSmoothing
 from evaluator.defenses.training.fgsm_training import FGSMTraining
 from evaluator.defenses.training.fit import Settings
 from evaluator.defenses.training.ibp_training import IBPTraining
@@ -29,6 +30,7 @@ class Recipe:
 
     title: its name on the boards. threat: what its printed robust accuracy is measured under, by PGD of `steps` steps with
     `restarts` restarts on the first `measured` test images, once for each loss. certificate: what its defense.toml asks for.
+    classifier: the baseline whose weights a network with a frozen `classifier` inside begins, and ends, with.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Recipe:
     restarts: int = 10
     measured: int = 1000
     certificate: CertificateSpec | None = None
+    classifier: str | None = None
 
 
 def _mnist(title: str, method: Method, settings: Settings, threat: Threat) -> Recipe:
@@ -93,6 +96,12 @@ RECIPES = {
     ),
     "cifar10-smooth": _smoothed(_cifar10("ResNet-8, trained under noise of 0.25", NoiseTraining(0.25), 30, L2(0.5)), 0.25),
     "cifar10-smoothadv": _smoothed(_cifar10("ResNet-8, SmoothAdv with noise of 0.25", SmoothAdv(0.25, 0.5), 30, L2(0.5)), 0.25),
+    "cifar10-denoised": replace(
+        _smoothed(_cifar10("Standard ResNet-8 behind a denoiser", DenoisedSmoothing(0.25), 20, L2(0.5)), 0.25),
+        architecture="cifar-denoised-resnet8",
+        classifier="cifar10-standard",
+        settings=Settings(epochs=20, batch_size=128, learning_rate=1e-3),
+    ),
     "cifar10-crown-ibp": _bounded(
         replace(
             _cifar10("CNN-A, CROWN-IBP-trained at Linf 2/255", CrownIBPTraining(2 / 255), 60, Linf(2 / 255)),

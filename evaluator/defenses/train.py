@@ -25,10 +25,11 @@ from evaluator.attacks.base import Attack
 from evaluator.attacks.fgsm import FGSM
 from evaluator.attacks.pgd import PGD
 from evaluator.data import load
-from evaluator.defenses.architectures import build
-from evaluator.defenses.recipes import RECIPES, Recipe, find_recipe
+from evaluator.defenses.architectures import build, load_weights
+from evaluator.defenses.recipes import BASELINES, RECIPES, Recipe, find_recipe
 from evaluator.defenses.training.fit import Step, fit
 from evaluator.errors import InputError, RedoubtError
+from evaluator.spec import DefenseManifest, load_manifest
 
 _BATCH = 500
 _LOSSES: tuple[Literal["ce", "margin"], ...] = ("ce", "margin")
@@ -79,9 +80,7 @@ def choose_device(name: str) -> torch.device:
 def train(recipe: Recipe, *, seed: int, device: torch.device, console: Console) -> nn.Module:
     """The trained network, in eval mode. Weights are initialised from `seed` without touching torch's global generator."""
     data = load(recipe.dataset, "train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build(recipe.architecture).to(device)
+    network = initialised(recipe, seed=seed).to(device)
     with _bar(console) as progress:
         task = progress.add_task("training", total=None)
 
@@ -92,6 +91,19 @@ def train(recipe: Recipe, *, seed: int, device: torch.device, console: Console) 
                 progress.console.print(text, highlight=False)
 
         fit(network, data.images, data.labels, recipe.method, recipe.settings, seed=seed, on_step=show)
+    return network
+
+
+def initialised(recipe: Recipe, *, seed: int) -> nn.Module:
+    """The recipe's network before training; a frozen classifier inside has its baseline's weights already."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(recipe.architecture)
+    if recipe.classifier is not None:
+        folder = BASELINES / recipe.classifier
+        manifest = load_manifest(folder / "defense.toml", DefenseManifest)
+        weights = load_weights(str(manifest.architecture), folder / str(manifest.weights)).state_dict()
+        network.load_state_dict({f"classifier.{name}": value for name, value in weights.items()}, strict=False)
     return network
 
 

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from evaluator.certify import certify
+from evaluator.defenses.architectures import load_weights
+from evaluator.defenses.networks.denoised import Denoised
+from evaluator.defenses.recipes import BASELINES, find_recipe
+from evaluator.defenses.train import initialised
 from evaluator.defenses.training.crown_ibp_training import CrownIBPTraining
-from evaluator.defenses.training.denoised_smoothing import Denoised, DenoisedSmoothing
+from evaluator.defenses.training.denoised_smoothing import DenoisedSmoothing
 from evaluator.defenses.training.fit import Settings, fit
 from evaluator.defenses.training.ibp_training import IBPTraining
 from evaluator.defenses.training.method import Method
@@ -76,3 +80,13 @@ def test_a_denoiser_leaves_its_classifier_untouched_and_lowers_the_error_of_nois
     x = task(200, 2)[0].float() / 255
     noisy = x + SIGMA * torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
     assert float((network.clean(noisy) - x).square().mean()) < 0.3 * float((noisy - x).square().mean())
+
+
+def test_the_recipe_for_denoised_smoothing_begins_with_the_shipped_classifier_frozen_behind_a_denoiser() -> None:
+    recipe = find_recipe("cifar10-denoised")
+    network = initialised(recipe, seed=0)
+    assert isinstance(network, Denoised)
+    shipped = load_weights("cifar-resnet8", BASELINES / "cifar10-standard" / "weights.safetensors").state_dict()
+    assert all(torch.equal(shipped[name], value) for name, value in network.classifier.state_dict().items())
+    assert {name.split(".")[0] for name, weight in network.named_parameters() if weight.requires_grad} == {"denoiser"}
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
