@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
+.PHONY: hostile help setup run check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,6 +36,9 @@ test: $(STAMP) ## the whole test suite; says loudly what this machine could not 
 
 test-nightly: $(STAMP) ## the full-size proofs
 	$(BIN)/python -m pytest -m nightly
+
+hostile: $(STAMP) ## every hostile submission on every backend: tried, contained, lost; CASES="fork wire/" runs some
+	$(BIN)/python -m tests.sandbox.hostile_suite $(CASES)
 
 e2e: $(STAMP) ## only the browser tests
 	$(BIN)/python -m pytest tests/e2e

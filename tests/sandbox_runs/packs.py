@@ -19,12 +19,21 @@ def load(directory):
 """
 
 
-def small_pack(folder: Path, *, examples: int = 24, shard: int = 12, reply_seconds: int = 30, memory_mb: int = 2048) -> Pack:
+def small_pack(
+    folder: Path,
+    *,
+    examples: int = 24,
+    shard: int = 12,
+    epsilon: float = 0.08,
+    reply_seconds: int = 30,
+    memory_mb: int = 2048,
+) -> Pack:
     """A pack on the first MNIST test images."""
     folder = folder / "small-mnist"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "challenge.toml").write_text(
-        f'title = "Small MNIST"\n[data]\ndataset = "mnist"\nexamples = {examples}\n[threat]\nkind = "linf"\nepsilon = 0.08\n'
+        f'title = "Small MNIST"\n[data]\ndataset = "mnist"\nexamples = {examples}\n'
+        f'[threat]\nkind = "linf"\nepsilon = {epsilon}\n'
         f"[evaluation]\nshard_examples = {shard}\n[limits]\nreply_seconds = {reply_seconds}\nmemory_mb = {memory_mb}\n"
     )
     return load_pack(folder)

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from arena.submissions.intake import Limits, inspect, unpack
 from evaluator.errors import InputError
+from tests.sandbox.conformance.support import traces
 from tests.sandbox.hostile_suite.cases import Case, Outcome, built, judged
 
 LIMITS = Limits(archive_bytes=32 << 20, entries=200)
@@ -24,7 +26,8 @@ _REFUSED, _ACCEPTED = "refused", "accepted"
 def run(case: Case) -> Outcome:
     """Gives the upload to both who read it: the site, and the worker, which does not rely on what the site found."""
     upload = built(case)()
-    with tempfile.TemporaryDirectory() as name, _temporary_files_in(Path(name) / "temporary") as temporary:
+    before = traces()
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "unpacked"
         folder.mkdir()
         end, said, seconds, memory = _measured(lambda: inspect(io.BytesIO(upload), limits=LIMITS))
@@ -32,24 +35,15 @@ def run(case: Case) -> Outcome:
             unpack(io.BytesIO(upload), folder, limits=LIMITS)
         written = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
         losses = [f"{path.name} is no plain file" for path in written if path.is_symlink() or not path.is_file()]
-        losses += [f"{path} was written outside" for path in Path(name).iterdir() if path not in (folder, temporary)]
-        losses += [f"{path} was left behind" for path in temporary.iterdir()]
+        losses += [f"{path} was written outside" for path in Path(name).iterdir() if path != folder]
         if sum(path.lstat().st_size for path in written) > LIMITS.unpacked_bytes:
             losses.append("more was unpacked than is allowed")
+    gc.collect()
+    if traces() != before:
+        losses.append("a file of the intake's is still open")
     if memory > _MEMORY:
         losses.append(f"reading it took {memory >> 20} MiB")
     return judged(case, seconds, end, said, losses)
-
-
-@contextlib.contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[Path]:
-    """Has this process's temporary files made there, apart from those of other programs."""
-    folder.mkdir()
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield folder
-    finally:
-        tempfile.tempdir = before
 
 
 def _measured(action: Callable[[], object]) -> tuple[str, str, float, int]:

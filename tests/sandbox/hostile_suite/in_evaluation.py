@@ -2,66 +2,88 @@
 
 A folder holds `defense.py`, behind which stand the weights of the standard baseline, or `attack.py`, which plays that
 baseline. An entry gains when it is verified and stands better than the honest one with the same weights; an attack gains
-when an example counts as broken that the honest evaluation of its points would not break.
+when an example counts as broken though no claim can be right.
+
+The search is cut short: how much a search finds is proven where attacks are tested. Checks, verification, hosts and sandbox
+are those of every evaluation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from arena.evaluations.attack_runner import AttackRequest, run_attack
 from arena.evaluations.runner import Request, run_defense
+from evaluator.adaptive.automatic import Automatic
+from evaluator.attacks.apgd import APGD
+from evaluator.attacks.square import Square
 from evaluator.cell_report import CellCompleted, CellOutcome
+from evaluator.checks import honest as checks
+from evaluator.ensembles.sequence import Sequence, Stage
 from evaluator.report import Completed, Outcome, Report, SubmissionFailed
 from evaluator.spec import Pack
 from sandbox import open_sandbox
 from tests.sandbox.hostile_suite import cases
 from tests.sandbox.hostile_suite.cases import Case, built, judged
 from tests.sandbox.hostile_suite.traces import Traces
-from tests.sandbox_runs.packs import BASELINE, HONEST, python_submission, small_pack
+from tests.sandbox_runs.packs import BASELINE, python_submission, small_pack
 
 EXAMPLES = 12
+EPSILON = 0.2  # where the honest network falls altogether: whatever stands, stands by hostility
 _SEED = 20261121
 _REPLY_SECONDS, _MEMORY_MB = 30, 1024
 _ATTACK_ROWS = 200
+_SHORT = Sequence("short", (Stage("APGD-20", APGD(steps=20, loss="ce")), Stage("Square", Square(queries=100))))
+_MORE_MEMORY = 512 << 20  # what the scorer's own attacks may have left with the allocator
 _UNVERIFIED, _NO_GAIN, _GAINED, _PLATFORM = "unverified", "no gain", "gained", "platform failed"
+
+
+@contextlib.contextmanager
+def shortened() -> Iterator[None]:
+    """Few steps for what the short search leaves standing."""
+    with mock.patch.object(checks, "Automatic", functools.partial(Automatic, steps=5, queries=20)):
+        yield
 
 
 def run(case: Case) -> cases.Outcome:
     """Raises nothing for whatever the entry does."""
     sandbox = open_sandbox("auto")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, shortened():
         folder = Path(name)
         honest()
         pack = small_pack(
             folder,
             examples=EXAMPLES,
             shard=EXAMPLES,
+            epsilon=EPSILON,
             reply_seconds=int(case.limits.get("reply_seconds", _REPLY_SECONDS)),
             memory_mb=_MEMORY_MB,
         )
         before, begun = Traces.now(sandbox), time.monotonic()
         end, said = (_attacked if (case.folder / "attack.py").exists() else _defended)(case, pack, folder / "entry")
         seconds = time.monotonic() - begun
-        losses = before.left(sandbox, str(folder))
+        losses = before.left(sandbox, str(folder), memory=_MORE_MEMORY)
     return judged(case, seconds, end, said, losses)
 
 
 @functools.cache
 def honest() -> Report:
     """The verdict on the honest entry: whoever stands better with the same weights has gained something."""
-    with tempfile.TemporaryDirectory() as name:
-        return evaluated(python_submission(Path(name) / "honest", HONEST), Path(name))
+    with tempfile.TemporaryDirectory() as name, shortened():
+        return evaluated(python_submission(Path(name) / "honest"), Path(name))
 
 
 def evaluated(entry: Path, folder: Path) -> Report:
     """The report of an entry that completes. folder: where its pack may be made."""
-    pack = small_pack(folder, examples=EXAMPLES, shard=EXAMPLES)
-    outcome = run_defense(Request(pack=pack, submission=entry, seed=_SEED), sandbox=open_sandbox("auto"))
+    pack = small_pack(folder, examples=EXAMPLES, shard=EXAMPLES, epsilon=EPSILON)
+    outcome = run_defense(Request(pack=pack, submission=entry, seed=_SEED, ensemble=_SHORT), sandbox=open_sandbox("auto"))
     assert isinstance(outcome, Completed), outcome
     return outcome.report
 
@@ -72,7 +94,9 @@ def _defended(case: Case, pack: Pack, entry: Path) -> tuple[str, str]:
     shutil.copy(case.folder.parent / "honest.py", entry)
     if (case.folder / "build.py").exists():
         built(case)(entry)
-    outcome: Outcome = run_defense(Request(pack=pack, submission=entry, seed=_SEED), sandbox=open_sandbox("auto"))
+    outcome: Outcome = run_defense(
+        Request(pack=pack, submission=entry, seed=_SEED, ensemble=_SHORT), sandbox=open_sandbox("auto")
+    )
     if isinstance(outcome, SubmissionFailed):
         return outcome.reason, outcome.detail
     if not isinstance(outcome, Completed):

@@ -13,7 +13,7 @@ from sandbox import Sandbox
 from sandbox.owner import Owner
 from tests.sandbox.conformance.support import processes_with, resident_bytes, traces
 
-_MORE_MEMORY = 64 << 20
+MORE_MEMORY = 64 << 20
 _SETTLE_SECONDS = 5.0
 
 
@@ -29,21 +29,24 @@ class Traces:
     def now(cls, sandbox: Sandbox) -> Traces:
         return cls(traces(), _containers() if sandbox.name == "docker" else (), resident_bytes())
 
-    def left(self, sandbox: Sandbox, marker: str) -> list[str]:
-        """What is there now and was not then, once it had a chance to go. marker: a word on the job's command line."""
+    def left(self, sandbox: Sandbox, marker: str, *, memory: int = MORE_MEMORY) -> list[str]:
+        """What is there now and was not then, once it had a chance to go.
+
+        marker: a word on the job's command line. memory: the bytes by which this process may have grown.
+        """
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while (found := self._left(sandbox, marker)) and time.monotonic() < deadline:
+        while (found := self._left(sandbox, marker, memory)) and time.monotonic() < deadline:
             time.sleep(0.05)
             gc.collect()
         return found
 
-    def _left(self, sandbox: Sandbox, marker: str) -> list[str]:
+    def _left(self, sandbox: Sandbox, marker: str, memory: int) -> list[str]:
         now = Traces.now(sandbox)
         more = {name: _more(value, self.counted[name]) for name, value in now.counted.items()}
         found = [f"{name} left behind: {what}" for name, what in more.items() if what]
         if now.containers != self.containers:
             found.append(f"containers left behind: {now.containers}")
-        if now.resident > self.resident + _MORE_MEMORY:
+        if now.resident > self.resident + memory:
             found.append(f"the worker grew by {(now.resident - self.resident) >> 20} MiB")
         processes = processes_with(marker)
         return [*found, f"processes left behind: {processes}"] if processes else found
