@@ -23,7 +23,8 @@ def provenance(*peers: str) -> str:
     """The command, the date, the versions and the machine, in one line."""
     command = f"python -m benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}".replace(" --write", "").strip()
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", *peers))
-    threads = f"{os.cpu_count()} processors, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    threads = f"{os.cpu_count()} processors, {count} thread{'s' if count > 1 else ''}"
     return f"`{command}`, {datetime.datetime.now(tz=datetime.UTC).date()}, {libraries}, {platform.machine()}, {threads}."
 
 

@@ -41,16 +41,20 @@ HONEST: dict[str, tuple[Callable[[], nn.Module], Threat]] = {
     "standard, L2": (lambda: baseline("mnist-standard"), L2(1.0)),
     "PGD-trained": (lambda: baseline("mnist-pgd"), Linf(0.3)),
     "PGD-trained, L2": (lambda: baseline("mnist-pgd"), L2(1.5)),
+    "PGD-trained for L2": (lambda: baseline("mnist-pgd-l2"), L2(2.0)),
+    "IBP-trained": (lambda: baseline("mnist-ibp"), Linf(0.3)),
+    "trained under noise": (lambda: baseline("mnist-smooth"), L2(0.5)),
     "TRADES": (trades_smallcnn, Linf(0.3)),
     "mixed training on CIFAR-10": (lambda: sdp_model("cifar_cnn_a_mix"), Linf(2 / 255)),
 }
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 6))])
 @pytest.mark.parametrize("name", HONEST)
-def test_an_honest_network_raises_no_flag(name: str) -> None:
+def test_an_honest_network_raises_no_flag(name: str, seed: int) -> None:
     (build, threat), images = HONEST[name], mnist()
     x, y = sdp_images("cifar") if "CIFAR" in name else (images.x, images.y)
-    model, draws = build(), Draws(0, torch.arange(len(x)))
+    model, draws = build(), Draws(seed, torch.arange(len(x)))
     correct = model(x).argmax(dim=1) == y
     found = examine(Subject(MeteredModel(model, Meter(), classes=10), sampled(Batch(x, y, draws)[correct]), threat))
     assert {f.check: f.evidence for f in found if f.fired} == {}
