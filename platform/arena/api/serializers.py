@@ -56,6 +56,21 @@ class ProgressSerializer(serializers.Serializer[Any]):
     shards = serializers.IntegerField()
 
 
+class CertifiedSerializer(serializers.Serializer[Any]):
+    """What is proven of one classifier: the entry itself, or its smoothed version, to which the row's accuracies belong."""
+
+    classifier = serializers.ChoiceField(choices=["itself", "smoothed"])
+    method = serializers.CharField()
+    norm = serializers.CharField()
+    radii = serializers.ListField(child=serializers.FloatField())
+    accuracies = serializers.ListField(child=serializers.FloatField(), help_text="Shares proven at each of the radii.")
+    average_radius = serializers.FloatField()
+    undecided = serializers.IntegerField()
+    refuted = serializers.IntegerField()
+    expected_false = serializers.FloatField(help_text="Bound on the expected number of false certificates.")
+    alarm = serializers.CharField(help_text="Why some certificates are void; empty where none is.")
+
+
 class RowSerializer(serializers.Serializer[Any]):
     rank = serializers.IntegerField(allow_null=True)
     submission_id = serializers.CharField()
@@ -78,6 +93,7 @@ class RowSerializer(serializers.Serializer[Any]):
     reasons = serializers.ListField(child=serializers.CharField(), help_text="Why it does not rank.")
     progress = ProgressSerializer(allow_null=True)
     queue_position = serializers.IntegerField(allow_null=True)
+    certificate = CertifiedSerializer(allow_null=True, help_text="On a certified board: what is proven of this classifier.")
 
 
 class BoardSerializer(serializers.Serializer[Any]):
@@ -85,6 +101,7 @@ class BoardSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     revision = serializers.IntegerField()
     ranked = RowSerializer(many=True)
+    plain = RowSerializer(many=True, help_text="On a certified board: classifiers of which nothing is proven.")
     running = RowSerializer(many=True)
     unverified = RowSerializer(many=True)
 

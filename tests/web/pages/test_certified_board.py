@@ -104,6 +104,15 @@ def test_the_file_of_results_holds_the_shares_proven_at_each_radius(client: Clie
     assert {row["classifier"] for row in rows if not row["rank"]} == {"itself"}
 
 
+def test_the_api_tells_what_is_proven_of_each_classifier(client: Client) -> None:
+    make_certified_season()
+    found = client.get(f"/api/v1/challenges/{SLUG}/board").json()
+    proven = found["ranked"][0]["certificate"]
+    assert (proven["classifier"], proven["radii"][2], proven["accuracies"][2]) == ("smoothed", 0.5, 0.95)
+    assert len(found["plain"]) == 5
+    assert found["plain"][0]["certificate"] is None
+
+
 def test_it_asks_the_same_number_of_queries_however_many_entries(client: Client) -> None:
     challenge, team = make_certified_challenge(examples=20), make_user("ada").teams.get()
     counts = []
