@@ -72,7 +72,10 @@ class LimitsSpec(Strict):
     cpus: float = Field(default=2, gt=0, le=256)
     processes: int = Field(default=64, ge=1, le=4096)
     gpu: bool = False
-    required: tuple[Literal["memory", "processes", "cpus", "network", "filesystem"], ...] = ("network", "filesystem")
+    required: tuple[Literal["memory", "processes", "cpus", "network", "filesystem", "landlock"], ...] = (
+        "network",
+        "filesystem",
+    )
 
 
 class PublishedRow(Strict):

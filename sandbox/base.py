@@ -38,7 +38,8 @@ class Enforcement(enum.StrEnum):
 class Capabilities:
     """What this backend really enforces here, found by trying it once, not by hoping.
 
-    promises: "filesystem", "network", "pids" (isolation of the process tree), "memory", "processes", "cpus" -> how well.
+    promises: "filesystem", "network", "pids" (isolation of the process tree), "memory", "processes", "cpus",
+    "landlock" (a third layer, which takes nothing from the others where it is missing) -> how well.
     notes: a sentence for each promise that is not FULL.
     """
 
@@ -116,9 +117,13 @@ class Stream(ABC):
 
 
 class Running(ABC):
-    """A started job. Use as a context manager: leaving it kills whatever is left, waits, and removes every trace."""
+    """A started job. Use as a context manager: leaving it kills whatever is left, waits, and removes every trace.
+
+    confined: whether Landlock holds as well.
+    """
 
     stream: Stream
+    confined: bool
 
     @abstractmethod
     def wait(self, *, timeout: float) -> Exit | None:

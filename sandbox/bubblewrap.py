@@ -129,12 +129,13 @@ def _start(job: Job) -> Running:
             tree = BubblewrapTree(process, pipes.first_process(), group, job.limits)
             undo.callback(tree.remove)
             pipes.close_info()
-            launch.await_ready(pipes.stream)
+            confined = launch.await_ready(pipes.stream)
+            launch.demand_confined(job, confined)
             undo.pop_all()
     except (OSError, StreamClosed, StreamTimeout) as error:
         said = pipes.log.snapshot()[0][:_LOG_WHEN_FAILED].decode(errors="replace").strip()
         raise SandboxError(f"bubblewrap could not start the job: {said or error}") from error
-    return Supervised(tree, pipes.stream, pipes.log, job.limits)
+    return Supervised(tree, pipes.stream, pipes.log, job.limits, confined=confined)
 
 
 def _spawn(bwrap: str, job: Job, pipes: _Pipes, group: cgroups.Group) -> subprocess.Popen[bytes]:

@@ -21,7 +21,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from sandbox import docker_guardian, launch
+from sandbox import docker_guardian, gpu_locks, launch
 from sandbox.base import (
     Capabilities,
     Enforcement,
@@ -145,21 +145,31 @@ def template(api: Any, settings: DockerSettings) -> Template:
     return Template(image, settings.image is None, os.cpu_count() or 1, settings.runtime, settings.gpus)
 
 
-def _start(settings: DockerSettings, job: Job) -> Running:
+def make_tree(settings: DockerSettings, job: Job, pipes: Path) -> DockerTree:
+    """Makes the job's container, to be started by the caller. pipes: the folder that `Fifos` made.
+
+    Raises SandboxError, and what the SDK raises.
+    """
     launch.check(job)
     api = connect(settings)
+    remove_owed(api)
     owner = f"{boot_id()}/{Owner.current()}"
     labels = {OWNER_LABEL: owner, UNTIL_LABEL: f"{time.time() + launch.START_SECONDS + job.limits.seconds:.0f}"}
     docker_guardian.keep_watch(settings.socket(), f"{OWNER_LABEL}={owner}")
-    remove_owed(api)
+    with gpu_locks.hold(settings.gpus) as held:
+        return DockerTree(api, create(api, template(api, settings), job, pipes, labels), held.pop_all())
+
+
+def _start(settings: DockerSettings, job: Job) -> Running:
     fifos = Fifos(settings.scratch, job.limits.log_kb << 10)
     try:
         with contextlib.ExitStack() as undo:
             undo.callback(fifos.close)
-            tree = DockerTree(api, create(api, template(api, settings), job, fifos.folder, labels))
+            tree = make_tree(settings, job, fifos.folder)
             undo.callback(tree.remove)
             tree.start()
-            _await_ready(fifos, tree)
+            confined = _await_ready(fifos, tree)
+            launch.demand_confined(job, confined)
             fifos.connected()
             undo.pop_all()
     except (StreamClosed, StreamTimeout, OSError, *FAILURES) as error:
@@ -167,15 +177,14 @@ def _start(settings: DockerSettings, job: Job) -> Running:
         # The SDK's own errors are answers of the engine; these say that there was none.
         kind = SandboxUnavailable if isinstance(error, requests.exceptions.RequestException) else SandboxError
         raise kind(f"Docker could not start the job: {said or getattr(error, 'explanation', None) or error}") from error
-    return Supervised(tree, fifos.stream, fifos.log, job.limits)
+    return Supervised(tree, fifos.stream, fifos.log, job.limits, confined=confined)
 
 
-def _await_ready(fifos: Fifos, tree: DockerTree) -> None:
+def _await_ready(fifos: Fifos, tree: DockerTree) -> bool:
     """As launch.await_ready, but soon noticing a container that ends before it opened its pipes."""
     for _ in range(int(launch.START_SECONDS)):
         with contextlib.suppress(StreamTimeout):
-            launch.await_ready(fifos.stream, timeout=1.0)
-            return
+            return launch.await_ready(fifos.stream, timeout=1.0)
         status = tree.poll(0.001)
         if status is not None:
             raise StreamClosed(f"The container ended with status {status} before the job ran.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import docker.errors
@@ -22,8 +23,9 @@ class DockerTree(Tree):
 
     watch_seconds = 1.0
 
-    def __init__(self, api: Any, container: str) -> None:
-        """api: a docker.APIClient. container: its identifier."""
+    def __init__(self, api: Any, container: str, held: ExitStack | None = None) -> None:
+        """api: a docker.APIClient. container: its identifier. held: closed once the container is gone."""
+        self._held = held or ExitStack()
         self._api, self._container = api, container
         self._started = f"{time.time():.9f}"
         self._lock = threading.Lock()
@@ -64,8 +66,9 @@ class DockerTree(Tree):
             try:
                 _unless_gone(self._api.remove_container, self._container, force=True, v=True)
             except SandboxError:
-                _owed.add(self._container)
+                _owed[self._container] = self._held
                 raise
+            self._held.close()
 
     def _engine_answers(self) -> bool:
         try:
@@ -74,15 +77,15 @@ class DockerTree(Tree):
             return False
 
 
-# Containers that the engine did not remove when asked: it was down, and may have them still when it is back.
-_owed: set[str] = set()
+# Containers that an engine did not remove when asked (it was down and may have them still when it is back), and what they hold.
+_owed: dict[str, ExitStack] = {}
 
 
 def remove_owed(api: Any) -> None:
     """Removes the containers of this process that an engine's failure left. Raises SandboxError when it fails again."""
     for container in tuple(_owed):
         _unless_gone(api.remove_container, container, force=True, v=True)
-        _owed.discard(container)
+        _owed.pop(container, ExitStack()).close()
 
 
 def _unless_gone(call: Any, container: str, **options: Any) -> None:

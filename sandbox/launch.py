@@ -7,14 +7,21 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from sandbox import landlock
 from sandbox.base import Capabilities, Job, SandboxError, Stream, StreamClosed
 
 START_SECONDS = 30.0
 UID = 65534
-_READY = b"R"
+_PYTHON = "/usr/bin/python3"
 _TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin"
-# Says that everything is in place and becomes the job, with the job's environment and nothing else (a shell adds PWD and more).
-_BECOME = 'printf R && exec env -i "$@"'
+# Confines itself where it can, says that everything is in place and becomes the job, with the job's environment and nothing
+# else (a shell adds PWD and more).
+_BECOME = f"""
+confine=$1; shift
+if [ -x {_PYTHON} ]; then exec {_PYTHON} -I -S -c "$confine" "$@"; fi
+printf {landlock.PLAIN.decode()} && exec env -i "$@"
+"""
+_CONFINE = Path(landlock.__file__).read_text()
 # Joins the control groups ($2... up to --), and makes sure that the parent was alive when its death became this process's.
 _GUARD = """
 parent=$1; shift
@@ -40,13 +47,21 @@ def guarded(command: list[str], *, groups: tuple[Path, ...]) -> list[str]:
 
 def become(job: Job) -> list[str]:
     """The command inside that tells `await_ready` that it is there and then becomes the job."""
-    return ["/bin/sh", "-c", _BECOME, "launch", *(f"{name}={value}" for name, value in job.env.items()), *job.argv]
+    return ["/bin/sh", "-c", _BECOME, "launch", _CONFINE, *(f"{name}={value}" for name, value in job.env.items()), *job.argv]
 
 
-def await_ready(stream: Stream, *, timeout: float = START_SECONDS) -> None:
-    """Waits until the job is about to run. Raises StreamClosed or StreamTimeout when it does not."""
-    if stream.receive(1, timeout=timeout) != _READY:
+def await_ready(stream: Stream, *, timeout: float = START_SECONDS) -> bool:
+    """Waits until the job is about to run; whether Landlock confines it. Raises StreamClosed or StreamTimeout."""
+    said = bytes(stream.receive(1, timeout=timeout))
+    if said not in (landlock.CONFINED, landlock.PLAIN):
         raise StreamClosed("Something else than the launcher answered.")
+    return said == landlock.CONFINED
+
+
+def demand_confined(job: Job, confined: bool) -> None:
+    """Raises SandboxError for a started job that demands Landlock and has not got it."""
+    if "landlock" in job.required and not confined:
+        raise SandboxError("The job demands landlock, which this kernel or the system inside lacks.")
 
 
 def demand(capabilities: Capabilities, job: Job) -> None:

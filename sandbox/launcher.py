@@ -11,18 +11,16 @@ import os
 import socketserver
 import sys
 import threading
-import time
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sandbox import docker, docker_container, docker_guardian, launch
+from sandbox import docker
 from sandbox.base import Limits, Mount, SandboxError, SandboxUnavailable
-from sandbox.docker_tree import DockerTree, remove_owed
+from sandbox.docker_tree import DockerTree
 from sandbox.janitor import janitor
 from sandbox.launcher_protocol import LINE_BYTES, Template, checked, decode, encode
-from sandbox.owner import Owner, boot_id
 
 _MAX_WAIT = 1.0
 
@@ -125,16 +123,9 @@ class _Connection(socketserver.StreamRequestHandler):
     def _start(self, request: dict[str, Any]) -> None:
         if self._tree is not None:
             raise SandboxError("A connection has one job.")
-        start, engine = checked(request, self.server.settings.template), self.server.settings.engine
-        launch.check(start.job)
-        api = docker.connect(engine)
-        remove_owed(api)
-        owner = f"{boot_id()}/{Owner.current()}"
-        until = time.time() + launch.START_SECONDS + start.job.limits.seconds
-        labels = {docker.OWNER_LABEL: owner, docker.UNTIL_LABEL: f"{until:.0f}"}
-        docker_guardian.keep_watch(engine.socket(), f"{docker.OWNER_LABEL}={owner}")
-        template = docker.template(api, engine)
-        self._tree = DockerTree(api, docker_container.create(api, template, start.job, start.pipes, labels))
+        settings = self.server.settings
+        start = checked(request, settings.template)
+        self._tree = docker.make_tree(settings.engine, start.job, start.pipes)
         self._tree.start()
 
 

@@ -64,13 +64,14 @@ class LauncherSandbox(Sandbox):
                 undo.callback(tree.remove)
                 threads = int(job.env.get("OMP_NUM_THREADS", "1"))
                 tree.line.ask(ask_start(module, folder, fifos.folder, threads, job.limits))
-                launch.await_ready(fifos.stream)
+                confined = launch.await_ready(fifos.stream)
+                launch.demand_confined(job, confined)
                 fifos.connected()
                 undo.pop_all()
         except (StreamClosed, StreamTimeout, OSError) as error:
             said = fifos.log.snapshot()[0][:_LOG_WHEN_FAILED].decode(errors="replace").strip()
             raise SandboxError(f"The launcher could not start the job: {said or error}") from error
-        return Supervised(tree, fifos.stream, fifos.log, job.limits)
+        return Supervised(tree, fifos.stream, fifos.log, job.limits, confined=confined)
 
 
 def _form(job: Job) -> tuple[str, Path]:

@@ -9,7 +9,7 @@ from sandbox.base import Capabilities, Enforcement, Exit, Job, Limits, Running, 
 
 _SECONDS = 15.0
 _LIMITS = Limits(memory_mb=32, processes=8, cpus=1.0, seconds=_SECONDS, tmp_mb=1, shm_mb=1, file_mb=1)
-PROMISES = ("filesystem", "network", "pids", "memory", "processes", "cpus")
+PROMISES = ("filesystem", "network", "pids", "memory", "processes", "cpus", "landlock")
 
 # Prints one line for each breach, given the path of a file of the host.
 _LOOK_AROUND = """
@@ -32,11 +32,11 @@ def measure(backend: str, start: Callable[[Job], Running], *, memory_of_tree: bo
     """
     try:
         with tempfile.NamedTemporaryFile() as secret:
-            _, seen = _run(start, _LOOK_AROUND, secret.name)
+            _, seen, confined = _run(start, _LOOK_AROUND, secret.name)
         if "looked" not in seen:
             raise SandboxError(f"The trial job failed: {' '.join(seen)}")
-        hoarded, hoard_output = _run(start, _HOARD)
-        _, multiply_output = _run(start, _MULTIPLY)
+        hoarded, hoard_output, _ = _run(start, _HOARD)
+        _, multiply_output, _ = _run(start, _MULTIPLY)
     except SandboxError as error:
         return Capabilities(backend, False, dict.fromkeys(PROMISES, Enforcement.NONE), (str(error),))
     memory = Enforcement.NONE if "unbounded" in hoard_output else Enforcement.PARTIAL
@@ -46,6 +46,7 @@ def measure(backend: str, start: Callable[[Job], Running], *, memory_of_tree: bo
     promises["memory"] = memory
     promises["processes"] = Enforcement.NONE if "unbounded" in multiply_output else Enforcement.FULL
     promises["cpus"] = cpus
+    promises["landlock"] = Enforcement.FULL if confined else Enforcement.NONE
     notes = tuple(
         _NOTES.get((name, kept), f"{name} is not enforced here.") for name, kept in promises.items() if kept != "full"
     )
@@ -57,13 +58,14 @@ _NOTES = {
         "memory is bounded for each process, and for all together only by a watch ten times a second:"
         " a control group that this user may write to, or running as root, bounds it fully."
     ),
+    ("landlock", Enforcement.NONE): "landlock is not enforced here: the kernel or /usr/bin/python3 inside is missing.",
     ("cpus", Enforcement.PARTIAL): "cpus are bounded to whole cores, which several jobs may share.",
 }
 
 
-def _run(start: Callable[[Job], Running], script: str, *arguments: str) -> tuple[Exit, list[str]]:
-    """How the script ended, and the words it printed (to stderr, which needs no reader)."""
+def _run(start: Callable[[Job], Running], script: str, *arguments: str) -> tuple[Exit, list[str], bool]:
+    """How the script ended, the words it printed (to stderr, which needs no reader), and whether Landlock held."""
     job = Job(("/bin/sh", "-c", f"exec 1>&2\n{script}", "trial", *arguments), limits=_LIMITS)
     with start(job) as running:
         ending = running.wait(timeout=2 * _SECONDS) or running.kill()
-        return ending, running.log()[0].decode(errors="replace").split()
+        return ending, running.log()[0].decode(errors="replace").split(), running.confined

@@ -41,8 +41,8 @@ class Tree(ABC):
 class Supervised(Running):
     """A running job with a thread that enforces its limits and tidies up after it."""
 
-    def __init__(self, tree: Tree, stream: Stream, log: BoundedLog, limits: Limits) -> None:
-        self.stream = stream
+    def __init__(self, tree: Tree, stream: Stream, log: BoundedLog, limits: Limits, *, confined: bool) -> None:
+        self.stream, self.confined = stream, confined
         self._tree, self._log = tree, log
         self._deadline = time.monotonic() + limits.seconds
         self._lock = threading.Lock()

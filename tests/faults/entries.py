@@ -13,17 +13,17 @@ _PACK = """
 title = "Small MNIST"
 [data]
 dataset = "mnist"
-examples = 6
+examples = 4
 [threat]
 kind = "linf"
 epsilon = 0.3
 [evaluation]
-shard_examples = 3
+shard_examples = 4
 """
 
 
 def small_pack(folder: Path) -> Pack:
-    """Six images in two shards; `folder` gets the pack's files."""
+    """Four images in one shard; `folder` gets the pack's files."""
     place = folder / "small-mnist"
     place.mkdir(parents=True, exist_ok=True)
     (place / "challenge.toml").write_text(_PACK)

@@ -25,6 +25,7 @@ _MOMENTS = 2.5  # seconds after its beginning within which an evaluation is dist
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="FAULTS WERE NOT CHECKED: only root's jobs can be told apart by their groups"),
 ]
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import sandbox as package
 from sandbox import Exit, Job, Limits, Mount, Sandbox
-from tests.sandbox.conformance.support import PYTHON, finish, python, said, shell
+from tests.sandbox.conformance.support import PYTHON, finish, full, python, said, shell
 
 _SYSTEM_CALLS = """
 import ctypes, errno, sys
@@ -202,6 +202,16 @@ def the_job_is_nobody_without_privileges(sandbox: Sandbox) -> None:
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[kind][0], 16) == 0, kind
     assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
+
+
+def what_a_job_writes_cannot_be_executed(sandbox: Sandbox) -> None:
+    script = """
+for folder in /tmp /dev/shm; do
+  cp /usr/bin/true "$folder/mine" && chmod 755 "$folder/mine"
+  if "$folder/mine" 2>/dev/null; then echo "could: $folder" >&2; fi
+done
+"""
+    assert said(sandbox, shell(script)) == "" or not full(sandbox, "landlock")
 
 
 def setuid_programs_give_nothing(sandbox: Sandbox) -> None:
