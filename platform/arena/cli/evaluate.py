@@ -15,7 +15,7 @@ from arena.cli.keys import signing_key
 from evaluator import receipt
 from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError, PlatformError, SubmissionError
-from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 from evaluator.report import Progress as Step
 
 console = Console(stderr=True)
@@ -93,6 +93,19 @@ def show(report: Report) -> None:
     out.print(f"robust accuracy  {report.robust_accuracy:7.2%}   95 % interval {low:.2%} to {high:.2%}")
     if report.certified_accuracy is not None:
         out.print(f"certified        {report.certified_accuracy:7.2%}")
+    if report.certificate is not None:
+        out.print(_proof(report.certificate), highlight=False)
     for flag in report.flags:
         out.print(f"flag: {flag.check}: {flag.evidence}", style="yellow")
     out.print(f"verified: {'yes' if report.verified else 'no'} · seed {report.seed} · {report.seconds:.1f} s", highlight=False)
+
+
+def _proof(record: CertificateRecord) -> str:
+    """What is proven, and of which classifier."""
+    whose = "the smoothed classifier" if record.classifier == "smoothed" else "the classifier itself"
+    at = ", ".join(f"{share:.1%} at {radius:g}" for radius, share in zip(record.radii, record.accuracies, strict=True))
+    lines = [f"proven           {record.method} of {whose}: {at}; average certified radius {record.average_radius:.3f}"]
+    if record.classifier == "smoothed" and record.empirical_accuracy is not None:
+        chance = f"at most {record.expected_false:.3g} false certificates expected"
+        lines.append(f"                 its empirical accuracy {record.empirical_accuracy:.2%}; {chance}")
+    return "\n".join(lines)
