@@ -11,15 +11,11 @@ import pytest
 
 from tests.sandbox.hostile_suite import in_process
 from tests.sandbox.hostile_suite.backends import Runner, opened
-from tests.sandbox.hostile_suite.cases import HOSTILE, ON_EVERY_BACKEND, ZONES, Case, Outcome, cases
+from tests.sandbox.hostile_suite.cases import HOSTILE, ZONES, Case, Outcome, cases
 
 
 def on(backend: str) -> list[object]:
-    return [
-        pytest.param(case, id=f"{case.zone}-{case.name}")
-        for case in cases()
-        if case.zone in ON_EVERY_BACKEND and backend in case.backends
-    ]
+    return [pytest.param(case, id=f"{case.zone}-{case.name}") for case in cases() if backend in case.backends]
 
 
 def of(zone: str) -> list[object]:

@@ -9,10 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.sandbox.hostile_suite import backends, in_process
-from tests.sandbox.hostile_suite.cases import BACKENDS, ON_EVERY_BACKEND, Case, Outcome, cases
+from tests.sandbox.hostile_suite import backends
+from tests.sandbox.hostile_suite.cases import BACKENDS, DEFAULT, Case, Outcome, cases
 from tests.sandbox.hostile_suite.traces import free_disk_bytes, host_memory_bytes
 
+_COLUMNS = (*BACKENDS, DEFAULT)
 _MIB = 1 << 20
 _LESS_MEMORY, _LESS_DISK = 512 * _MIB, 128 * _MIB  # by which the machine as a whole may differ for reasons of its own
 _SETTLE_SECONDS = 20.0
@@ -24,7 +25,7 @@ def main(words: list[str]) -> int:
     outcomes: dict[tuple[str, str], dict[str, Outcome]] = collections.defaultdict(dict)
     missing: list[str] = []
     memory, disk = host_memory_bytes(), free_disk_bytes(Path(tempfile.gettempdir()))
-    for backend in BACKENDS:
+    for backend in _COLUMNS:
         mine = [case for case in wanted if backend in case.backends]
         with contextlib.ExitStack() as stack:
             runner = stack.enter_context(backends.opened(backend)) if mine else ""
@@ -33,9 +34,7 @@ def main(words: list[str]) -> int:
                 continue
             for case in mine:
                 print(f"\r\033[K{backend}: {case.zone}/{case.name}", end="", file=sys.stderr, flush=True)
-                outcomes[case.zone, case.name][backend] = (
-                    runner(case) if case.zone in ON_EVERY_BACKEND else in_process.run(case)
-                )
+                outcomes[case.zone, case.name][backend] = runner(case)
     print("\r\033[K", end="", file=sys.stderr)
     lost = _table(wanted, outcomes) + _shortage(memory, disk)
     tried = sum(len(row) for row in outcomes.values())
@@ -47,11 +46,11 @@ def main(words: list[str]) -> int:
 
 def _table(wanted: list[Case], outcomes: dict[tuple[str, str], dict[str, Outcome]]) -> int:
     """Prints one line for each case and each loss; returns how many runs were lost."""
-    print(f"{'submission':<42}" + "".join(f"{backend:>18}" for backend in BACKENDS) + "  what it tries")
+    print(f"{'submission':<42}" + "".join(f"{backend:>18}" for backend in _COLUMNS) + "  what it tries")
     lost = 0
     for case in wanted:
         row = outcomes[case.zone, case.name]
-        cells = "".join(f"{_cell(row.get(backend)):>18}" for backend in BACKENDS)
+        cells = "".join(f"{_cell(row.get(backend)):>18}" for backend in _COLUMNS)
         print(f"{case.zone + '/' + case.name:<42}{cells}  {case.tries}")
         for backend, outcome in row.items():
             if outcome.lost:

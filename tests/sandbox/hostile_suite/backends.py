@@ -21,7 +21,7 @@ from sandbox.bubblewrap import BubblewrapSandbox
 from sandbox.docker import DockerSandbox
 from tests.sandbox.hostile_suite import in_sandbox
 from tests.sandbox.hostile_suite.bait import Bait
-from tests.sandbox.hostile_suite.cases import Case, Outcome, find
+from tests.sandbox.hostile_suite.cases import DEFAULT, Case, Outcome, find
 
 ROOT = Path(__file__).resolve().parents[3]
 _ORDINARY_UID = 23457
@@ -29,7 +29,7 @@ _PR_SET_DUMPABLE = 4
 
 
 class Runner(Protocol):
-    """Runs a case of the zones "sandbox" or "wire"."""
+    """Runs a case."""
 
     def __call__(self, case: Case) -> Outcome: ...
 
@@ -81,7 +81,12 @@ def as_ordinary_user() -> Iterator[Runner]:
 
 @contextlib.contextmanager
 def opened(backend: str) -> Iterator[Runner | str]:
-    """The runner of a backend of `cases.BACKENDS`, or the sentence that says why it cannot be had here."""
+    """The runner of a backend of `cases.BACKENDS` or of DEFAULT, or the sentence that says why it cannot be had here."""
+    if backend == DEFAULT:
+        from tests.sandbox.hostile_suite import in_process
+
+        yield in_process.run
+        return
     if backend == "bubblewrap-user":
         with as_ordinary_user() as runner:
             yield runner

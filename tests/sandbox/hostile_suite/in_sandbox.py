@@ -33,12 +33,13 @@ def job(case: Case, bait: Bait, marker: str, *, seconds: float) -> Job:
 
 
 def laid_out(case: Case, bait: Bait, marker: str) -> Path:
-    """A copy of the case's program and of its zone's helpers that every user can read."""
+    """A copy of the case's program and of its zone's helpers that every user could change, were it not for the sandbox."""
     folder = _folder(bait, marker)
-    folder.mkdir(mode=0o755)
+    folder.mkdir()
+    folder.chmod(0o777)
     for source in (*case.folder.glob("*.py"), *case.folder.parent.glob("*.py")):
         shutil.copyfile(source, folder / source.name)
-        (folder / source.name).chmod(0o644)
+        (folder / source.name).chmod(0o666)
     return folder
 
 
