@@ -42,6 +42,7 @@ class CellReport(Frozen):
 
     ids: positions in the split. correct_bits: correct on the clean image; robust_bits: correct on it and on what this attack
     returned. distances: how far each verified break is from its image, in the threat's own units; null where none was found.
+    read_as: the class that the defense gave it; empty where several answers decide.
     forward_rows, backward_rows: what the attack asked of the model; budget_rows: what it was allowed
     (forward + 2 * backward), null for attacks that ask nothing; check_rows: what verification asked on top.
     """
@@ -59,6 +60,7 @@ class CellReport(Frozen):
     correct_bits: Bits
     robust_bits: Bits
     distances: list[float | None]
+    read_as: list[int | None] = Field(default_factory=list)
     violations: list[Violation]
     forward_rows: int
     backward_rows: int

@@ -24,11 +24,13 @@ class Checked:
     """What the fresh model said: correct on the clean input; claims that hold (contained, finite, misclassified).
 
     by_chance: claims were judged on views drawn for the purpose, so that one which held in the search may fail here.
+    read_as: (n,) int64, the class that a claim was given, -1 where none was scored; None where several answers decide.
     """
 
     correct: Tensor
     broken: Tensor
     by_chance: bool = False
+    read_as: Tensor | None = None
 
 
 def verify(
@@ -52,7 +54,7 @@ def verify(
     inputs = torch.cat([examples.x, *_shown(threat, examples[broken], points[broken], seed)])
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed % 2**63))
     truth = torch.cat([examples.y, examples.y[broken].repeat(views)])
-    n = len(examples)
+    n, read_as = len(examples), None
     if votes is not None:
         counts = torch.empty(len(inputs), examples.classes, dtype=torch.int64)
         counts[order] = count(model, inputs[order], examples.classes, votes, batch_size)
@@ -63,10 +65,13 @@ def verify(
         labels[order] = classify(model, inputs[order], batch_size)
         correct = labels == truth
         fell = ~correct[n:]
+        if views == 1:
+            read_as = torch.full((n,), -1)
+            read_as[broken] = labels[n:]
     if isinstance(threat, Physical):
         fell = threat.enough(fell.reshape(views, int(broken.sum())).double().mean(dim=0))
     broken[broken.clone()] = fell
-    return Checked(correct[:n], broken, by_chance=isinstance(threat, Physical))
+    return Checked(correct[:n], broken, by_chance=isinstance(threat, Physical), read_as=read_as)
 
 
 def _shown(threat: Threat, examples: Examples, points: Tensor, seed: int) -> Iterator[Tensor]:

@@ -50,6 +50,7 @@ def _join(reports: list[CellReport]) -> CellReport:
             "correct_bits": correct,
             "robust_bits": robust,
             "distances": [distance for report in reports for distance in report.distances],
+            "read_as": [label for report in reports for label in report.read_as],
             "violations": _violations([violation for report in reports for violation in report.violations]),
             "forward_rows": sum(report.forward_rows for report in reports),
             "backward_rows": sum(report.backward_rows for report in reports),

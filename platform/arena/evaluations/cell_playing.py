@@ -163,6 +163,7 @@ class Cell:
             correct_bits=checked.correct.int().tolist(),
             robust_bits=robust.int().tolist(),
             distances=[distance if fell else None for distance, fell in zip(far, broken.tolist(), strict=True)],
+            read_as=_read_as(checked.read_as, broken),
             violations=claims.violations,
             forward_rows=asked.forward_rows,
             backward_rows=asked.backward_rows,
@@ -197,6 +198,13 @@ class Cell:
             sandbox="none" if capabilities is None else capabilities.backend,
             enforced=enforced,
         )
+
+
+def _read_as(labels: Tensor | None, broken: Tensor) -> list[int | None]:
+    """The class given to each break, None for other examples; empty where no single answer decided."""
+    if labels is None:
+        return []
+    return [label if fell else None for label, fell in zip(labels.tolist(), broken.tolist(), strict=True)]
 
 
 def _claims(returned: Tensor, piece: Examples, threat: Threat) -> tuple[Claims, Tensor]:

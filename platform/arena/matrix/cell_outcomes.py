@@ -8,7 +8,7 @@ from typing import Any
 from evaluator.cell_report import CellCompleted, CellOutcome, CellReport, DefenseFailed
 from evaluator.report import PlatformFailed, SubmissionFailed
 
-_LONG = {"ids", "correct_bits", "robust_bits", "distances"}
+_LONG = {"ids", "correct_bits", "robust_bits", "distances", "read_as"}
 
 
 def dump(outcome: CellOutcome) -> dict[str, Any]:
