@@ -17,6 +17,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import provenance, write_section
+
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 5
 
@@ -126,18 +128,18 @@ def random_attacks(challenge: Any, team: Any, judged: list[Any], count: int, exa
         Cell.objects.bulk_create(cells)
 
 
-def _time(name: str, work: Callable[[], object]) -> None:
-    """Prints the best of several runs; a first run that fills caches is shown apart."""
+def _time(name: str, work: Callable[[], object], said: str = "") -> str:
+    """A row of the table: the best of several runs, and the first one, which fills caches."""
     runs = []
     for _ in range(1 + REPEATS):
         begun = time.perf_counter(), time.process_time()
         work()
         runs.append((1000 * (time.perf_counter() - begun[0]), 1000 * (time.process_time() - begun[1])))
-    wall, cpu = min(run[0] for run in runs[1:]), min(run[1] for run in runs[1:])
-    print(f"{name:<48} {wall:7.0f} ms {cpu:7.0f} ms CPU   (first {runs[0][0]:.0f} ms)")
+    wall, cpu = (min(run[at] for run in runs[1:]) for at in (0, 1))
+    return f"| {name} | {wall:.0f} | {cpu:.0f} | {runs[0][0]:.0f} | {said} |"
 
 
-def _page(address: str) -> Callable[[], object]:
+def _page(name: str, address: str) -> str:
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
@@ -146,12 +148,23 @@ def _page(address: str) -> Callable[[], object]:
     with CaptureQueriesContext(connection) as asked:
         answer = client.get(address)
     assert answer.status_code == 200, answer.content[:500]
-    print(f"{address}: {len(asked)} queries, {len(answer.content) / 1000:.0f} kB compressed")
-    return lambda: client.get(address)
+    said = f"{len(asked)} queries, {len(answer.content) / 1000:.0f} kB compressed"
+    return _time(name, lambda: client.get(address), said)
 
 
-def main(entries: int, defenses: int, attacks: int, examples: int) -> None:
-    """Fills and measures."""
+def _anew(work: Callable[[], object]) -> Callable[[], object]:
+    """The work without what was kept of it."""
+    from django.core.cache import cache
+
+    def run() -> object:
+        cache.clear()
+        return work()
+
+    return run
+
+
+def main(entries: int, defenses: int, attacks: int, examples: int) -> str:
+    """Fills, measures, and returns the table."""
     from arena.accounts.models import Team
     from arena.matrix import queries
 
@@ -160,19 +173,24 @@ def main(entries: int, defenses: int, attacks: int, examples: int) -> None:
     random_defenses(long, team, entries, examples)
     wide = random_challenge("matrix", examples)
     random_attacks(wide, team, random_defenses(wide, team, defenses, examples), attacks, examples)
-    board, matrix = f"board of {entries}", f"matrix of {defenses} x {attacks}"
-    _time(f"{board}, page", _page("/challenges/board/"))
-    _time(f"{board}, rank sets computed", lambda: queries.significance(long))
-    for name in ("matrix/", "attacks/", "history/", ""):
-        _time(f"{matrix}, page /{name}", _page(f"/challenges/matrix/{name}"))
-    _time(f"{matrix}, attacks ranked", lambda: queries.attack_board(wide))
+    board, matrix = f"board of {entries:,} entries", f"{defenses} defenses x {attacks} attacks"
+    rows = ["| what | ms | ms of CPU | first, ms | |", "|---|--:|--:|--:|---|", _page(board, "/challenges/board/")]
+    rows.append(_time(f"{board}: rank sets anew", _anew(lambda: queries.significance(long))))
+    for tab in ("matrix", "attacks", "history"):
+        rows.append(_page(f"{matrix}: {tab}", f"/challenges/matrix/{tab}/"))
+    return "\n".join([*rows, _page(f"{matrix}: board", "/challenges/matrix/")])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for option, default in (("entries", 1000), ("defenses", 200), ("attacks", 50), ("examples", 10_000)):
         parser.add_argument(f"--{option}", type=int, default=default)
-    chosen = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="also into docs/benchmarks.md")
+    chosen = vars(parser.parse_args())
+    write = chosen.pop("write")
     with tempfile.TemporaryDirectory() as temporary:
         _start(temporary)
-        main(**vars(chosen))
+        table = main(**chosen)
+        print(table)
+        if write:
+            write_section("Boards and the matrix", f"{provenance()}\n\n{table}")

@@ -46,7 +46,8 @@ ATTACKS = {  # name -> how many more examples than the ensemble it breaks, and h
 
 def make_matrix() -> dict[str, str]:
     """The challenge "mnist-linf-01" with a played matrix, an attack that is looked at and one refused; public ids by key."""
-    challenge = make_challenge("mnist-linf-01", title="MNIST, L∞ 0.1", threat={"kind": "linf", "epsilon": 0.1}, published=None)
+    title = "MNIST, L∞ 0.1, a title as long as titles are in practice"
+    challenge = make_challenge("mnist-linf-01", title=title, threat={"kind": "linf", "epsilon": 0.1}, published=None)
     zurich, kyoto = make_user("carol").teams.get(), make_user("dan").teams.get()
     made = {
         name: complete(make_entry(challenge, zurich, name), clean=clean, left=left, certified=certified).submission
@@ -130,6 +131,7 @@ def _outcome(cell: Cell, breaks: set[int]) -> CellCompleted:
         correct_bits=correct,
         robust_bits=robust,
         distances=[None if number not in breaks else 0.02 + 0.08 * (number % 37) / 37 for number in range(n)],
+        read_as=[(number + 1) % 10 if number in breaks else None for number in range(n)],
         violations=[],
         forward_rows=41 * n,
         backward_rows=40 * n,

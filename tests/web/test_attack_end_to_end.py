@@ -131,6 +131,8 @@ def test_an_uploaded_array_makes_its_target_fall_and_moves_its_rank(challenge: C
     assert fall.fallen > 0
     assert current(one).robust_accuracy == fall.after / 12
     assert history(one)[-1].cause == "by An array"
+    told = Cell.objects.get(defense=one, attack=mine).report["read_as"]  # type: ignore[index]
+    assert told == {str(n): int(net(points)[n].argmax()) for n in fooled.nonzero().flatten().tolist()[:8]}
     assert board(challenge).ranked[0].name == "Two", "what breaks one net breaks a moved copy less"
 
 

@@ -15,6 +15,8 @@ from arena.matrix.models import Archive
 from arena.rankings.bits import Bits
 from evaluator.adversarial_archive import HALVES, POINTS, STEPS, AdversarialArchive, join_archives
 
+PICTURES = 8  # on the page of a cell
+
 
 def only(archive: AdversarialArchive, wanted: NDArray[np.bool_]) -> AdversarialArchive:
     """The inputs at `wanted`, (m,) bool."""
@@ -33,6 +35,11 @@ def of_examples(data: bytes, examples: Bits) -> AdversarialArchive:
     """The stored inputs of those examples. examples: (n,) bool over the ranked examples, the first n of the split."""
     archive = AdversarialArchive.from_bytes(data)
     return only(archive, examples[archive.ids])
+
+
+def shown(archive: AdversarialArchive) -> list[int]:
+    """The examples whose inputs a cell's page shows: the first in data order."""
+    return sorted(archive.ids.tolist())[:PICTURES]
 
 
 def keep(archive: AdversarialArchive) -> Archive | None:

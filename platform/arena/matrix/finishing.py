@@ -95,8 +95,9 @@ def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
             if not unfinished.update(state=Cell.State.COMPLETED, finished=now, **values):
                 return False
             kept = unpack(survival.unwitnessed(cell, breaks), cell.examples)
-            archive = adversarial.keep(adversarial.of_examples(outcome.adversarial, kept))
-            Cell.objects.filter(pk=cell_id).update(archive=archive)
+            inputs = adversarial.of_examples(outcome.adversarial, kept)
+            told = values["report"] | {"read_as": _read_as(outcome, adversarial.shown(inputs))}
+            Cell.objects.filter(pk=cell_id).update(archive=adversarial.keep(inputs), report=told)
             cell.refresh_from_db(fields=["breaks", "distances"])
             fall = survival.clear(cell, breaks, now)
         elif not unfinished.update(state=_failure(outcome), finished=now, reason=outcome.reason, detail=outcome.detail):
@@ -110,6 +111,12 @@ def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
             reprioritise(cell.challenge)
         bump(cell.challenge_id)
     return True
+
+
+def _read_as(outcome: CellCompleted, examples: list[int]) -> dict[str, int]:
+    """Example -> the class that the defense gave its input, of those that pages show."""
+    labels = dict(zip(outcome.report.ids, outcome.report.read_as, strict=False))
+    return {str(example): label for example in examples if (label := labels.get(example)) is not None}
 
 
 def _failure(outcome: SubmissionFailed | PlatformFailed) -> Cell.State:

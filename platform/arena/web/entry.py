@@ -7,6 +7,8 @@ from typing import Any
 from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live, log_text
 from arena.leaderboards.queries import board
+from arena.matrix.queries import significance
+from arena.rankings.defenses import show_rank_set
 from arena.web.certified import proof_section
 from arena.web.figures import attack_rows, bracket_of, falling_shares
 from arena.web.honesty import check_rows
@@ -37,7 +39,9 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.state != Evaluation.State.COMPLETED or evaluation.report is None:
         return {}
     submission = evaluation.submission
-    ranked = board(submission.challenge).ranked
+    standing = board(submission.challenge)
+    sure = significance(submission.challenge, standing).get(submission.public_id)
+    rank = next((row.rank for row in standing.ranked if row.submission_id == submission.public_id), None)
     return {
         "bracket": bracket_of(evaluation),
         "proof": proof_section(evaluation),
@@ -47,6 +51,6 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
         "cost": (evaluation.forward_rows or 0) + (evaluation.backward_rows or 0),
         "environment": evaluation.report["environment"],
         "signed": evaluation.report.get("receipt") is not None,
-        "rank": next((row.rank for row in ranked if row.submission_id == submission.public_id), None),
-        "ranked": len(ranked),
+        "rank": show_rank_set(sure.rank_set) if sure else rank,
+        "ranked": len(standing.ranked),
     } | matrix_sections(evaluation)

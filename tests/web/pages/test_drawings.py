@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 
 import arena.web
 from arena.web import svg, wording
+from arena.web.svg import Step, falls
 from arena.web.svg.marks import percent
 from arena.web.threat_words import threat_words
 from evaluator.threat_specs import ThreatSpec
@@ -131,3 +133,27 @@ def test_third_party_files_are_those_that_the_licence_notes_name() -> None:
     assert {Path(name).name for name, _ in rows} >= {file.name for file in folder.glob("*.js")}
     for name, digest in rows:
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+
+
+def _season(*shares: float) -> list[Step]:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    return [Step(start + timedelta(days=7 * place), share, f"<attack {place}>") for place, share in enumerate(shares)]
+
+
+def test_falls_are_drawn_over_time_and_named_by_the_attack() -> None:
+    drawing = ElementTree.fromstring(falls(_season(0.9, 0.8, 0.75)))
+    words = "".join(drawing.itertext())
+    assert "<attack 1>" in words
+    assert "2026-03-01" in words
+    assert "2026-03-15" in words
+    assert "from 90.0 % to 75.0 % in 2 steps" in drawing.attrib["aria-label"]
+    (line,) = (node for node in drawing.iter() if node.attrib.get("class") == "main")
+    places = [float(number) for number in re.findall(r"V([\d.]+)", line.attrib["d"])]
+    assert places == sorted(places), "down the page is down in accuracy"
+
+
+def test_many_falls_name_only_the_deepest_and_one_event_is_no_line() -> None:
+    drawing = ElementTree.fromstring(falls(_season(0.9, 0.89, 0.7, 0.69, 0.6, 0.5, 0.4, 0.3)))
+    named = [node.text for node in drawing.iter() if node.tag.endswith("text") and "attack" in (node.text or "")]
+    assert named == ["<attack 2>", "<attack 4>", "<attack 5>", "<attack 6>", "<attack 7>"]
+    assert falls(_season(0.9)) == ""

@@ -78,6 +78,8 @@ def test_pictures_show_the_image_what_broke_it_and_the_difference(season: dict[s
     assert np.array_equal(shown["original"], data.images[example][0])
     move = shown["adversarial"].astype(int) - shown["original"]
     assert 0 < np.abs(move).max() <= 26, "a tenth of the range"
+    label = data.labels[example]
+    assert f"<strong>{label} → {(example + 1) % 10}</strong>" in text
     assert Client().get(f"/cells/{cell.public_id}/{example}/difference.png")["Content-Type"] == "image/png"
     assert Client().get(f"/cells/{cell.public_id}/{example}/other.png").status_code == 404
     assert Client().get(f"/cells/{cell.public_id}/999999/original.png").status_code == 404

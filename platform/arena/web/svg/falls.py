@@ -49,14 +49,21 @@ def falls(steps: Sequence[Step]) -> SafeString:
         _label(points[index], TOP + PLOT + ROW * (len(labelled) - row), steps[index].label)
         for row, index in enumerate(labelled)
     )
-    dots = "".join(f'<circle class="last" cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{FALL}"/>' for x, y in points[1:])
+    dots = "".join(_dot(point, step) for point, step in zip(points[1:], steps[1:], strict=True))
     label = f"Robust accuracy from {percent(steps[0].share)} % to {percent(steps[-1].share)} % in {len(steps) - 1} steps."
     return format_html(
         '<svg class="plot falls" viewBox="0 0 {} {}" role="img" aria-label="{} Listed below."><g aria-hidden="true">{}</g>'
         '<path class="main" d="{}H{}" fill="none" stroke="{}" stroke-width="1.5"/>{}</svg>',
         *(WIDTH, floor + 16, label, mark_safe(_axis(high, low, first, last, floor) + drawn)),  # noqa: S308 (escaped there)
-        *(path, WIDTH - RIGHT, EDGE, mark_safe(dots)),  # noqa: S308 (figures only)
+        *(path, WIDTH - RIGHT, EDGE, mark_safe(dots)),  # noqa: S308 (escaped there)
     )
+
+
+def _dot(point: tuple[float, float], step: Step) -> str:
+    """The end of a step; whoever points at it is told what happened."""
+    told = escape(f"{step.at:%Y-%m-%d}: {percent(step.share)} %, {step.label}")
+    place = f'cx="{point[0]:.1f}" cy="{point[1]:.1f}"'
+    return f'<circle class="last" {place} r="2.5" fill="{FALL}"><title>{told}</title></circle>'
 
 
 def _deepest(steps: Sequence[Step]) -> list[int]:
