@@ -79,11 +79,15 @@ def packages() -> bytes:
 
 
 def context() -> bytes:
-    """What the build may see of the repository."""
+    """What the build may see of the repository, without what is large."""
+
+    def kept(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if "__pycache__" in item.name or item.name.endswith((".safetensors", ".npz", ".parquet")) else item
+
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in (*COPIED, "deploy/images/Dockerfile"):
-            archive.add(ROOT / name, name, filter=lambda item: None if "__pycache__" in item.name else item)
+            archive.add(ROOT / name, name, filter=kept)
     return buffer.getvalue()
 
 

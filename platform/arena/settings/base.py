@@ -142,10 +142,10 @@ REDOUBT_JUDGE = "arena.evaluations.judging.OfficialJudge"
 REDOUBT_PLAYER = "arena.matrix.playing.OfficialPlayer"  # who plays attacks against defenses
 REDOUBT_SANDBOX = env.str("REDOUBT_SANDBOX", default="auto")  # bubblewrap | docker | auto
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY", default=str(DATA_DIR / "signing-key.pem"))
-# Hosts that each worker keeps started ahead, with everything imported, until a submission comes (0: none). One holds about
-# 300 MiB; where memory is short none is kept unless somebody asks for it.
+# Hosts that each worker keeps started ahead, with everything imported, until a submission comes (0: none): one for defenses
+# and one for attacks. Each holds about 300 MiB; where memory is short none is kept unless somebody asks for it.
 _MEMORY_GIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-REDOUBT_WARM_HOSTS = env.int("REDOUBT_WARM_HOSTS", default=1 if _MEMORY_GIB >= 8 else 0)
+REDOUBT_WARM_HOSTS = env.int("REDOUBT_WARM_HOSTS", default=2 if _MEMORY_GIB >= 8 else 0)
 # How shards are handed to workers: "poll" (workers ask the database) or "celery" (a message hints at each new shard).
 REDOUBT_QUEUE = "poll"
 REDOUBT_LEASE_SECONDS = env.float("REDOUBT_LEASE_SECONDS", default=30.0)
