@@ -21,6 +21,7 @@ from benchmarks.pages import provenance, write_section
 
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 5
+SHARED = "On a machine that others use, too, the CPU time is the figure to read."
 
 
 def _start(folder: str) -> None:
@@ -193,4 +194,4 @@ if __name__ == "__main__":
         table = main(**chosen)
         print(table)
         if write:
-            write_section("Boards and the matrix", f"{provenance()}\n\n{table}")
+            write_section("Boards and the matrix", f"{provenance()} {SHARED}\n\n{table}")

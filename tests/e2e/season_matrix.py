@@ -23,6 +23,7 @@ from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.cell_report import CellCompleted, CellDigests, CellReport
+from evaluator.data import fetch
 from evaluator.intervals import clopper_pearson
 from evaluator.report import Environment, SubmissionFailed
 from tests.e2e.season import Made, complete, make_challenge, make_entry, make_user
@@ -46,6 +47,7 @@ ATTACKS = {  # name -> how many more examples than the ensemble it breaks, and h
 
 def make_matrix() -> dict[str, str]:
     """The challenge "mnist-linf-01" with a played matrix, an attack that is looked at and one refused; public ids by key."""
+    fetch("mnist")  # pages show pictures of what this machine has
     title = "MNIST, L∞ 0.1, a title as long as titles are in practice"
     challenge = make_challenge("mnist-linf-01", title=title, threat={"kind": "linf", "epsilon": 0.1}, published=None)
     zurich, kyoto = make_user("carol").teams.get(), make_user("dan").teams.get()

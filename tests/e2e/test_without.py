@@ -71,3 +71,13 @@ def test_defense_is_entered_without_javascript(site: Site, visit: Visit, tmp_pat
     page.get_by_label("Archive").set_input_files(archive)
     page.get_by_role("button", name="Upload and evaluate").click()
     expect(page.get_by_text("queued, ")).to_be_visible()
+
+
+def test_matrix_is_sorted_and_a_cell_is_opened_without_javascript(site: Site, visit: Visit) -> None:
+    page = visit(f"{site.url}/challenges/mnist-linf-01/matrix/", java_script_enabled=False)
+    page.get_by_role("link", name="Guided local search").click()
+    expect(page.get_by_role("columnheader", name="Guided local search")).to_have_attribute("aria-sort", "descending")
+    expect(page.get_by_role("row").nth(1)).to_contain_text("IBP small")
+    page.get_by_role("row").nth(1).get_by_role("cell").nth(1).get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Guided local search against IBP small")
+    expect(page.get_by_role("img").first).to_be_visible()
