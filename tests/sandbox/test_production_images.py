@@ -78,10 +78,11 @@ def packages() -> bytes:
     return buffer.getvalue()
 
 
-def context() -> bytes:
+def context(later: int = 0) -> bytes:
     """What the build may see of the repository, without what is large."""
 
     def kept(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        item.mtime += later
         return None if "__pycache__" in item.name or item.name.endswith((".safetensors", ".npz", ".parquet")) else item
 
     buffer = io.BytesIO()
@@ -96,30 +97,34 @@ def built() -> Iterator[dict[str, str]]:
     """The identifiers of both images, built by the Dockerfile itself."""
     reachable_engine()
     api = connect(DockerSettings())
-    made, tags = {}, ("redoubt-test-system", "redoubt-test-packages")
+    tags = ("redoubt-test-system", "redoubt-test-packages")
     try:
         for tag, content in zip(tags, (system(), packages()), strict=True):
             api.import_image_from_data(content, repository=tag, tag="latest")
-        for target in ("evaluator", "site"):
-            steps = api.build(
-                fileobj=io.BytesIO(context()),
-                custom_context=True,
-                dockerfile="deploy/images/Dockerfile",
-                target=target,
-                buildargs={"SYSTEM": f"{tags[0]}:latest", "PACKAGES": f"{tags[1]}:latest"},
-                network_mode="none",
-                tag=f"redoubt-test-{target}",
-                rm=True,
-                forcerm=True,
-                decode=True,
-            )
-            told = list(steps)
-            assert not [step for step in told if "error" in step], told[-3:]
-            made[target] = str(api.inspect_image(f"redoubt-test-{target}")["Id"])
-        yield made
+        yield {target: build(api, target, tags) for target in ("evaluator", "site")}
     finally:
-        for name in (*(f"redoubt-test-{target}" for target in made), *tags):
+        for name in ("redoubt-test-evaluator", "redoubt-test-site", *tags):
             api.remove_image(name, force=True)
+
+
+def build(api: Any, target: str, tags: tuple[str, str], *, later: int = 0) -> str:
+    """The identifier of the image. later: how many seconds the checkout is younger than it is."""
+    steps = api.build(
+        fileobj=io.BytesIO(context(later)),
+        custom_context=True,
+        dockerfile="deploy/images/Dockerfile",
+        target=target,
+        buildargs={"SYSTEM": f"{tags[0]}:latest", "PACKAGES": f"{tags[1]}:latest"},
+        network_mode="none",
+        nocache=later > 0,
+        tag=f"redoubt-test-{target}",
+        rm=True,
+        forcerm=True,
+        decode=True,
+    )
+    told = list(steps)
+    assert not [step for step in told if "error" in step], told[-3:]
+    return str(api.inspect_image(f"redoubt-test-{target}")["Id"])
 
 
 def look(image: str, script: str) -> list[str]:
@@ -144,10 +149,20 @@ def test_an_image_has_nothing_setuid_nothing_writable_and_no_compiler(built: dic
 
 
 @pytest.mark.docker
+def test_two_builds_of_the_same_inputs_are_the_same_bytes(built: dict[str, str]) -> None:
+    api = connect(DockerSettings())
+    again = build(api, "evaluator", ("redoubt-test-system", "redoubt-test-packages"), later=1000)
+    first, second = (api.inspect_image(image)["RootFS"]["Layers"] for image in (built["evaluator"], again))
+    assert len(first) == 1
+    assert first == second
+
+
+@pytest.mark.docker
 def test_the_evaluators_image_runs_as_nobody_and_holds_nothing_of_the_site(built: dict[str, str]) -> None:
     api = connect(DockerSettings())
     assert api.inspect_image(built["evaluator"])["Config"]["User"] == "65534:65534"
     assert api.inspect_image(built["site"])["Config"]["User"] == "10001:10001"
+    assert len(look(built["site"], "find /run/redoubt /var/lib/redoubt/data -user 10001")) == 2
     there = look(built["evaluator"], "find /opt/redoubt -maxdepth 1")
     assert sorted(there) == ["/opt/redoubt", "/opt/redoubt/evaluator", "/opt/redoubt/package"]
 
@@ -156,7 +171,7 @@ def test_images_come_by_digest_and_packages_by_exact_version() -> None:
     for name in ("Dockerfile", "packages.Dockerfile"):
         text = (IMAGES / name).read_text()
         assert re.findall(r"^FROM (\S+)", text, re.M)
-        assert set(re.findall(r"^FROM (\S+)", text, re.M)) <= {"${SYSTEM}", "${PACKAGES}"}
+        assert set(re.findall(r"^FROM (\S+)", text, re.M)) <= {"${SYSTEM}", "${PACKAGES}", "scratch"}
         assert "http" not in text, "which index is the operator's to say"
     assert {service["image"].partition(":?")[0] for service in SERVICES.values()} == {
         "${SITE_IMAGE",
