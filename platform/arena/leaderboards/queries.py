@@ -114,7 +114,9 @@ def board(challenge: Challenge) -> Board:
     live = live_of(item for item in evaluations if not item.is_finished)
     unfinished = sorted((item for item in evaluations if not item.is_finished), key=lambda item: item.state != "running")
     ordered = [_row(standing[index], rank=place) for place, index in enumerate(order(_scores(standing)), 1)]
-    ranked, plain = (ordered, []) if challenge.spec.certified is None else _by_proof(standing, ordered)
+    proven = figures_of(standing)
+    figures = {item.public_id: proven[item.pk] for item in standing if item.pk in proven}
+    ranked, plain = _by_proof(ordered, figures) if challenge.spec.certified else (_with_proofs(ordered, figures), [])
     return Board(
         slug=challenge.slug,
         title=challenge.title,
@@ -128,18 +130,22 @@ def board(challenge: Challenge) -> Board:
     )
 
 
-def _by_proof(evaluations: list[Evaluation], rows: list[Row]) -> tuple[list[Row], list[Row]]:
+def _with_proofs(rows: list[Row], figures: dict[str, CertifiedFigures]) -> list[Row]:
+    """Rows of a board of attacks: what is proven of each entry itself, less what attacks have refuted since."""
+    own = {key: found for key, found in figures.items() if found.classifier == "itself"}
+    return [
+        replace(row, certified_accuracy=found.accuracy, certificate=found) if (found := own.get(row.evaluation_id)) else row
+        for row in rows
+    ]
+
+
+def _by_proof(rows: list[Row], figures: dict[str, CertifiedFigures]) -> tuple[list[Row], list[Row]]:
     """The rows of a certified board: classifiers with a certificate, ranked by it, and those without, by robust accuracy."""
-    figures = figures_of(evaluations)
-    by_row = {item.public_id: figures.get(item.pk) for item in evaluations}
-    proven = [proven_row(row, found) for row in rows if (found := by_row[row.evaluation_id]) is not None]
+    proven = [proven_row(row, figures[row.evaluation_id]) for row in rows if row.evaluation_id in figures]
     places = order_by_proof([CertifiedScore(row.certificate, row.entered) for row in proven if row.certificate is not None])
     ranked = [replace(proven[index], rank=place) for place, index in enumerate(places, 1)]
-    plain = [
-        replace(row, rank=None, certified_accuracy=None)
-        for row in rows
-        if (found := by_row[row.evaluation_id]) is None or found.classifier == "smoothed"
-    ]
+    own = {key for key, found in figures.items() if found.classifier == "itself"}
+    plain = [replace(row, rank=None, certified_accuracy=None) for row in rows if row.evaluation_id not in own]
     return ranked, plain
 
 

@@ -32,7 +32,7 @@ def _row(row: Row, fall: Fall | None, sure: Mapping[str, Significance], prefix: 
         f'<tr role="row" id="entry-{entry}" data-name="{name}" data-rank="{row.rank}" data-score="{row.robust_accuracy}">'
         f'<td role="cell" class="rank">{show_rank_set(known.rank_set) if known else row.rank}</td>'
         f'<th role="rowheader" scope="row"><a class="entry break" id="link-{entry}" href="{prefix}{entry}/">{name}</a>'
-        f'<span class="who-made break">{escape(row.team_name)}</span></th>'
+        f'<span class="who-made break">{escape(row.team_name)}</span>{_alarm(row)}</th>'
         f'<td role="cell" class="n"><span class="big">{_percent(row.robust_accuracy)}</span> %'
         f'<span class="under">{_percent(row.interval_low)}–{_percent(row.interval_high)}</span></td>'
         f'<td role="cell" class="bracket-cell">{svg.bracket(figures) if figures else ""}</td>'
@@ -40,6 +40,13 @@ def _row(row: Row, fall: Fall | None, sure: Mapping[str, Significance], prefix: 
         f'<td role="cell" class="n wide-only">{_percent(row.clean_accuracy)}</td>'
         f'<td role="cell" class="small wide-only">{_last(fall)}</td></tr>\n'
     )
+
+
+def _alarm(row: Row) -> str:
+    """That attacks have refuted a certificate, where they have."""
+    if row.certificate is None or not row.certificate.alarm:
+        return ""
+    return f'<span class="under fall"><span class="chip warn">refuted</span> {escape(row.certificate.alarm)}</span>'
 
 
 def _percent(share: float | None) -> str:

@@ -17,7 +17,7 @@ from arena.matrix.models import Survival
 from arena.rankings.bits import pack
 from arena.web.svg import ProofCurve, proof_curves
 from tests.e2e.certified_season import SLUG, make_certified_challenge, make_certified_season, prove
-from tests.e2e.season import complete, make_entry, make_user
+from tests.e2e.season import complete, make_challenge, make_entry, make_user
 
 pytestmark = pytest.mark.django_db
 ADDRESS = f"/challenges/{SLUG}/"
@@ -72,6 +72,19 @@ def test_an_attack_that_breaks_certified_examples_later_voids_them_and_raises_th
     assert row.certificate.accuracies[-1] == 0.17
     assert "3 certified examples were broken by an attack" in row.certificate.alarm
     assert row.certificate.alarm in client.get(ADDRESS).content.decode()
+
+
+def test_a_board_of_attacks_shows_the_alarm_and_the_lower_bound_that_is_left(client: Client) -> None:
+    challenge = make_challenge("mnist-l2", threat={"kind": "l2", "epsilon": 0.5}, examples=100)
+    entry = complete(
+        make_entry(challenge, make_user("ada").teams.get(), "AOL"), clean=0.9, left=(0.8, 0.8, 0.8, 0.8), certified=0.7
+    )
+    prove(entry, 0.9, 0.8, 0.7, 0.6, 0.4, 0.2, empirical=0.8, sigma=None)
+    assert "refuted" not in client.get("/challenges/mnist-l2/").content.decode()
+    stands = [int(3 <= row < 80) for row in range(100)]
+    Survival.objects.filter(evaluation=entry.evaluation).update(robust=pack(stands))
+    assert board(challenge).ranked[0].certified_accuracy == 0.67
+    assert "3 certified examples were broken by an attack" in client.get("/challenges/mnist-l2/").content.decode()
 
 
 def test_the_page_has_a_column_for_each_radius_the_average_radius_and_the_published_curve(client: Client) -> None:
