@@ -149,7 +149,7 @@ def _against_smoothed(smoothed: SmoothedClassifier, examples: Examples, radius: 
 def _by_radius(radius: Tensor, threat: Threat, wanted: Tensor) -> list[tuple[Tensor, Threat]]:
     """Rows of the wanted examples in groups of like radius, each with the ball of the smallest radius among them."""
     cell = radius if len(radius[wanted].unique()) <= _GROUPS else (radius * (_GROUPS / float(radius.max()))).floor()
-    groups = []
+    groups: list[tuple[Tensor, Threat]] = []
     for value in cell[wanted].unique().tolist():
         rows = (wanted & (cell == value)).nonzero().squeeze(1)
         groups.append((rows, BALLS[threat.kind](float(radius[rows].min()))))
