@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import io
 import tempfile
@@ -31,10 +30,15 @@ def run(case: Case) -> Outcome:
         folder = Path(name) / "unpacked"
         folder.mkdir()
         end, said, seconds, memory = _measured(lambda: inspect(io.BytesIO(upload), limits=LIMITS))
-        with contextlib.suppress(InputError):
+        losses = []
+        try:
             unpack(io.BytesIO(upload), folder, limits=LIMITS)
+        except InputError:
+            pass
+        except Exception as error:
+            losses.append(f"unpacking it raised an untyped {type(error).__name__}")
         written = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-        losses = [f"{path.name} is no plain file" for path in written if path.is_symlink() or not path.is_file()]
+        losses += [f"{path.name} is no plain file" for path in written if path.is_symlink() or not path.is_file()]
         losses += [f"{path} was written outside" for path in Path(name).iterdir() if path != folder]
         if sum(path.lstat().st_size for path in written) > LIMITS.unpacked_bytes:
             losses.append("more was unpacked than is allowed")
