@@ -153,6 +153,9 @@ class Site:
     def finished(self) -> bool:
         return self.count("evaluations_evaluation where state in ('queued', 'running')") == 0
 
+    def settled(self) -> int:
+        return self.count("evaluations_evaluation where state not in ('queued', 'running')")
+
     def wait_for(self, what: Callable[[], bool], *, seconds: float, why: str) -> None:
         until = time.monotonic() + seconds
         while not what():

@@ -100,15 +100,17 @@ def enter(site: Site, entries: int, rng: random.Random, *, kills: int) -> None:
 
 
 def storm(site: Site, strikes: list[Callable[[Site, random.Random], None]], rng: random.Random) -> None:
-    """Each strike hits at a random moment of some evaluation; then everything may come to its end."""
+    """Each strike hits at a random moment of its evaluation (spread over all of them); then everything may come to its end."""
     site.start_worker()
-    for strike in strikes:
+    entries = site.count("evaluations_evaluation")
+    for number, strike in enumerate(strikes):
+        due = number * entries // len(strikes)
+        site.wait_for(lambda: site.settled() >= due, seconds=_EVALUATION_SECONDS * (due + 1), why="its turn")  # noqa: B023
         site.wait_for(lambda: bool(site.hosts()) or site.finished(), seconds=_EVALUATION_SECONDS, why="a host")
         time.sleep(rng.uniform(0, _MOMENTS))
         strike(site, rng)
         if site.worker.poll() is not None:
             site.start_worker()
-    entries = site.count("evaluations_evaluation")
     site.wait_for(site.finished, seconds=_EVALUATION_SECONDS * entries, why="the end")
 
 
