@@ -2,4 +2,4 @@ from archives import CODE, zipped
 
 
 def build() -> bytes:
-    return zipped({**CODE, "zeros": bytes(1 << 30)})
+    return zipped({**CODE, "zeros": bytes(1 << 28)})

@@ -4,7 +4,7 @@ from archives import CODE, zipped
 
 
 def build() -> bytes:
-    data = bytearray(zipped({**CODE, "zeros": bytes(1 << 30)}))
+    data = bytearray(zipped({**CODE, "zeros": bytes(1 << 28)}))
     entry = data.rfind(b"PK\x01\x02")
     data[entry + 24 : entry + 28] = struct.pack("<I", 10)
     return bytes(data)
