@@ -40,7 +40,7 @@ EPSILON = 0.2  # where the honest network falls altogether: whatever stands, sta
 _SEED = 20261121
 _REPLY_SECONDS, _MEMORY_MB = 30, 1024
 _ATTACK_ROWS = 200
-_SHORT = Sequence("short", (Stage("APGD-20", APGD(steps=20, loss="ce")), Stage("Square", Square(queries=100))))
+_SHORT = Sequence("short", (Stage("APGD-20, margin", APGD(steps=20, loss="margin")), Stage("Square", Square(queries=100))))
 _MORE_MEMORY = 512 << 20  # what the scorer's own attacks may have left with the allocator
 _UNVERIFIED, _NO_GAIN, _GAINED, _PLATFORM = "unverified", "no gain", "gained", "platform failed"
 
