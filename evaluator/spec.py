@@ -148,6 +148,7 @@ class DefenseManifest(Strict):
     randomized: bool = False
     votes: int = Field(default=1, ge=1, le=1024)
     bpda: str | None = None
+    extra_data: bool = False
     certificate: CertificateSpec | None = None
 
     @field_validator("entry", "weights", "bpda")

@@ -77,6 +77,7 @@ class RowSerializer(serializers.Serializer[Any]):
     evaluation_id = serializers.CharField()
     name = serializers.CharField()
     format = serializers.CharField()
+    extra_data = serializers.BooleanField()
     team_name = serializers.CharField()
     team_slug = serializers.CharField()
     state = serializers.ChoiceField(choices=Evaluation.State.choices)

@@ -29,7 +29,7 @@ class Row:
 
     rank: None unless it is ranked. Accuracies are shares in [0, 1]; interval_low and interval_high bound robust_accuracy
     at 95 %. rows: forward plus backward rows of the verdict. reasons: why it stands below the line. progress: while it
-    runs; queue_position: while it waits (1 is next).
+    runs; queue_position: while it waits (1 is next). extra_data: trained on more than the challenge's data set, as its team says.
     """
 
     rank: int | None
@@ -54,6 +54,7 @@ class Row:
     progress: LiveProgress | None = None
     queue_position: int | None = None
     certificate: CertifiedFigures | None = None
+    extra_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,7 @@ def _row(
         examples=evaluation.examples,
         entered=submission.created,
         finished=evaluation.finished,
+        extra_data=submission.manifest.get("extra_data", False),
         reasons=reasons,
         progress=progress,
         queue_position=queue_position,

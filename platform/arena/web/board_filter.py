@@ -13,12 +13,14 @@ class BoardFilter:
     """Empty fields ask for everything.
 
     search: words that all stand in the entry's or the team's name, in any case. format: a submission format.
-    year: of entering, as digits. verified: only entries that rank.
+    year: of entering, as digits. data: "own" or "extra", whether more than the challenge's data set was trained on. verified: only
+    entries that rank.
     """
 
     search: str = ""
     format: str = ""
     year: str = ""
+    data: str = ""
     verified: bool = False
 
     @classmethod
@@ -28,6 +30,7 @@ class BoardFilter:
             search=query.get("q", "").strip(),
             format=query.get("format", ""),
             year=query.get("year", ""),
+            data=query.get("data", ""),
             verified=query.get("verified") == "1",
         )
 
@@ -54,6 +57,7 @@ class BoardFilter:
         names = f"{row.name} {row.team_name}".casefold()
         return (
             self.format in ("", row.format)
+            and self.data in ("", "extra" if row.extra_data else "own")
             and self.year in ("", str(row.entered.year))
             and all(word in names for word in words)
         )

@@ -15,6 +15,7 @@ from arena.web import svg
 from arena.web.figures import Fall, bracket_of
 from arena.web.svg.marks import percent
 
+_EXTRA = " · extra data"
 _NONE = '<span class="muted">–</span>'
 
 
@@ -32,7 +33,7 @@ def _row(row: Row, fall: Fall | None, sure: Mapping[str, Significance], prefix: 
         f'<tr role="row" id="entry-{entry}" data-name="{name}" data-rank="{row.rank}" data-score="{row.robust_accuracy}">'
         f'<td role="cell" class="rank">{show_rank_set(known.rank_set) if known else row.rank}</td>'
         f'<th role="rowheader" scope="row"><a class="entry break" id="link-{entry}" href="{prefix}{entry}/">{name}</a>'
-        f'<span class="who-made break">{escape(row.team_name)}</span>{_alarm(row)}</th>'
+        f'<span class="who-made break">{escape(row.team_name)}{_EXTRA if row.extra_data else ""}</span>{_alarm(row)}</th>'
         f'<td role="cell" class="n"><span class="big">{_percent(row.robust_accuracy)}</span> %'
         f'<span class="under">{_percent(row.interval_low)}–{_percent(row.interval_high)}</span></td>'
         f'<td role="cell" class="bracket-cell">{svg.bracket(figures) if figures else ""}</td>'

@@ -40,6 +40,17 @@ def test_ranked_only_hides_what_runs_and_what_is_unverified(client: Client) -> N
     assert _shown(client, {"verified": "1"}) == {"Wide CNN, TRADES", "PGD-40 CNN", "IBP small"}
 
 
+def test_extra_data_is_shown_and_asked_for(client: Client) -> None:
+    made = make_season()["ibp"].submission
+    made.manifest["extra_data"] = True
+    made.save()
+    assert "extra data</span>" in client.get(BOARD, {"data": "extra"}).content.decode()
+    assert _shown(client, {"data": "extra"}) == {made.name}
+    assert _shown(client, {"data": "own"}) == EVERYONE - {made.name}
+    lines = csv.DictReader(io.StringIO(client.get(f"{BOARD}board.csv").content.decode()))
+    assert {line["name"] for line in lines if line["extra_data"] == "True"} == {made.name}
+
+
 def test_format_and_year_that_no_entry_has_leave_no_row_and_a_way_back(client: Client) -> None:
     made = make_season()["ibp"].submission
     assert _shown(client, {"format": made.manifest["format"], "year": str(made.created.year)}) >= {made.name}
