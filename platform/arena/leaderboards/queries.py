@@ -29,7 +29,8 @@ class Row:
 
     rank: None unless it is ranked. Accuracies are shares in [0, 1]; interval_low and interval_high bound robust_accuracy
     at 95 %. rows: forward plus backward rows of the verdict. reasons: why it stands below the line. progress: while it
-    runs; queue_position: while it waits (1 is next). extra_data: trained on more than the challenge's data set, as its team says.
+    runs; queue_position: while it waits (1 is next). extra_data: its team says that it trained on
+    more than the challenge's data set.
     """
 
     rank: int | None

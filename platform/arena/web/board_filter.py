@@ -13,8 +13,8 @@ class BoardFilter:
     """Empty fields ask for everything.
 
     search: words that all stand in the entry's or the team's name, in any case. format: a submission format.
-    year: of entering, as digits. data: "own" or "extra", whether more than the challenge's data set was trained on. verified: only
-    entries that rank.
+    year: of entering, as digits. data: "own" for entries trained on the challenge's data set alone, "extra" for the others.
+    verified: only entries that rank.
     """
 
     search: str = ""
