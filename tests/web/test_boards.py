@@ -15,7 +15,8 @@ from arena.challenges.services import publish
 from arena.evaluations import claims
 from arena.evaluations.models import Evaluation
 from arena.evaluations.progress import ShardProgress, combine
-from arena.leaderboards.queries import EARLIER_RULES, board, histories, overviews
+from arena.leaderboards.overviews import overviews
+from arena.leaderboards.queries import EARLIER_RULES, board, histories
 from arena.leaderboards.ranking import Score, order
 from arena.submissions.services import withdraw
 from evaluator.report import Progress

@@ -11,7 +11,8 @@ from django.utils import timezone
 from arena.challenges.models import Challenge
 from arena.challenges.queries import published
 from arena.evaluations.models import Evaluation
-from arena.leaderboards.queries import board, overviews
+from arena.leaderboards.overviews import overviews
+from arena.leaderboards.queries import board
 from arena.leaderboards.services import record_standing
 from tests.e2e.season import complete, make_challenge, make_entry, make_season, make_user, run
 

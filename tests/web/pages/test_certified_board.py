@@ -12,7 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from arena.leaderboards.models import Certificate
-from arena.leaderboards.queries import board, overviews
+from arena.leaderboards.overviews import overviews
+from arena.leaderboards.queries import board
 from arena.matrix.models import Survival
 from arena.rankings.bits import pack
 from arena.web.svg import ProofCurve, proof_curves

@@ -8,7 +8,7 @@ from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
 from arena.challenges.queries import published
-from arena.leaderboards.queries import overviews
+from arena.leaderboards.overviews import overviews
 from arena.web.figures import Words
 from arena.web.views.pages import respond
 

@@ -1,0 +1,83 @@
+"""Every board in miniature, for the front page: a constant number of queries however many boards there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery
+
+from arena.challenges.models import Challenge
+from arena.evaluations.models import Evaluation
+from arena.evaluations.queries import summaries
+from arena.leaderboards.queries import Row, board, row_of
+from arena.submissions.models import Submission
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A board in miniature. changed: when an entry was last made or judged; None on an empty board."""
+
+    challenge: Challenge
+    leader: Row | None
+    ranked: int
+    running: int
+    changed: datetime | None
+
+
+def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
+    """The boards of `challenges` in miniature, in three queries however many boards and entries there are.
+
+    Certified boards, whose order needs every radius, are read whole.
+    """
+    current = Evaluation.objects.filter(
+        submission__kind=Submission.Kind.DEFENSE,
+        submission__withdrawn=None,
+        current=True,
+    )
+    ranks = Q(state=Evaluation.State.COMPLETED, verified=True, rules_digest=F("submission__challenge__rules_digest"))
+    shown = Q(state__in=(Evaluation.State.COMPLETED, *Evaluation.UNFINISHED))
+    counts: dict[int, dict[str, Any]] = {
+        row["submission__challenge"]: dict(row)
+        for row in current.filter(submission__challenge__in=challenges)
+        .order_by()
+        .values("submission__challenge")
+        .annotate(
+            ranked=Count("pk", filter=ranks),
+            running=Count("pk", filter=Q(state__in=Evaluation.UNFINISHED)),
+            entered=Max("submission__created", filter=shown),
+            judged=Max("finished", filter=shown),
+        )
+    }
+    # The same order as `ranking.order`, in the database, so that a long board is not read for its first row.
+    best = current.filter(ranks, submission__challenge=OuterRef("pk")).order_by(
+        "-robust_accuracy", "-clean_accuracy", F("forward_rows") + F("backward_rows"), "submission__created"
+    )
+    leading = Challenge.objects.filter(pk__in=[item.pk for item in challenges]).values_list(
+        "pk", Subquery(best.values("pk")[:1])
+    )
+    leader_of = dict(leading)
+    rows = {item.pk: item for item in summaries().filter(pk__in=leader_of.values()).select_related("submission__team")}
+    found = [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk) or 0)) for item in challenges]
+    return [_by_its_board(item) if item.leader and item.challenge.spec.certified else item for item in found]
+
+
+def _by_its_board(overview: Overview) -> Overview:
+    """A certified board's leader and number of ranked rows, of which a smoothed classifier is one."""
+    ranked = board(overview.challenge).ranked
+    return replace(overview, leader=ranked[0] if ranked else None, ranked=len(ranked))
+
+
+def _overview(challenge: Challenge, counts: dict[str, Any] | None, leader: Evaluation | None) -> Overview:
+    if counts is None:
+        return Overview(challenge=challenge, leader=None, ranked=0, running=0, changed=None)
+    moments = [moment for moment in (counts["entered"], counts["judged"]) if moment]
+    return Overview(
+        challenge=challenge,
+        leader=row_of(leader, rank=1) if leader else None,
+        ranked=counts["ranked"],
+        running=counts["running"],
+        changed=max(moments, default=None),
+    )
