@@ -88,8 +88,8 @@ def bracket_of(evaluation: Evaluation | Row) -> Bracket | None:
 
 
 def attack_rows(evaluation: Evaluation) -> list[AttackRow]:
-    """The ensemble's attacks in the order they ran; empty without a report."""
-    records = (evaluation.report or {}).get("attacks", [])
+    """The ensemble's attacks in the order they ran, those with nothing to try left out; empty without a report."""
+    records = [record for record in (evaluation.report or {}).get("attacks", []) if record["tried"]]
     return [AttackRow(**record, accuracy=record["survivors"] / evaluation.examples) for record in records]
 
 
