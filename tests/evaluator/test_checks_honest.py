@@ -80,11 +80,12 @@ def test_the_checks_change_no_bit_of_the_verdict_and_their_rows_are_a_record_of_
     assert checks.backward_rows == doubting.backward_rows - plain.backward_rows
 
 
-def test_the_checks_cost_a_twentieth_of_a_shard_of_a_robust_network() -> None:
+def test_the_checks_cost_as_many_rows_as_the_search_of_a_few_dozen_robust_examples_whatever_the_shard() -> None:
     verdict = judged(baseline("mnist-pgd"), mnist(60), Honest(standard(Linf(0.3))))
     checks = verdict.attacks[-2].forward_rows + 2 * verdict.attacks[-2].backward_rows
     search = verdict.forward_rows + 2 * verdict.backward_rows - checks
-    assert checks < 0.06 * search * 500 / 60, "a shard has 500 examples"
+    assert checks < 11_000
+    assert checks < 36 * search / 60
 
 
 def test_an_empty_evaluation_raises_no_flag() -> None:
