@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from arena.accounts.models import User
 from arena.accounts.services import make_token
-from arena.cli.attack import _defense
+from arena.cli.attack import defense_folder
 from evaluator.errors import InputError
 from tests.web.backend_support import enter, good_files, person, small_challenge, zipped
 
@@ -53,17 +53,17 @@ def test_charlie_and_strangers_do_not_get_alices_archive() -> None:
 def test_the_command_line_fetches_an_entry_for_the_time_of_the_attack(live_server: Any) -> None:
     alice = person("alice")
     identifier = enter(small_challenge(), alice).public_id
-    with _defense(identifier, live_server.url, token_of(alice)) as folder:
+    with defense_folder(identifier, live_server.url, token_of(alice)) as folder:
         names = {path.name for path in folder.iterdir()}
         assert names == set(good_files())
     assert not folder.exists()
     with (
         pytest.raises(InputError, match="no such submission"),
-        _defense(identifier, live_server.url, token_of(person("charlie"))),
+        defense_folder(identifier, live_server.url, token_of(person("charlie"))),
     ):
         pass
 
 
 def test_what_is_neither_a_folder_nor_a_baseline_nor_an_entry_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither"), _defense(str(tmp_path / "nothing"), None, "token"):
+    with pytest.raises(InputError, match="neither"), defense_folder(str(tmp_path / "nothing"), None, "token"):
         pass

@@ -25,7 +25,7 @@ _REFUSED, _ACCEPTED = "refused", "accepted"
 def run(case: Case) -> Outcome:
     """Gives the upload to both who read it: the site, and the worker, which does not rely on what the site found."""
     upload = built(case)()
-    before = traces()
+    before = traces()["descriptors"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "unpacked"
         folder.mkdir()
@@ -43,7 +43,7 @@ def run(case: Case) -> Outcome:
         if sum(path.lstat().st_size for path in written) > LIMITS.unpacked_bytes:
             losses.append("more was unpacked than is allowed")
     gc.collect()
-    if traces() != before:
+    if traces()["descriptors"] != before:
         losses.append("a file of the intake's is still open")
     if memory > _MEMORY:
         losses.append(f"reading it took {memory >> 20} MiB")
