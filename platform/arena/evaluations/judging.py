@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from arena.evaluations.warm import keep_warm
 from evaluator.report import Outcome, Progress
 from evaluator.spec import Pack
-from sandbox import Capabilities, Job, Running, Sandbox, SandboxError, open_sandbox
+from sandbox import Capabilities, Job, Running, Sandbox, SandboxError, SandboxUnavailable, open_sandbox
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class NoSandbox(Sandbox):
         return Capabilities(backend=self.name, available=False, promises={}, notes=(self._why,))
 
     def start(self, job: Job) -> Running:
-        raise SandboxError(self._why)
+        raise (SandboxError if self.ready() else SandboxUnavailable)(self._why)
 
     def ready(self) -> bool:
         """One that the settings name is awaited; where any would do and there is none, entries with code are refused."""
