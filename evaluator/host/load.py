@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from evaluator.errors import InputError, SubmissionError
+from evaluator.host.placing import folded
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, load_manifest
 
@@ -28,7 +29,7 @@ def read_manifest(folder: Path) -> DefenseManifest:
 
 
 def load_weights_only(folder: Path, manifest: DefenseManifest) -> nn.Module:
-    """A named architecture with the folder's safetensors weights, frozen and in eval mode. Executes nothing submitted.
+    """A named architecture with the folder's safetensors weights, frozen, batch norms folded. Executes nothing submitted.
 
     Raises SubmissionError(load) for an unknown architecture or weights that do not fit.
     """
@@ -37,7 +38,7 @@ def load_weights_only(folder: Path, manifest: DefenseManifest) -> nn.Module:
     if manifest.architecture is None or manifest.weights is None:
         raise SubmissionError(SubmissionReason.MANIFEST, "names no architecture or no weights.", where=MANIFEST)
     try:
-        return frozen(load_weights(manifest.architecture, folder / manifest.weights))
+        return frozen(folded(load_weights(manifest.architecture, folder / manifest.weights)))
     except InputError as error:
         raise SubmissionError(SubmissionReason.LOAD, error.what, where=error.where, help=error.help) from error
 

@@ -31,6 +31,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Write the signed report here.")] = None,
     sandbox: Annotated[str, typer.Option(help="bubblewrap, docker or auto.")] = "auto",
     lane: Annotated[str, typer.Option(help="auto, host (always sandboxed) or in-process (weights-only entries).")] = "auto",
+    device: Annotated[str, typer.Option(help="Where an in-process model runs: cpu or cuda.")] = "cpu",
 ) -> None:
     """Evaluate a defense exactly as the site does; print the verdict and write a signed report."""
     if lane not in ("auto", "host", "in-process"):
@@ -40,7 +41,8 @@ def evaluate(
     challenge = load_pack(pack)
     if not path.is_dir():
         raise InputError("is not a folder.", where=str(path), help="Pass the folder that holds defense.toml.")
-    outcome = run(challenge.slug, pack, path, examples, secrets.randbits(63) if seed is None else seed, sandbox, lane)
+    chosen = secrets.randbits(63) if seed is None else seed
+    outcome = run(challenge.slug, pack, path, examples, chosen, sandbox, lane, device)
     match outcome:
         case SubmissionFailed(reason, detail):
             raise SubmissionError(reason, detail, where=f"submission failed ({reason})")
@@ -54,7 +56,16 @@ def evaluate(
 
 
 def run(
-    slug: str, pack: str, path: Path, examples: int | None, seed: int, sandbox: str, lane: str, *, quiet: bool = False
+    slug: str,
+    pack: str,
+    path: Path,
+    examples: int | None,
+    seed: int,
+    sandbox: str,
+    lane: str,
+    device: str = "cpu",
+    *,
+    quiet: bool = False,
 ) -> Outcome:
     """Runs the evaluation behind a progress bar on stderr."""
     from arena.evaluations.runner import Request, run_defense
@@ -70,7 +81,7 @@ def run(
             bar.update(task, description=text, completed=step.done, total=step.total)
 
         log: list[bytes] = []
-        request = Request(pack=load_pack(pack), submission=path, seed=seed, examples=examples, lane=lane)  # type: ignore[arg-type]
+        request = Request(load_pack(pack), path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]
         outcome = run_defense(request, sandbox=open_sandbox(sandbox), on_progress=tell, on_log=log.append)
     if isinstance(outcome, SubmissionFailed) and log and log[-1]:
         console.print("The submission's own output:", style="dim")

@@ -36,9 +36,8 @@ def replay(
         )
     if original.ids != list(range(len(original.ids))):
         raise InputError("the receipt is about a part of the images; replay the whole evaluation's receipt.")
-    outcome = run(
-        challenge.slug, pack or original.challenge, path, original.examples, original.seed, sandbox, original.environment.lane
-    )
+    there, named = original.environment, pack or original.challenge
+    outcome = run(challenge.slug, named, path, original.examples, original.seed, sandbox, there.lane, there.device)
     if not isinstance(outcome, Completed):
         raise SubmissionError(outcome.reason, outcome.detail, where="the replay gave no verdict")
     differences = receipt.compare(original, outcome.report)

@@ -16,6 +16,7 @@ from evaluator.attacks.base import Model
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.load import load_weights_only
+from evaluator.host.placing import placed
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, LimitsSpec
@@ -45,6 +46,7 @@ class Lane:
     """How one submission's model is opened.
 
     folder: the staged copy; threads: torch threads in the host; on_log: told the host's own output when it ends.
+    device: where an in-process model runs; a host has the devices that its sandbox gives it.
     """
 
     name: LaneName
@@ -54,11 +56,12 @@ class Lane:
     sandbox: Sandbox
     threads: int
     on_log: Callable[[bytes], None]
+    device: str = "cpu"
 
     def open(self, classes: int) -> AbstractContextManager[Model]:
         """A fresh copy of the model."""
         if self.name == "in-process":
-            return nullcontext(load_weights_only(self.folder, self.manifest))
+            return nullcontext(placed(load_weights_only(self.folder, self.manifest), self.device))
         return self._host(classes)
 
     @contextmanager

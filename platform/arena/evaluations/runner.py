@@ -61,7 +61,7 @@ class Request:
     submission: an unpacked folder with its manifest. shard: (start, stop) positions among the pack's ranked examples,
     None for all. seed: keys all of the evaluation's randomness; the same seed gives the same verdicts bit for bit.
     examples: rank only on the first so many. lane: "auto" runs weights-only submissions in-process and code in a host.
-    ensemble: None for the challenge's own.
+    ensemble: None for the challenge's own. device: where an in-process model runs, "cpu" or "cuda".
     """
 
     pack: Pack
@@ -71,6 +71,7 @@ class Request:
     examples: int | None = None
     lane: Literal["auto", "in-process", "host"] = "auto"
     ensemble: Ensemble | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,16 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     manifest = read_manifest(copy.folder)
     threads = max(1, min(int(challenge.limits.cpus), os.cpu_count() or 1))
     torch.set_num_threads(threads)
-    lane = Lane(choose(request.lane, manifest), copy.folder, manifest, challenge.limits, sandbox, threads, listener.on_log)
+    lane = Lane(
+        choose(request.lane, manifest),
+        copy.folder,
+        manifest,
+        challenge.limits,
+        sandbox,
+        threads,
+        listener.on_log,
+        request.device,
+    )
     threat, asked = build(challenge.threat), manifest.certificate
     if asked is not None:
         _require(asked, threat, copy, manifest, everything, challenge.certified)
@@ -256,7 +266,7 @@ def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: 
             evaluator=evaluator.__version__,
             torch=torch.__version__,
             python=platform.python_version(),
-            device="cpu",
+            device=lane.device if lane.name == "in-process" else "cpu",
             threads=lane.threads,
             lane=lane.name,
             sandbox="none" if capabilities is None else capabilities.backend,

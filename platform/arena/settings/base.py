@@ -141,6 +141,7 @@ LOGGING = {
 REDOUBT_JUDGE = "arena.evaluations.judging.OfficialJudge"
 REDOUBT_PLAYER = "arena.matrix.playing.OfficialPlayer"  # who plays attacks against defenses
 REDOUBT_SANDBOX = env.str("REDOUBT_SANDBOX", default="auto")  # bubblewrap | docker | auto
+REDOUBT_DEVICE = env.str("REDOUBT_DEVICE", default="cpu")  # where weights-only entries run: cpu | cuda
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY", default=str(DATA_DIR / "signing-key.pem"))
 # Hosts that each worker keeps started ahead, with everything imported, until a submission comes (0: none): one for defenses
 # and one for attacks. Each holds about 300 MiB; where memory is short none is kept unless somebody asks for it.
