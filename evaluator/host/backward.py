@@ -3,7 +3,8 @@
 "own": autograd of what forward() computes. "declared": the stand-ins of the submission's `bpda` file. "straight-through":
 every shape-preserving part that is no plain torch layer, and every rounding or detach, passes its gradient on as if it were
 the identity. "learned": as that, but every such part that keeps its pixels, whatever its channels, gets the slope of a small
-network fitted to it. In each, the forward pass gives the model's own bits; what falls here is scored on the model alone.
+network fitted to it. In each of these the forward pass gives the model's own bits. "removed": the network without those parts,
+in both passes. What falls is scored on the model alone.
 
 All this runs in the submission's process, which may sabotage it: it can only ever be evidence against an entry.
 """
@@ -26,7 +27,7 @@ from evaluator.host.load import MANIFEST, load_function, tail
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest
 
-Backward = Literal["own", "declared", "straight-through", "learned"]
+Backward = Literal["own", "declared", "straight-through", "learned", "removed"]
 _MOST_LEARNED = 4  # parts, from the input on: each fit takes a second
 _ABOVE = {torch.gt, torch.ge, Tensor.gt, Tensor.ge, Tensor.__gt__, Tensor.__ge__}
 _CAST = {Tensor.float, Tensor.double, Tensor.to, Tensor.type_as}
@@ -64,6 +65,9 @@ class Backwards:
                         yield
                 finally:
                     first.remove()
+            case "removed":
+                with _hooked(self._model, _hand_on):
+                    yield
             case other:
                 known = ", ".join(get_args(Backward))
                 raise InputError(f'there is no backward pass "{other}".', help=f"It can be {known}.")
@@ -119,13 +123,27 @@ def _straight_through(model: nn.Module, stand_in: Callable[[nn.Module], Layer | 
     def pass_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> object:
         return _pass_on(stand_in(part) or identity, inputs, output)
 
-    handles = [part.register_forward_hook(pass_on) for part in model.modules() if _custom(part)]
+    with _hooked(model, pass_on), _NothingCuts():
+        yield
+
+
+@contextmanager
+def _hooked(model: nn.Module, hook: Callable[[nn.Module, tuple[object, ...], object], object]) -> Iterator[None]:
+    """Every custom part with a forward hook."""
+    handles = [part.register_forward_hook(hook) for part in model.modules() if _custom(part)]
     try:
-        with _NothingCuts():
-            yield
+        yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _hand_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> Tensor | None:
+    """Forward hook: the input instead of the output, where they have the same shape."""
+    first = inputs[0] if inputs else None
+    if isinstance(first, Tensor) and isinstance(output, Tensor) and first.shape == output.shape:
+        return first
+    return None
 
 
 def _custom(part: nn.Module) -> bool:

@@ -43,7 +43,8 @@ class Inspection(BaseModel):
 
     operations: how often each of WORDS was applied to something that depends on the input. functions: classes of custom
     autograd Functions. cut: the logits have no gradient at all. dynamic: forward() differentiates something itself.
-    crooked: classes of parts whose vector-Jacobian product does not fit finite differences of their outputs.
+    crooked: classes of parts whose vector-Jacobian product does not fit finite differences of their outputs. written: how many
+    parameters and buffers a pass has changed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class Inspection(BaseModel):
     cut: bool = False
     dynamic: bool = False
     crooked: list[Name] = Field(default_factory=list, max_length=20)
+    written: Annotated[int, Field(ge=0, le=10**9)] = 0
 
     @field_validator("operations")
     @classmethod
@@ -70,17 +72,25 @@ class Inspection(BaseModel):
 def inspect(model: nn.Module, x: Tensor) -> Inspection:
     """Inspects `model` on a few images x (n, *shape) in [0, 1]; restores the random state it found."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        watch, parts = _Watch(), _Parts(model)
+        watch, parts, before = _Watch(), _Parts(model), _tensors(model)
         leaf = x.detach().clone().requires_grad_(True)
         with parts, watch:
             logits = model(leaf)
+        after = _tensors(model)
         return Inspection(
             operations=dict(watch.operations),
             functions=sorted(_functions(logits))[:20],
             cut=not logits.requires_grad,
             dynamic=watch.dynamic or _fails_under_inference(model, x),
             crooked=sorted({type(part).__name__[:60] for part in parts.crooked()})[:20],
+            written=sum(name not in before or not torch.equal(bits, before[name]) for name, bits in after.items()),
         )
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The bits of every parameter and buffer."""
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    return {name: tensor.detach().flatten().view(torch.uint8).clone() for name, tensor in tensors}
 
 
 class _Watch(TorchFunctionMode):
