@@ -30,6 +30,7 @@ class Golden:
 
 GOLDEN = (
     Golden("anti_adversary", "Alfarra et al. 2022", ("zero-gradients",)),
+    Golden("ape_gan", "Jin et al. 2019", ("zero-gradients",)),
     Golden("defense_gan", "Samangouei et al. 2018", ("zero-gradients",)),
     Golden("detector", "Xu et al. 2018", ("non-differentiable-operations",)),
     Golden("distillation", "Papernot et al. 2016", ("zero-gradients",)),

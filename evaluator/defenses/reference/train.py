@@ -14,17 +14,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluator.attacks import FGSM
 from evaluator.data import load
+from evaluator.defenses.reference.ape_gan.defense import generator as ape_generator
 from evaluator.defenses.reference.base import small_network, standard_network
 from evaluator.defenses.reference.defense_gan.defense import LATENT, generator
 from evaluator.defenses.reference.kwta.defense import network as kwta_network
 from evaluator.defenses.reference.magnet.defense import autoencoder
 from evaluator.defenses.reference.pixel_defend.defense import LEVELS, before, pixel_model
 from evaluator.defenses.reference.thermometer.defense import network as thermometer_network
+from evaluator.threats import Linf
 
 FOLDER = Path(__file__).resolve().parent
 IMAGES, MINIBATCH, RATE = 30_000, 100, 2e-3
 TEMPERATURE = 100.0
+ADVERSARIAL = 1e-3  # weight of the discriminator beside the mean squared error
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -91,6 +95,28 @@ def train_magnet() -> dict[str, Tensor]:
     return fit(autoencoder(), denoising, epochs=3).state_dict()
 
 
+def train_ape_gan() -> dict[str, Tensor]:
+    """From FGSM's images, and from clean ones, back to the clean; a discriminator tells what was painted from what is clean."""
+    attacked, threat = standard_network(), Linf(0.3)
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(32 * 7 * 7, 1),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=RATE / 10)
+
+    def restoration(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        painted = network(torch.cat([FGSM()(attacked, x, y, threat), x]))
+        optimizer.zero_grad()
+        real, fake = discriminator(x), discriminator(painted.detach())
+        torch.autograd.backward(functional.softplus(-real).mean() + functional.softplus(fake).mean())
+        optimizer.step()
+        error = functional.mse_loss(painted, torch.cat([x, x]))
+        loss: Tensor = error + ADVERSARIAL * functional.softplus(-discriminator(painted)).mean()
+        return loss
+
+    return fit(ape_generator(), restoration, epochs=3).state_dict()
+
+
 def train_defense_gan() -> dict[str, Tensor]:
     """The decoder of an autoencoder whose latent is kept near the unit ball."""
     encoder = nn.Sequential(
@@ -141,6 +167,7 @@ def tabulate_lookup() -> dict[str, Tensor]:
 
 
 FILES: dict[str, tuple[str, Callable[[], dict[str, Tensor]]]] = {
+    "ape_gan": ("weights", train_ape_gan),
     "defense_gan": ("weights", train_defense_gan),
     "distillation": ("weights", train_distillation),
     "kwta": ("weights", train_kwta),
