@@ -27,6 +27,7 @@ from evaluator.threats.base import Threat
 
 _PILOT = 8  # examples on which the number of EOT samples is chosen
 _FEWEST = 4  # EOT samples: a clear gradient needs one, a loss that rises on average needs some
+_LAST_ROUND = 64  # EOT samples for the few that stand after everything else
 
 
 @runtime_checkable
@@ -39,10 +40,13 @@ class Rewirable(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """points: (n, ...) one per example; broken: (n,) bool, on the unmodified model; by: what broke each ("" = none)."""
+    """points: (n, ...) one per example, the best known where nothing broke it; broken: (n,) bool, on the unmodified model, by
+    votes with room to spare; barely: (n,) bool, the others that the votes break without it; by: what broke each ("" = none).
+    """
 
     points: Tensor
     broken: Tensor
+    barely: Tensor
     by: tuple[str, ...]
 
 
@@ -51,9 +55,10 @@ class Automatic:
     """Tries the ways one after the other; an example leaves at its first success on the unmodified model.
 
     declared: the submission names stand-ins of its own. random: answers are random, so gradients are averaged over as many
-    passes as their noise asks for and success is scored by `votes` on fresh randomness. most_samples: at most so many.
-    steps: of every gradient attack (the last try through each backward pass takes three times as many); queries: of Square and
-    of the last resort, which sees decisions alone.
+    passes as their noise asks for, at most most_samples, and success is scored by `votes` on fresh randomness; the few that
+    stand at the end are sought once more by the mean of 64 answers' probabilities. steps: of every gradient attack (the last
+    try through each backward pass takes three times as many); queries: of Square and of the last resort, which sees decisions
+    alone.
     """
 
     declared: bool = False
@@ -67,33 +72,38 @@ class Automatic:
         """batch: the examples that still stand. model: as it is asked in the official search, unmodified."""
         points, by = threat.start(batch.x), [""] * len(batch)
         active = torch.arange(len(batch), device=batch.x.device)
+        chance = torch.ones(len(batch), dtype=torch.float64, device=batch.x.device)
         for name, asked, attack in self._ways(model, batch, threat):
             if not len(active):
                 break
             part = batch[active].fork(name)
             found = attack.run(asked, part, threat)
-            fell = self._falls(model, part, threat, found)
-            points[active[fell]] = found[fell]
-            for position in active[fell].tolist():
+            p_values = self._p_values(model, part, threat, found)
+            better = p_values < chance[active]
+            for position in active[better].tolist():
                 by[position] = name
-            active = active[~fell]
-        broken = torch.ones(len(batch), dtype=torch.bool, device=batch.x.device)
-        broken[active] = False
-        return Found(points, broken, tuple(by))
+            points[active[better]], chance[active[better]] = found[better], p_values[better]
+            active = active[chance[active] >= self.votes.strict.level]
+        broken, fell = chance < self.votes.strict.level, chance < self.votes.level
+        return Found(points, broken, fell & ~broken, tuple(name if lost else "" for name, lost in zip(by, fell, strict=True)))
 
     def _ways(self, model: MeteredModel, batch: Batch, threat: Threat) -> Iterator[tuple[str, Model, Attack]]:
         """(name, what the attack asks, the attack), the likeliest first; made only when its turn comes."""
-        for backward in ("declared", "straight-through", "learned", "own"):
-            if backward == "declared" and not self.declared:
-                continue
-            seen = rewired(model, backward)
-            if seen is None:
-                continue
+        names = ["declared"] * self.declared + ["straight-through", "learned", "own"]
+        able = {name: seen for name in names if (seen := rewired(model, name)) is not None}
+        climb = Relentless if self.random else APGD
+        for backward, seen in able.items():
             asked = self._averaged(seen, batch[:_PILOT])
-            climb = Relentless if self.random else APGD
             yield f"{backward} backward, margin", asked, climb(steps=self.steps, loss="margin")
             yield f"{backward} backward, cross-entropy", asked, climb(steps=self.steps, loss="ce")
             yield f"{backward} backward, more steps", asked, climb(steps=3 * self.steps, loss="margin")
+        if self.random:
+            for backward in dict.fromkeys((next(iter(able)), "own")):
+                asked = EOT(able[backward], _LAST_ROUND, average="probabilities")
+                yield f"{backward} backward, soft votes", asked, Relentless(steps=3 * self.steps)
+        without = rewired(model, "removed")
+        if without is not None:
+            yield "parts removed, margin", self._averaged(without, batch[:_PILOT]), Relentless(steps=self.steps)
         if threat.kind in Substitute.supported_threats and not self.random:
             yield "transfer from a substitute", model, Substitute(rounds=5, epochs=15, attempts=4)
         if threat.kind in Square.supported_threats and not self.random:
@@ -107,13 +117,14 @@ class Automatic:
         samples = max(_FEWEST, choose_samples(model, pilot).samples)
         return EOT(model, min(samples, self.most_samples))
 
-    def _falls(self, model: MeteredModel, batch: Batch, threat: Threat, points: Tensor) -> Tensor:
-        """(n,) bool on the unmodified model: contained, and misclassified (by votes where answers are random)."""
-        inside = threat.contains(batch.x, points)
+    def _p_values(self, model: MeteredModel, batch: Batch, threat: Threat, points: Tensor) -> Tensor:
+        """(n,) float64 on the unmodified model, small where it loses: by votes where answers are random, else 0 or 1."""
         rendered = threat.apply(batch.x, points)
         if self.random:
-            return inside & self.votes.strict.broken(self.votes.counts(model, rendered, model.classes), batch.y)
-        return inside & batch.success(scores(model, rendered))
+            p_values = self.votes.p_values(self.votes.counts(model, rendered, model.classes), batch.y)
+        else:
+            p_values = (~batch.success(scores(model, rendered))).double()
+        return torch.where(threat.contains(batch.x, points), p_values, 1.0)
 
 
 def rewired(model: MeteredModel, backward: str) -> MeteredModel | None:

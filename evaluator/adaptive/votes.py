@@ -14,8 +14,8 @@ from evaluator.attacks.base import Model
 from evaluator.errors import InputError
 
 LEVEL = 0.01
-LEAST = 32
-_ROOM = 1000  # how many times rarer by chance a success of the search is than one that verification accepts
+LEAST = 64  # at 32 a search and its verification disagreed about one image in 180: too few to tell 20 % from 30 %
+_ROOM = 100_000  # how many times rarer by chance a success of the search is than one that verification accepts
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,20 @@ class Votes:
         return counts.argmax(dim=1) == y
 
     def broken(self, counts: Tensor, y: Tensor) -> Tensor:
-        """(n,) bool: the true class lost, beyond chance.
+        """(n,) bool: the true class lost, beyond chance: its p-value is below `level`."""
+        return self.p_values(counts, y) < self.level
 
-        Exact one-sided binomial test, at `level`, of "the true class is named at least half of the time": with the true class
-        k times among `passes`, P(Binomial(passes, 1/2) <= k) < level. With several votes the true class is compared with
-        the class that leads, of the passes that named one of the two.
+    def p_values(self, counts: Tensor, y: Tensor) -> Tensor:
+        """(n,) float64 of the exact one-sided binomial test of "the true class is named at least half of the time".
+
+        P(Binomial(passes, 1/2) <= k), with the true class k times among `passes`. With several votes the true class is compared
+        with the class that leads, of the passes that named one of the two.
         """
         right = counts.gather(1, y[:, None]).squeeze(1)
         total = torch.full_like(right, self.passes)
         if self.votes > 1:
             total = right + counts.scatter(1, y[:, None], -1).amax(dim=1).clamp_min(0)
-        p_values = binom.cdf(right.cpu().numpy(), total.cpu().numpy(), 0.5)
-        return torch.from_numpy(p_values < self.level).to(y.device)
+        return torch.from_numpy(binom.cdf(right.cpu().numpy(), total.cpu().numpy(), 0.5)).to(y.device)
 
 
 SINGLE = Votes()  # a defense that answers once

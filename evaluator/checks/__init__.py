@@ -18,6 +18,7 @@ from evaluator.checks import (  # noqa: F401  (each import registers its check)
     softmax_output,
     state,
     traffic,
+    transfer,
     zero_gradients,
 )
 from evaluator.checks.base import Check, Finding, Subject, registered

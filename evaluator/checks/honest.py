@@ -74,8 +74,9 @@ class Honest:
             observe(Step(ADAPTIVE, len(batch) - len(standing), len(standing)))
             with spent.spending(model.meter):
                 found = attack.run(model, batch[standing].fork(ADAPTIVE), threat)
-            fell = standing[found.broken]
-            points[fell], broken_by[fell] = found.points[found.broken], len(records)
+            taken = found.broken | (found.barely & (loosely[standing] < 0))
+            fell = standing[taken]
+            points[fell], broken_by[fell] = found.points[taken], len(records)
             spent.tried, spent.broken = len(standing), len(fell)
             flags += self._undeclared(found)
         broken_by = torch.where(broken_by < 0, loosely, broken_by)

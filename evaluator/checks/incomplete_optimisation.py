@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from evaluator.checks.base import LONG, Check, Finding, Subject, register
+from evaluator.checks.base import Check, Finding, Subject, register
+from evaluator.checks.climbs import climb
 from evaluator.report import Curve
 
-LAST = 10
-MOVING = 0.15  # after 100 steps 0.05 would do; after 30 honest networks reach 0.08
+EXAMPLES, STEPS, LAST = 8, 100, 10
+LEAST = 4
+MOVING = 0.05
 
 
 @register
@@ -17,20 +19,24 @@ class IncompleteOptimisation(Check):
     title = "The climb ends while it still rises"
     severity = "info"
     definition = (
-        f"The best margin so far of the climb of {LONG} steps, rescaled to [0, 1] over its own range, for examples that "
-        f"stand to its end. Fires when its last {LAST} steps move it by more than {MOVING:g} (median, at least four)."
+        f"The best margin so far of a climb of {STEPS} steps, rescaled to [0, 1] over its own range, on {EXAMPLES} examples of "
+        f"which {LEAST} or more stand to its end. Fires when its last {LAST} steps move it by more than {MOVING:g} (median)."
     )
     meaning = "An attack with more steps would find more than this one; what stands may stand for want of steps alone."
     remedy = "Nothing to declare; the official search takes more steps."
 
     def run(self, subject: Subject) -> Finding:
-        standing = ~subject.long_climb.ever
-        if int(standing.sum()) < 4:
-            return self.says(False, "not measured: fewer than four examples stand.")
-        best = subject.long_climb.margins[:, standing].cummax(dim=0).values
+        left = subject.standing[~subject.long_climb.ever][:EXAMPLES]
+        if len(left) < LEAST:
+            return self.says(False, f"not measured: fewer than {LEAST} examples stand.")
+        slow = climb(subject.readable, subject.batch.fork("slow")[left], subject.threat, steps=STEPS, stop=True)
+        standing = ~slow.ever
+        if int(standing.sum()) < LEAST:
+            return self.says(False, f"not measured: fewer than {LEAST} examples stand.")
+        best = slow.margins[:, standing].cummax(dim=0).values
         rise = (best - best[0]) / (best[-1] - best[0]).clamp_min(1e-12)
         moved = float((rise[-1] - rise[-1 - LAST]).median())
-        points = [(float(step), float(value)) for step, value in enumerate(rise.mean(dim=1))]
+        points = [(float(step), float(value)) for step, value in enumerate(rise.mean(dim=1)) if step % 2 == 0]
         curve = Curve(name="best margin so far", x="steps", y="share of its whole rise", points=points)
-        evidence = f"the last {LAST} of {LONG} steps made {moved:.3f} of the whole rise (median of {int(standing.sum())})."
+        evidence = f"the last {LAST} of {STEPS} steps made {moved:.3f} of the whole rise (median of {int(standing.sum())})."
         return self.says(moved > MOVING, evidence, curves=[curve])

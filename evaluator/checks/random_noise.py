@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+import math
 
 from evaluator.attacks.gradients import glance
 from evaluator.checks.base import LONG, Check, Finding, Subject, register
 
-PER_EXAMPLE = 40
+NOISES = 10_000
+MOST = 1000  # per example
 ALLOWED = 1
 
 
@@ -18,8 +19,8 @@ class RandomNoise(Check):
     name = "noise-beats-gradient"
     title = "Random noise beats the gradient"
     definition = (
-        f"{PER_EXAMPLE} random points of the threat (1,280 in a sample of 32) for each example that stands after {LONG} steps. "
-        f"Fires when more than {ALLOWED} of them falls and the model is not random."
+        f"{NOISES:,} random points of the threat, shared out among the examples that stand after {LONG} steps (at most "
+        f"{MOST:,} for each). Fires when more than {ALLOWED} of them falls and the model is not random."
     )
     meaning = "A gradient that is worse than chance is no gradient of this model."
     remedy = "Look for gradients that are noise; declare a stand-in (`bpda`) or randomness (`randomized = true`)."
@@ -28,8 +29,13 @@ class RandomNoise(Check):
         if subject.random:
             return self.says(False, "not measured: answers are random.")
         batch = subject.batch[subject.standing][~subject.long_climb.ever].fork("noise")
-        count, fell = len(batch), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
-        for _ in range(PER_EXAMPLE if count else 0):
+        count, asked, fell = len(batch), 0, 0
+        for _ in range(min(MOST, math.ceil(NOISES / count)) if count else 0):
             points = subject.threat.random_start(batch.x, batch.draws)
-            fell |= batch.success(glance(subject.readable, batch, subject.threat, points))
-        return self.says(int(fell.sum()) > ALLOWED, f"noise broke {int(fell.sum())} of {count} that gradients left standing.")
+            stands = ~batch.success(glance(subject.readable, batch, subject.threat, points))
+            asked, fell = asked + len(batch), fell + int((~stands).sum())
+            batch = batch[stands]
+            if fell > ALLOWED or not len(batch):
+                break
+        evidence = f"{asked:,} random points broke {fell} of {count} that gradients left standing."
+        return self.says(fell > ALLOWED, evidence)

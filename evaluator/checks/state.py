@@ -19,15 +19,16 @@ class State(Check):
     definition = (
         "Fresh inputs are asked twice, and once more after other traffic (their mirror images and the clean inputs). Fires "
         "when an answer differs from the first one and chance is not the reason (see `randomness`), or when half of the inputs "
-        "get, bit for bit, the logits of the clean input."
+        "get, bit for bit, the logits of the clean input, or when a pass has changed a parameter or buffer of the module."
     )
     meaning = "A model that remembers what it was asked can tell an attack from a single question; deployed, it is asked once."
     remedy = "Make forward() a function of its input alone: no counters, caches or running statistics."
 
     def run(self, subject: Subject) -> Finding:
         first, second = subject.repeats[0], subject.repeats[1]
+        written = subject.inspection.written if subject.inspection else 0
         if subject.random:
-            return self.says(False, "not measured: answers are random.")
+            return self.says(written > 0, f"answers are random; {written} parameters and buffers changed in one pass.")
         for other in (subject.probes.flip(-1), subject.threat.start(subject.batch.x)):
             subject.answers(other)
         after = subject.answers(subject.probes)
@@ -37,6 +38,7 @@ class State(Check):
         copied = (first == clean).all(dim=1) & (not are_probabilities(first))
         evidence = (
             f"{int(at_once.sum())} of {len(moved)} inputs were answered differently at once, {int(later.sum())} after other "
-            f"traffic; {int(copied.sum())} got the very bits of the answer to a different input."
+            f"traffic; {int(copied.sum())} got the very bits of the answer to a different input; {written} parameters and "
+            "buffers changed in one pass."
         )
-        return self.says(bool(moved.any()) or float(copied.double().mean()) >= COPIED, evidence)
+        return self.says(bool(moved.any()) or float(copied.double().mean()) >= COPIED or written > 0, evidence)

@@ -29,9 +29,24 @@ _ELSEWHERE = (
 )
 
 _PRIVATE = """No pack of this version has one: all its images are public, and `memorized-inputs` asks instead about images that
-nobody can have stored (translations and negatives of the ranked ones). A pack with a private split is evaluated on it as a
-second `Examples`; the gap of the two accuracies belongs where `evaluator.evaluation.evaluate` joins the flags of its verdict,
-with a two-sample test of the two counts."""
+nobody can have stored (translations and negatives of the ranked ones); that gap is the one a private split would show. A
+pack with a private split is evaluated on it as a second `Examples`; the gap of the two accuracies belongs where
+`evaluator.evaluation.evaluate` joins the flags of its verdict, with a two-sample test of the two counts."""
+
+_MEASURED = """Ten honest networks (without defense; trained by PGD, IBP, TRADES, a mix of PGD and certificates, under noise;
+MNIST and CIFAR-10, Linf and L2) raise no flag. What they measure, beside the threshold:
+
+| check | fires | farthest of the honest networks |
+|---|---|---|
+| `noise-beats-gradient` | more than 1 falls | 0 fall of 10,000 points |
+| `transfer-beats-gradient` | more than 1 falls | 0 fall |
+| `incomplete-optimisation` | more than 0.05 in the last 10 of 100 steps | 0.022 (after 30 steps: 0.11) |
+| `zero-gradients` | any example | 0 |
+| `gradient-accuracy` | cosine below 0.5 at h = 0.001, signs below 70% | 1.00, 94% |
+
+At h = epsilon/4 and epsilon the same cosine falls to 0.39 and -0.08 on honest networks at Linf 0.3: their loss is curved over
+such distances, so only the smallest h decides. All checks together cost about 16,000 forward and 3,300 backward rows on a
+robust network, 10,000 of them random points, whatever the number of ranked examples; a fifth of that on one that is not."""
 
 
 def markdown() -> str:
@@ -63,6 +78,7 @@ def markdown() -> str:
     lines += ["", "## What each one means, and what to do", ""]
     for check in checks:
         lines += [f"### {check.name}", "", f"{check.title}. {check.meaning}", "", f"What to do: {check.remedy}", ""]
+    lines += ["## What honest networks measure", "", _MEASURED, ""]
     lines += ["## Flags that other parts of an evaluation raise", "", "| flag | severity | definition |", "|---|---|---|"]
     lines += [f"| `{name}` | {severity} | {definition} |" for name, severity, definition in _ELSEWHERE]
     lines += ["", "## A private split", "", _PRIVATE]

@@ -9,8 +9,6 @@ from evaluator.attacks.gradients import gradient_of
 from evaluator.attacks.losses import cross_entropy, difference_of_logits_ratio
 from evaluator.checks.base import Check, Finding, Subject, register
 
-LEAST = 2
-
 
 @register
 class ZeroGradients(Check):
@@ -21,7 +19,7 @@ class ZeroGradients(Check):
     definition = (
         "The gradients of cross-entropy and of DLR are taken at the clean inputs, at one random point each and "
         "where the shared climb ended in vain. Fires when "
-        f'one of them is exactly zero in every coordinate for at least {LEAST} examples of the sample; only "info" when DLR, '
+        'one of them is exactly zero in every coordinate for any example of the sample; only "info" when DLR, '
         "which the attacks climb on too, is not."
     )
     meaning = "Where the gradient is zero, a gradient attack does not move, whatever the true robustness is."
@@ -35,7 +33,7 @@ class ZeroGradients(Check):
                 ce, dlr = ce & ~subject.climb.end, dlr & ~subject.climb.end
             flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
         evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
-        return self.says(max(flat_ce, flat_dlr) >= LEAST, evidence, severity="unverified" if flat_dlr >= LEAST else "info")
+        return self.says(max(flat_ce, flat_dlr) > 0, evidence, severity="unverified" if flat_dlr else "info")
 
 
 def _zeros(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor]:
