@@ -168,7 +168,7 @@ def _start(settings: DockerSettings, job: Job) -> Running:
             tree = make_tree(settings, job, fifos.folder)
             undo.callback(tree.remove)
             tree.start()
-            confined = _await_ready(fifos, tree)
+            confined = launch.await_ready_or_end(fifos.stream, tree)
             launch.demand_confined(job, confined)
             fifos.connected()
             undo.pop_all()
@@ -178,14 +178,3 @@ def _start(settings: DockerSettings, job: Job) -> Running:
         kind = SandboxUnavailable if isinstance(error, requests.exceptions.RequestException) else SandboxError
         raise kind(f"Docker could not start the job: {said or getattr(error, 'explanation', None) or error}") from error
     return Supervised(tree, fifos.stream, fifos.log, job.limits, confined=confined)
-
-
-def _await_ready(fifos: Fifos, tree: DockerTree) -> bool:
-    """As launch.await_ready, but soon noticing a container that ends before it opened its pipes."""
-    for _ in range(int(launch.START_SECONDS)):
-        with contextlib.suppress(StreamTimeout):
-            return launch.await_ready(fifos.stream, timeout=1.0)
-        status = tree.poll(0.001)
-        if status is not None:
-            raise StreamClosed(f"The container ended with status {status} before the job ran.")
-    raise StreamTimeout("The container did not get ready in time.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox import cgroups
 from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect, remove_container
+from sandbox.launcher_client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import leftover_folders
 
@@ -18,13 +21,22 @@ _GRACE_SECONDS = 60.0
 def janitor(settings: DockerSettings | None = None) -> tuple[str, ...]:
     """Removes leftovers of owners that have certainly ended, and says what they were. Safe beside running jobs.
 
-    settings: the engine to look at; None leaves Docker out. Raises SandboxError when the engine does not answer.
+    settings: the engine to look at; None leaves Docker out. Folders are looked for in the system's place for temporary files
+    and where named pipes are made. Raises SandboxError when the engine does not answer.
     """
-    removed = [*_control_groups(), *_folders(Path(tempfile.gettempdir()))]
+    removed = _control_groups()
     if settings is not None:
         removed += _containers(settings)
-        removed += _folders(settings.scratch) if settings.scratch is not None else []
+    for place in _places(settings):
+        removed += _folders(place)
     return tuple(removed)
+
+
+def _places(settings: DockerSettings | None) -> Iterator[Path]:
+    yield Path(tempfile.gettempdir())
+    scratch = os.environ.get(SCRATCH) if settings is None else settings.scratch
+    if scratch:
+        yield Path(scratch)
 
 
 def _control_groups() -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sandbox import landlock
-from sandbox.base import Capabilities, Job, SandboxError, Stream, StreamClosed
+from sandbox.base import Capabilities, Job, SandboxError, Stream, StreamClosed, StreamTimeout
+from sandbox.running import Tree
 
 START_SECONDS = 30.0
 UID = 65534
@@ -56,6 +58,20 @@ def await_ready(stream: Stream, *, timeout: float = START_SECONDS) -> bool:
     if said not in (landlock.CONFINED, landlock.PLAIN):
         raise StreamClosed("Something else than the launcher answered.")
     return said == landlock.CONFINED
+
+
+def await_ready_or_end(stream: Stream, tree: Tree) -> bool:
+    """The same for pipes that stay open when the job ends before it opened them: soon notices that, and a lost engine.
+
+    Raises what `await_ready` and `tree.poll` raise.
+    """
+    for _ in range(int(START_SECONDS)):
+        with contextlib.suppress(StreamTimeout):
+            return await_ready(stream, timeout=1.0)
+        status = tree.poll(0.001)
+        if status is not None:
+            raise StreamClosed(f"The container ended with status {status} before the job ran.")
+    raise StreamTimeout("The container did not get ready in time.")
 
 
 def demand_confined(job: Job, confined: bool) -> None:

@@ -98,7 +98,9 @@ class _Connection(socketserver.StreamRequestHandler):
     def _do(self, request: dict[str, Any]) -> Any:
         match request.get("ask"):
             case "capabilities":
-                return asdict(docker.DockerSandbox(self.server.settings.engine).capabilities())
+                sandbox = docker.DockerSandbox(self.server.settings.engine)
+                told = asdict(sandbox.capabilities())  # measured once: that the engine answered then says nothing of now
+                return told | {"available": told["available"] and sandbox.ready()}
             case "start":
                 return self._start(request)
             case "poll":

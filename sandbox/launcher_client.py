@@ -42,10 +42,7 @@ class LauncherSandbox(Sandbox):
 
     def capabilities(self) -> Capabilities:
         try:
-            with contextlib.closing(_Line()) as line:
-                told = line.ask({"ask": "capabilities"})
-            promises = {name: Enforcement(kept) for name, kept in told["promises"].items()}
-            return Capabilities(self.name, bool(told["available"]), promises, tuple(told["notes"]))
+            return self._told()
         except SandboxError as error:
             return Capabilities(self.name, False, dict.fromkeys(PROMISES, Enforcement.NONE), (str(error),))
 
@@ -53,7 +50,10 @@ class LauncherSandbox(Sandbox):
         return self.capabilities().available
 
     def start(self, job: Job) -> Running:
-        launch.demand(self.capabilities(), job)
+        known = self._told()
+        if not known.available:  # the engine behind it may come back, as the launcher itself may
+            raise SandboxUnavailable(f"The launcher cannot run jobs now: {' '.join(known.notes)}")
+        launch.demand(known, job)
         module, folder = _form(job)
         scratch = os.environ.get(SCRATCH)
         fifos = Fifos(Path(scratch) if scratch else None, job.limits.log_kb << 10)
@@ -64,7 +64,7 @@ class LauncherSandbox(Sandbox):
                 undo.callback(tree.remove)
                 threads = int(job.env.get("OMP_NUM_THREADS", "1"))
                 tree.line.ask(ask_start(module, folder, fifos.folder, threads, job.limits))
-                confined = launch.await_ready(fifos.stream)
+                confined = launch.await_ready_or_end(fifos.stream, tree)
                 launch.demand_confined(job, confined)
                 fifos.connected()
                 undo.pop_all()
@@ -72,6 +72,13 @@ class LauncherSandbox(Sandbox):
             said = fifos.log.snapshot()[0][:_LOG_WHEN_FAILED].decode(errors="replace").strip()
             raise SandboxError(f"The launcher could not start the job: {said or error}") from error
         return Supervised(tree, fifos.stream, fifos.log, job.limits, confined=confined)
+
+    def _told(self) -> Capabilities:
+        """Raises SandboxUnavailable when no launcher answers."""
+        with contextlib.closing(_Line()) as line:
+            told = line.ask({"ask": "capabilities"})
+        promises = {name: Enforcement(kept) for name, kept in told["promises"].items()}
+        return Capabilities(self.name, bool(told["available"]), promises, tuple(told["notes"]))
 
 
 def _form(job: Job) -> tuple[str, Path]:

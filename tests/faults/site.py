@@ -19,8 +19,12 @@ from typing import Any
 
 import httpx
 
+import evaluator
+from arena.evaluations import lanes
 from sandbox import cgroups
 from sandbox.docker import OWNER_LABEL, DockerSettings, connect
+from sandbox.launcher_client import SCRATCH, SOCKET
+from sandbox.python_env import python_mounts
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3.0
@@ -39,7 +43,10 @@ print(make_token(user=person(), name="faults").secret)
 
 @dataclass
 class Site:
-    """folder: holds all its data, its temporary files too. sandbox: the backend that its workers use."""
+    """folder: holds all its data, its temporary files too. sandbox: the backend that its workers use.
+
+    docker_host: the engine of workers that use it; with the sandbox "launcher" only the launcher knows it. "" is everybody's.
+    """
 
     folder: Path
     sandbox: str
@@ -47,6 +54,7 @@ class Site:
     token: str = ""
     port: int = 0
     web: subprocess.Popen[bytes] | None = None
+    launcher: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -61,12 +69,21 @@ class Site:
             "REDOUBT_RETRY_SECONDS": "1",
             "REDOUBT_SUBMISSIONS_PER_DAY": "1000",
             "TMPDIR": str(self.temporary),
-            **({"DOCKER_HOST": self.docker_host} if self.docker_host else {}),
+            **self._engine(),
         }
+
+    def _engine(self) -> dict[str, str]:
+        if self.sandbox == "launcher":
+            return {SOCKET: str(self.folder / "launcher"), SCRATCH: str(self.pipes), "DOCKER_HOST": "unix:///nowhere"}
+        return {"DOCKER_HOST": self.docker_host} if self.docker_host else {}
 
     @property
     def temporary(self) -> Path:
         return self.folder / "tmp"
+
+    @property
+    def pipes(self) -> Path:
+        return self.folder / "pipes"
 
     @property
     def database(self) -> Path:
@@ -74,7 +91,8 @@ class Site:
 
     def prepare(self) -> None:
         """Migrates, publishes the small challenge, signs up a person and makes her token."""
-        self.temporary.mkdir(parents=True, exist_ok=True)
+        for place in (self.temporary, self.pipes):
+            place.mkdir(parents=True, exist_ok=True)
         script = _PREPARE.format(folder=str(self.folder))
         command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", script]
         made = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
@@ -83,7 +101,8 @@ class Site:
     def copy(self, folder: Path) -> Site:
         """The same installation, with nothing running, somewhere else."""
         shutil.copytree(self.folder / "data", folder / "data", ignore=shutil.ignore_patterns("redoubt.sqlite3*"))
-        (folder / "tmp").mkdir()
+        for name in ("tmp", "pipes"):
+            (folder / name).mkdir()
         with sqlite3.connect(self.database) as ours, sqlite3.connect(folder / "data" / self.database.name) as theirs:
             ours.backup(theirs)
         ours.close()
@@ -98,7 +117,25 @@ class Site:
         command = [sys.executable, "-m", "uvicorn", "arena.asgi:application", *listen]
         self.web = subprocess.Popen(command, cwd=ROOT, env=self.environment)
 
+    def start_launcher(self) -> None:
+        """A launcher whose template is what workers would otherwise give their jobs themselves; it alone knows the engine."""
+        mounts, python, env = python_mounts([Path(evaluator.__file__).parent])
+        named = {"listen": self.folder / "launcher", "python": python, "inputs": self.temporary, "scratch": self.pipes}
+        lines = [f"{name} = {json.dumps(str(value))}" for name, value in named.items()]
+        lines += ["[programs]", f'"evaluator.host.serve" = "{lanes.SUBMISSION}"']
+        lines += ["[ceilings]", "memory_mb = 8192", "seconds = 86400.0", "processes = 1024", "cpus = 8.0"]
+        lines += ["[env]", *(f"{name} = {json.dumps(value)}" for name, value in env.items())]
+        lines += [f'[[mounts]]\nsource = "{mount.source}"\ntarget = "{mount.target}"' for mount in mounts]
+        lines += ["[engine]", f'host = "{self.docker_host}"'] if self.docker_host else []
+        settings = self.folder / "launcher.toml"
+        settings.write_text("\n".join(lines))
+        command = [sys.executable, "-m", "sandbox.launcher", str(settings)]
+        with (self.folder / "launcher.log").open("ab") as log:
+            self.launcher = subprocess.Popen(command, cwd=ROOT, stderr=log)
+
     def start_worker(self) -> subprocess.Popen[bytes]:
+        if self.sandbox == "launcher" and self.launcher is None:
+            self.start_launcher()
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen([sys.executable, "manage.py", "worker"], cwd=ROOT, env=self.environment, stderr=log)
         self.workers.append(worker)
@@ -108,13 +145,13 @@ class Site:
     def worker(self) -> subprocess.Popen[bytes]:
         return self.workers[-1]
 
-    def replace_worker(self) -> None:
-        """kill -9 of the worker, and a new one."""
-        kill(self.worker)
-        self.start_worker()
+    @property
+    def holder(self) -> subprocess.Popen[bytes]:
+        """The process that made the newest containers, and whose death its guardian waits for."""
+        return self.launcher or self.worker
 
     def stop(self) -> None:
-        """Asks the worker to stop, kills the web process."""
+        """Asks the worker to stop, kills the web process; the launcher stays."""
         if self.web is not None:
             kill(self.web)
         for worker in self.workers:
@@ -159,13 +196,15 @@ class Site:
     def wait_for(self, what: Callable[[], bool], *, seconds: float, why: str) -> None:
         until = time.monotonic() + seconds
         while not what():
-            shards = self.read("select state, claims, attempts, outcome from evaluations_shard")
-            assert time.monotonic() < until, f"{why}: {shards}; {self.log()}"
+            assert time.monotonic() < until, f"{why}: {self.told()}"
             time.sleep(0.02)
 
-    def log(self) -> str:
-        path = self.folder / "worker.log"
-        return path.read_text()[-6000:] if path.exists() else ""
+    def told(self) -> str:
+        """What explains a failure: what is unfinished or failed, and the last words of worker and launcher."""
+        shards = self.read("select state, claims, attempts, outcome from evaluations_shard where state != 'done'")
+        failed = self.read("select state, reason from evaluations_evaluation where state != 'completed'")
+        logs = [path.read_text()[-6000:] for path in self.folder.glob("*.log")]
+        return "\n".join([f"shards {shards[:9]}", f"evaluations {failed[:9]}", *logs])
 
     def board(self) -> list[dict[str, Any]]:
         """What the final board rests on, without times and signatures."""
@@ -192,7 +231,7 @@ class Site:
         return sorted(found)
 
     def _marks(self) -> list[str]:
-        if self.sandbox == "docker":
+        if self.sandbox in ("docker", "launcher"):
             return [container["Id"] for container in self.containers()]
         return [f"-{worker.pid}-" for worker in self.workers]
 
@@ -202,11 +241,11 @@ class Site:
 
     def leftovers(self) -> list[str]:
         """Everything that could outlive the workers: groups (and so processes), containers, temporary folders, mounts."""
-        left = [str(path) for path in self.temporary.iterdir()]
+        left = [str(path) for place in (self.temporary, self.pipes) for path in place.iterdir()]
         pids = [worker.pid for worker in self.workers]
         for parent in {str(parent.path) for parent in cgroups.parents().values()}:
             left += [str(path) for pid in pids for path in Path(parent).glob(f"sandbox-*-{pid}-*")]
-        left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.temporary) in line]
+        left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{self.folder}/" in line]
         if self.docker_host:
             left += [container["Id"] for container in self.containers()]
         return left

@@ -23,6 +23,8 @@ from tests.sandbox.engine import reachable_engine
 _EVALUATION_SECONDS = 120.0  # the longest that one may take here, with all its disturbances
 _MOMENTS = 2.5  # seconds after its beginning within which an evaluation is disturbed
 
+Strike = Callable[[Site, random.Random], None]
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
@@ -50,7 +52,7 @@ class Sites:
 
     def end(self) -> None:
         for site in self._made:
-            for process in (site.web, *site.workers):
+            for process in (site.web, *site.workers, site.launcher):
                 if process is not None:
                     kill(process)
 
@@ -99,8 +101,9 @@ def enter(site: Site, entries: int, rng: random.Random, *, kills: int) -> None:
         site.wait_for(lambda: site.upload(archive) in ("created", "known"), seconds=60, why="an upload")  # noqa: B023
 
 
-def storm(site: Site, strikes: list[Callable[[Site, random.Random], None]], rng: random.Random) -> None:
+def storm(site: Site, strikes: list[Strike], rng: random.Random) -> None:
     """Each strike hits at a random moment of its evaluation (spread over all of them); then everything may come to its end."""
+    begun = time.monotonic()
     site.start_worker()
     entries = site.count("evaluations_evaluation")
     for number, strike in enumerate(strikes):
@@ -109,6 +112,7 @@ def storm(site: Site, strikes: list[Callable[[Site, random.Random], None]], rng:
         site.wait_for(lambda: bool(site.hosts()) or site.finished(), seconds=_EVALUATION_SECONDS, why="a host")
         time.sleep(rng.uniform(0, _MOMENTS))
         strike(site, rng)
+        print(f"{time.monotonic() - begun:7.0f} s: {site.settled()} of {entries} settled, {strike.__name__}", flush=True)
         if site.worker.poll() is not None:
             site.start_worker()
     site.wait_for(site.finished, seconds=_EVALUATION_SECONDS * entries, why="the end")
@@ -130,33 +134,44 @@ def strike_web(site: Site, rng: random.Random) -> None:
     site.start_web()
 
 
+def strike_launcher(site: Site, rng: random.Random) -> None:
+    assert site.launcher is not None
+    kill(site.launcher)
+    time.sleep(rng.uniform(0, 1))
+    site.start_launcher()
+
+
 def strike_guardian(site: Site, rng: random.Random) -> None:
-    """Then nobody is left to remove the containers of a worker that is killed next."""
-    guardians = subprocess.run(["pgrep", "-f", f"docker_guardian.py {site.worker.pid} "], capture_output=True, text=True)
+    """Then nobody is left to remove the containers of the process that made them, which is killed next."""
+    guardians = subprocess.run(["pgrep", "-f", f"docker_guardian.py {site.holder.pid} "], capture_output=True, text=True)
     for pid in guardians.stdout.split():
         os.kill(int(pid), signal.SIGKILL)
-    kill(site.worker)
+    if site.launcher is None:
+        kill(site.worker)
+    else:
+        strike_launcher(site, rng)
 
 
-def striking_engine(folder: Path) -> Callable[[Site, random.Random], None]:
+def striking_engine(folder: Path) -> Strike:
     """kill -9 of the engine and of the containerd that it started, which a new engine would otherwise wait for in vain."""
 
-    def strike(site: Site, rng: random.Random) -> None:
+    def strike_engine(site: Site, rng: random.Random) -> None:
         for pid in (folder / "pid", folder / "exec/containerd/containerd.pid"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid.read_text()), signal.SIGKILL)
         time.sleep(rng.uniform(0, 1))
         start_engine(folder)
 
-    return strike
+    return strike_engine
 
 
 def assert_as_undisturbed(site: Site, calm: Site) -> None:
     """Nothing lost, nothing double, the same board, receipts that verify, no trace left."""
     entries = calm.count("submissions_submission")
+    for each in (site, calm):
+        assert [row["entry"][1] for row in each.board()] == ["completed"] * entries, each.told()
     for disturbed, undisturbed in zip(site.board(), calm.board(), strict=True):
         assert disturbed == undisturbed
-    assert [row["entry"][1] for row in site.board()] == ["completed"] * entries
     assert site.count("submissions_submission") == site.count("leaderboards_standing") == entries
     assert len({verify(Report.model_validate_json(report)) for report in site.reports()}) == 1
     assert len(site.reports()) == entries
@@ -168,7 +183,7 @@ def assert_as_undisturbed(site: Site, calm: Site) -> None:
     site.stop()
 
 
-def run(site: Site, calm: Site, strikes: list[Callable[[Site, random.Random], None]], rng: random.Random) -> None:
+def run(site: Site, calm: Site, strikes: list[Strike], rng: random.Random) -> None:
     calm.start_worker()
     storm(site, strikes, rng)
     calm.wait_for(calm.finished, seconds=_EVALUATION_SECONDS * calm.count("evaluations_evaluation"), why="the undisturbed run")
@@ -190,14 +205,25 @@ def test_kills_of_engine_and_guardian_leave_the_board_as_it_would_have_been(site
     run(site, sites.copy(site), [striking_engine(engine), strike_guardian], rng)
 
 
+@pytest.mark.docker
+def test_kills_of_the_launcher_leave_the_board_as_it_would_have_been(sites: Sites, engine: Path) -> None:
+    rng = random.Random(4)
+    site = sites.make("launcher", f"unix://{engine}/docker.sock")
+    enter(site, 1, rng, kills=0)
+    run(site, sites.copy(site), [strike_launcher, strike_guardian], rng)
+
+
 @pytest.mark.nightly
 @pytest.mark.docker
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("backend", ["bubblewrap", "docker"])
-def test_a_hundred_evaluations_on_each_backend_survive_a_hundred_kills(backend: str, sites: Sites, engine: Path) -> None:
+@pytest.mark.parametrize(("backend", "entries"), [("bubblewrap", 70), ("docker", 70), ("launcher", 60)])
+def test_two_hundred_evaluations_survive_two_hundred_kills(backend: str, entries: int, sites: Sites, engine: Path) -> None:
     rng = random.Random(3)
-    site = sites.make(backend, f"unix://{engine}/docker.sock" if backend == "docker" else "")
-    enter(site, 100, rng, kills=30)
-    engine_strikes = [striking_engine(engine), strike_guardian] if backend == "docker" else []
-    strikes = [*engine_strikes, strike_worker, strike_host, strike_web]
-    run(site, sites.copy(site), rng.choices(strikes, k=70), rng)
+    site = sites.make(backend, "" if backend == "bubblewrap" else f"unix://{engine}/docker.sock")
+    enter(site, entries, rng, kills=20)
+    strikes: list[Strike] = [strike_worker, strike_host, strike_web]
+    if backend != "bubblewrap":
+        strikes += [striking_engine(engine), strike_guardian]
+    if backend == "launcher":
+        strikes.append(strike_launcher)
+    run(site, sites.copy(site), rng.choices(strikes, k=47), rng)

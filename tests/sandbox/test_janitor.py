@@ -15,6 +15,7 @@ from sandbox import Job, cgroups
 from sandbox.bubblewrap import BubblewrapSandbox
 from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 from sandbox.janitor import janitor
+from sandbox.launcher_client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import leftover_folders, owned_folder
 from tests.sandbox.conformance.support import processes_with, soon
@@ -24,7 +25,8 @@ from tests.sandbox.engine import reachable_engine
 @pytest.fixture
 def dead() -> Owner:
     """A process that was this machine's and is no more."""
-    script = "from sandbox.owner import Owner; print(Owner.current())"
+    script = "from sandbox.launcher_client import SCRATCH
+from sandbox.owner import Owner; print(Owner.current())"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_root()).stdout
     owner = Owner.parse(output.strip())
     assert owner is not None
@@ -97,6 +99,14 @@ def test_folders_of_the_dead_go(dead: Owner) -> None:
     (folders[1] / "submission").mkdir()
     assert {f"folder {folder}" for folder in folders} <= set(janitor())
     assert not any(folder.exists() for folder in folders)
+
+
+def test_pipes_that_a_dead_client_of_the_launcher_made_go(dead: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = tmp_path / f"sandbox-{dead}-abcdefgh"
+    pipes.mkdir()
+    monkeypatch.setenv(SCRATCH, str(tmp_path))
+    assert f"folder {pipes}" in janitor()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_a_killed_process_worked_in_goes() -> None:

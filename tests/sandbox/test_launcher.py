@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -16,12 +18,13 @@ from typing import Any
 
 import pytest
 
-from sandbox import Job, Limits, Mount, SandboxError, SandboxUnavailable
+from sandbox import Capabilities, Enforcement, Job, Limits, Mount, SandboxError, SandboxUnavailable
 from sandbox.docker import OWNER_LABEL, DockerSettings, connect
 from sandbox.launcher import LauncherSettings
 from sandbox.launcher_client import SCRATCH, SOCKET, LauncherSandbox
-from sandbox.launcher_protocol import LINE_BYTES, Template, ask_start, checked, decode
+from sandbox.launcher_protocol import LINE_BYTES, Template, ask_start, checked, decode, encode
 from sandbox.owner import Owner
+from sandbox.probe import PROMISES
 from tests.sandbox.conformance.support import PYTHON, finish, soon
 from tests.sandbox.engine import reachable_engine
 
@@ -158,10 +161,12 @@ def launcher(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproce
     """A launcher of its own process; this one has no way to the engine but through it."""
     reachable_engine()
     listen = place.root / "socket"
+    (place.root / "engine").symlink_to(DockerSettings().socket())
     (place.root / "launcher.toml").write_text(
         f'python = "{PYTHON}"\nlisten = "{listen}"\ninputs = "{place.root}/inputs"\nscratch = "{place.root}/scratch"\n'
         f'[programs]\nteller = "{TARGET}"\n[ceilings]\nmemory_mb = 256\nseconds = 60.0\n[env]\nPYTHONPATH = "/app"\n'
         f'[[mounts]]\nsource = "{place.root}/packages"\ntarget = "/app"\n'
+        f'[engine]\nhost = "unix://{place.root}/engine"\n'
     )
     command = [sys.executable, "-m", "sandbox.launcher", str(place.root / "launcher.toml")]
     with subprocess.Popen(command, cwd=ROOT) as process:
@@ -242,11 +247,49 @@ def test_what_is_no_request_is_answered_and_harms_nobody(place: Place, launcher:
 
 
 @pytest.mark.docker
+def test_while_the_engine_is_away_the_launcher_is_not_ready(place: Place, launcher: subprocess.Popen[bytes]) -> None:
+    assert LauncherSandbox().ready()
+    engine = (place.root / "engine").readlink()
+    (place.root / "engine").unlink()
+    assert not LauncherSandbox().ready()
+    with pytest.raises(SandboxUnavailable):
+        LauncherSandbox().start(job(place))
+    (place.root / "engine").symlink_to(engine)
+    assert LauncherSandbox().ready()
+
+
+def test_a_launcher_that_dies_while_a_job_starts_is_noticed_soon(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SOCKET, str(place.root / "socket"))
+    monkeypatch.setenv(SCRATCH, str(place.root / "scratch"))
+    able = Capabilities("docker", available=True, promises=dict.fromkeys(PROMISES, Enforcement.FULL))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place.root / "socket"))
+        listening.listen()
+        dying = threading.Thread(target=answer_and_close, args=(listening, (asdict(able), None)), daemon=True)
+        dying.start()
+        begun = time.monotonic()
+        with pytest.raises(SandboxUnavailable):
+            LauncherSandbox().start(job(place))
+        dying.join()
+    assert time.monotonic() - begun < 10
+    assert [folder.name[-8:] for folder in (place.root / "scratch").iterdir()] == ["abcdefgh"], "its pipes are gone"
+
+
+def answer_and_close(listening: socket.socket, answers: tuple[Any, ...]) -> None:
+    """Each connection gets the next answer to its one request."""
+    for answer in answers:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as asked:
+            asked.readline()
+            connection.sendall(encode({"answer": answer}))
+
+
+@pytest.mark.docker
 def test_a_job_ends_with_a_killed_client(place: Place, launcher: subprocess.Popen[bytes]) -> None:
     script = f"""
 import os, signal
 from pathlib import Path, PurePosixPath
-from sandbox import Job, Mount
+from sandbox import Capabilities, Enforcement, Job, Mount
 from sandbox.launcher_client import LauncherSandbox
 from sandbox.base import Limits
 LauncherSandbox().start(Job(("p", "-m", "teller", "/submission"), (Mount(Path({str(place.submission)!r}),

@@ -9,7 +9,7 @@ from celery.signals import worker_ready
 
 from arena.evaluations import sweeping, worker
 from arena.evaluations.judging import configured_judge
-from arena.evaluations.tidying import tidy
+from arena.evaluations.tidying import tidy, tidy_storage
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -22,6 +22,12 @@ def evaluate(shard_id: int) -> None:
 def sweep() -> None:
     """Run by celery beat every few seconds."""
     sweeping.sweep(merge=configured_judge().merge)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
+def clear_storage() -> None:
+    """Run by celery beat every hour."""
+    tidy_storage()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery ships no types

@@ -1,9 +1,10 @@
-"""Removes what crashed processes of this machine left behind: run by every worker when it starts and now and then."""
+"""Removes what crashed processes left behind: run by every worker when it starts and now and then."""
 
 from __future__ import annotations
 
 import logging
 
+from arena.evaluations import janitor as storage_janitor
 from arena.evaluations.judging import configured_sandbox
 from sandbox import SandboxError
 
@@ -11,7 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 def tidy() -> None:
-    """Safe at any time, beside any number of other workers. What cannot be removed now is logged and tried again next time."""
+    """This machine's leftovers and the site's. Safe at any time, beside any number of other workers.
+
+    What cannot be removed now is logged and tried again next time.
+    """
     from sandbox.docker import DockerSettings
     from sandbox.janitor import janitor
 
@@ -20,6 +24,18 @@ def tidy() -> None:
         removed = janitor(engine)
     except (SandboxError, OSError):
         logger.exception("leftovers of crashed processes could not be removed")
+    else:
+        for what in removed:
+            logger.warning("removed the %s of a process that crashed", what)
+    tidy_storage()
+
+
+def tidy_storage() -> None:
+    """The same for stored files, which are the whole site's and not one machine's."""
+    try:
+        removed = storage_janitor.remove_unnamed()
+    except Exception:  # each storage has errors of its own; what matters is that the work goes on
+        logger.exception("stored files that no row names could not be removed")
         return
-    for what in removed:
-        logger.warning("removed the %s of a process that crashed", what)
+    for name in removed:
+        logger.warning("removed the stored file %s, which no row names", name)

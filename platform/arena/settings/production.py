@@ -25,7 +25,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "max_retries": 1
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a shard takes minutes: none waits behind another in one worker
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "arena.evaluations.tasks.sweep", "schedule": 10.0, "options": {"expires": 10.0}}}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "arena.evaluations.tasks.sweep", "schedule": 10.0, "options": {"expires": 10.0}},
+    "clear-storage": {"task": "arena.evaluations.tasks.clear_storage", "schedule": 3600.0, "options": {"expires": 3600.0}},
+}
 
 REST_FRAMEWORK = {**REST_FRAMEWORK, "NUM_PROXIES": env.int("NUM_PROXIES", default=1)}
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY")  # one key for all workers
