@@ -25,8 +25,7 @@ from tests.sandbox.engine import reachable_engine
 @pytest.fixture
 def dead() -> Owner:
     """A process that was this machine's and is no more."""
-    script = "from sandbox.launcher_client import SCRATCH
-from sandbox.owner import Owner; print(Owner.current())"
+    script = "from sandbox.owner import Owner; print(Owner.current())"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_root()).stdout
     owner = Owner.parse(output.strip())
     assert owner is not None
