@@ -36,11 +36,11 @@ GOLDEN = (
     Golden("distillation", "Papernot et al. 2016", ("zero-gradients",)),
     Golden("jpeg", "Guo et al. 2018", ("gradient-accuracy",), vouched=True),
     Golden("k_bit", "Xu et al. 2018", ("gradient-accuracy",), vouched=True),
-    Golden("kwta", "Xiao et al. 2020", ("gradient-accuracy",)),
+    Golden("kwta", "Xiao et al. 2020", ("non-differentiable-operations",)),
     Golden("lookup", "none: a cheat", ("memorized-inputs", "zero-gradients"), falls=False),  # on the test set it does stand
     Golden("lying_backward", "none: a cheat", ("gradient-accuracy",)),
     Golden("magnet", "Meng and Chen 2017", ("zero-gradients",)),
-    Golden("mean_sparse", "Amini et al. 2024", ()),
+    Golden("mean_sparse", "Amini et al. 2024", ("non-differentiable-operations",)),
     Golden("noise_layers", "Liu et al. 2018", ("randomness",), vouched=True),
     Golden("pixel_defend", "Song et al. 2018", ("zero-gradients",)),
     Golden("resize_pad", "Xie et al. 2018", ("randomness",), vouched=True),
