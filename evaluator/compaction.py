@@ -9,10 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluator.adaptive.votes import Votes
 from evaluator.adversarial_archive import HALVES, LEVELS, POINTS, STEPS, AdversarialArchive
+from evaluator.attacks.base import Model
 from evaluator.data.tensors import Examples
 from evaluator.errors import InputError
 from evaluator.threats.base import Threat, flat, rows
+from evaluator.verification import verify
 
 _GRID = 2.0**16  # scales are multiples of 1 / _GRID
 _ROUNDING = 2.0**-20  # of a rebuilt point in float32, and below the slack that claims have
@@ -47,6 +50,17 @@ def compact(
         halves=halves[kept[HALVES]].numpy(),
         points=points[kept[POINTS]].float().numpy(),
     )
+
+
+def compact_broken(
+    model: Model, fallen: Examples, threat: Threat, points: Tensor, seed: int, votes: Votes | None = None
+) -> AdversarialArchive:
+    """The archive of points that were verified to break `model` on each of `fallen`; coarser forms are asked of it again."""
+
+    def still_breaks(candidates: Tensor, claimed: Tensor) -> Tensor:
+        return verify(model, fallen, threat, candidates, claimed, seed, votes=votes).broken
+
+    return compact(fallen, threat, points, torch.ones(len(fallen), dtype=torch.bool), still_breaks)
 
 
 def expand(archive: AdversarialArchive, examples: Examples, threat: Threat) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from evaluator.adaptive.votes import Votes
+from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.attacks.base import Batch, Model
+from evaluator.compaction import compact_broken
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles.base import Ensemble, Step
@@ -27,7 +29,10 @@ _PROGRESS_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Verdict:
-    """Per-example result: see `evaluator.report.Report` for the meaning of each field. points: what broke each example."""
+    """Per-example result: see `evaluator.report.Report` for the meaning of each field.
+
+    points: what broke each example; adversarial: the same in its stored form, None unless it was asked for.
+    """
 
     correct: Tensor
     robust: Tensor
@@ -39,6 +44,7 @@ class Verdict:
     forward_rows: int
     backward_rows: int
     seconds: float
+    adversarial: AdversarialArchive | None = None
 
 
 def evaluate(
@@ -50,6 +56,7 @@ def evaluate(
     seed: int,
     batch_size: int = 250,
     votes: Votes | None = None,
+    keep: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Verdict:
@@ -57,7 +64,8 @@ def evaluate(
 
     open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once
     for the search and once more to verify. votes: how a model that declares random answers is
-    scored. Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
+    scored. keep: whether to return what broke it in its stored form, whose re-checks are on no meter.
+    Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
     """
     watch = _Watch(len(examples), Meter(), on_progress, cancelled)
     with open_model() as model:
@@ -75,7 +83,12 @@ def evaluate(
     with open_model() as model:
         fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes)
-    correct = clean & checked.correct
+        correct = clean & checked.correct
+        archive = None
+        if keep:
+            fallen = correct & checked.broken
+            uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick)
+            archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes)
     robust = correct & ~checked.broken
     flags = [*search.flags, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
@@ -90,6 +103,7 @@ def evaluate(
         forward_rows=watch.meter.forward_rows,
         backward_rows=watch.meter.backward_rows,
         seconds=watch.seconds,
+        adversarial=archive,
     )
 
 

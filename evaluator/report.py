@@ -210,9 +210,11 @@ class Report(Frozen):
 
 @dataclass(frozen=True)
 class Completed:
-    """The evaluation ran to its end."""
+    """The evaluation ran to its end. adversarial: the archive (.npz) of what broke it, see `evaluator.adversarial_archive`;
+    empty where nobody asked for it."""
 
     report: Report
+    adversarial: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.errors import InputError
 from evaluator.manifest_errors import explain
+from evaluator.phase_specs import PhaseSpec, in_order
 from evaluator.strict import Strict
 from evaluator.threat_specs import ThreatSpec
 
@@ -57,9 +58,9 @@ class AccessSpec(Strict):
 
 
 class EvaluationSpec(Strict):
-    """Which ensemble of attacks gives the official verdict."""
+    """Which ensemble of attacks gives the official verdict; "short" is for demonstrations, and proves little."""
 
-    ensemble: Literal["standard"] = "standard"
+    ensemble: Literal["standard", "short"] = "standard"
     shard_examples: int = Field(default=500, gt=0, le=10000)
 
 
@@ -108,6 +109,18 @@ class Challenge(Strict):
     limits: LimitsSpec = LimitsSpec()
     published: PublishedSpec | None = None
     certified: CertifiedSpec | None = None
+    phases: tuple[PhaseSpec, ...] = ()
+
+    @field_validator("phases")
+    @classmethod
+    def _one_after_the_other(cls, value: tuple[PhaseSpec, ...]) -> tuple[PhaseSpec, ...]:
+        return in_order(value)
+
+    @model_validator(mode="after")
+    def _judged(self) -> Challenge:
+        if self.evaluation.ensemble == "short" and self.threat.kind not in _BALLS:
+            raise ValueError(f'evaluation.ensemble = "short" needs a threat of kind linf, l2 or l1, not "{self.threat.kind}"')
+        return self
 
     @model_validator(mode="after")
     def _rankable(self) -> Challenge:
