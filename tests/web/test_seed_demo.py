@@ -41,5 +41,7 @@ def test_a_small_season_is_played_dated_and_shown_and_is_there_once() -> None:
     seed()
     again = list(Submission.objects.order_by("pk").values_list("created", flat=True))
     assert (Submission.objects.count(), Cell.objects.count(), again) == before
+    rules = Client().get("/challenges/demo-season/rules/").content.decode()
+    assert "<dt>Ensemble</dt><dd>short: FGSM, then PGD with 10 steps" in rules
     for page in ("", "attacks/", "matrix/", "history/", "rules/"):
         assert Client().get(f"/challenges/demo-season/{page}").status_code == 200

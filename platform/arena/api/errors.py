@@ -33,7 +33,7 @@ def _answer(error: Exception) -> Response | None:
     if isinstance(error, Http404):
         return _response(status.HTTP_404_NOT_FOUND, str(error) or "There is no such thing.")
     if isinstance(error, PermissionDenied):
-        return _response(status.HTTP_403_FORBIDDEN, "You may not do this.")
+        return _response(status.HTTP_403_FORBIDDEN, str(error) or "You may not do this.")
     if isinstance(error, AuthenticationFailed | NotAuthenticated):
         headers = {"WWW-Authenticate": "Bearer"}
         return _response(status.HTTP_401_UNAUTHORIZED, str(error.detail), help=_LOG_IN_HELP, headers=headers)

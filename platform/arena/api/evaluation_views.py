@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import api_view, permission_classes
@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from arena.api.authentication import Person, person_of
 from arena.api.serializers import ErrorSerializer, EvaluationSerializer
-from arena.evaluations.access import get_evaluation, get_own_evaluation, owns
+from arena.evaluations.access import get_evaluation, get_own_evaluation, owns, require_report
 from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live, log_text
 from arena.evaluations.services import ask_to_cancel
@@ -62,8 +62,4 @@ def _shown(found: Evaluation, person: Person) -> dict[str, Any]:
 
 
 def _report(person: Person, public_id: str) -> dict[str, Any]:
-    found = get_evaluation(person, public_id)
-    if found.report is None:
-        raise Http404("There is no report: the evaluation is not completed.")
-    table: dict[str, Any] = found.report
-    return table
+    return require_report(person, get_evaluation(person, public_id))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.timezone import now
 
+from arena.challenges.phases import Season, season
 from evaluator.spec import Challenge as ChallengeManifest
 from evaluator.spec import Pack
 
@@ -38,6 +40,11 @@ class Challenge(models.Model):
     def spec(self) -> ChallengeManifest:
         """The validated manifest."""
         return ChallengeManifest.model_validate(self.manifest)
+
+    @property
+    def season(self) -> Season:
+        """Where it stands in its phases now."""
+        return season(self.spec.phases, now())
 
     @property
     def pack(self) -> Pack:

@@ -6,9 +6,12 @@ stopping an evaluation, belong to the team and to staff: for everyone else they 
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import Http404
 
 from arena.accounts.access import Person, is_member
+from arena.challenges.access import require_unsealed
 from arena.evaluations.models import Evaluation
 
 
@@ -27,6 +30,19 @@ def get_evaluation(person: Person, public_id: str) -> Evaluation:
 def owns(person: Person, evaluation: Evaluation) -> bool:
     """Whether the person may see the log and the failure's detail, and may cancel."""
     return is_member(person, evaluation.submission.team)
+
+
+def require_report(person: Person, evaluation: Evaluation) -> dict[str, Any]:
+    """The report with its verdicts of single examples; others than its team may not read it while a phase is open.
+
+    Raises Http404 where there is none yet, and PermissionDenied with the date.
+    """
+    if evaluation.report is None:
+        raise Http404("There is no report: the evaluation is not completed.")
+    if not owns(person, evaluation):
+        require_unsealed(person, evaluation.submission.challenge)
+    table: dict[str, Any] = evaluation.report
+    return table
 
 
 def get_own_evaluation(person: Person, public_id: str) -> Evaluation:

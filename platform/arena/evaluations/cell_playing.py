@@ -15,10 +15,11 @@ from torch import Tensor
 import evaluator
 from arena.evaluations.attack_zone import AttackZone
 from arena.evaluations.lanes import Lane
+from evaluator.adaptive.votes import Votes
 from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.cell_report import CellCompleted, CellDigests, CellReport
 from evaluator.claims import Claims, check_claims
-from evaluator.compaction import compact, expand
+from evaluator.compaction import compact_broken, expand
 from evaluator.data import Examples
 from evaluator.errors import Cancelled
 from evaluator.host.attack_session import AttackSession
@@ -128,7 +129,7 @@ class Cell:
     def play(self, piece: Examples, *, budget: int) -> CellCompleted:
         """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
         threat = build(self.pack.challenge.threat)
-        asked, checks = Meter(budget if self.source.asks else None), Meter()
+        asked, checks, votes = Meter(budget if self.source.asks else None), Meter(), self._votes()
         watch = _Watch(self, len(piece), asked)
         first: Checked | None = None
         if self.source.asks:
@@ -138,16 +139,16 @@ class Cell:
                 ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
                 same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
-                first = verify(same, piece, threat, claims.points, claimed, self.seed)
+                first = verify(same, piece, threat, claims.points, claimed, self.seed, votes=votes)
         else:
             claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
         watch.stage("verifying")
         with self.lane.open(piece.classes) as model:
             fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
-            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed)
+            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, votes=votes)
             broken = checked.correct & checked.broken
-            archive = self._compacted(fresh, piece[broken], threat, claims.points[broken])
-        flags = [] if first is None else disagreements(first.correct, checked, first.broken)
+            archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, votes)
+        flags = [] if first is None or votes is not None else disagreements(first.correct, checked, first.broken)
         robust = checked.correct & ~broken
         far = threat.distance(piece.x, claims.points).tolist()
         report = CellReport(
@@ -178,11 +179,10 @@ class Cell:
         )
         return CellCompleted(report, archive.to_bytes())
 
-    def _compacted(self, fresh: MeteredModel, fallen: Examples, threat: Threat, points: Tensor) -> AdversarialArchive:
-        def still_breaks(candidates: Tensor, claimed: Tensor) -> Tensor:
-            return verify(fresh, fallen, threat, candidates, claimed, self.seed).broken
-
-        return compact(fallen, threat, points, torch.ones(len(fallen), dtype=torch.bool), still_breaks)
+    def _votes(self) -> Votes | None:
+        """How a defense that declares random answers is scored: as its own evaluation scores it."""
+        manifest = self.lane.manifest
+        return Votes(manifest.votes) if manifest.randomized else None
 
     def _environment(self) -> Environment:
         sandboxed = self.source.asks or self.lane.name == "host"

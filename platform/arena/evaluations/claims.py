@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -13,7 +14,8 @@ from arena.challenges.services import bump
 from arena.evaluations import leases, outcomes
 from arena.evaluations.leases import Leased, give_back, renew, retry_later, write_progress
 from arena.evaluations.models import Evaluation, Shard
-from evaluator.report import Outcome
+from arena.matrix.models import Cell
+from evaluator.report import Completed, Outcome
 
 __all__ = ["Lease", "claim", "finish", "give_back", "reap", "renew", "retry_later", "write_progress"]
 
@@ -39,10 +41,17 @@ class Lease(leases.Lease):
 def claim(*, owner: str, shard_id: int | None = None) -> Lease | None:
     """Claims the waiting shard that is first in line, or only `shard_id`; None when there is none to be had.
 
-    The oldest evaluation comes first, and its shards in order.
+    The oldest evaluation comes first, and its shards in order; but what waits to be replayed on a defense is played before
+    its own search.
     """
+    replays = Cell.objects.filter(
+        defense=OuterRef("evaluation__submission"), kind=Cell.Kind.TRANSFER, state__in=Cell.UNFINISHED
+    )
     waiting = Shard.objects.filter(
-        state=Shard.State.QUEUED, not_before__lte=timezone.now(), evaluation__state__in=Evaluation.UNFINISHED
+        ~Exists(replays),
+        state=Shard.State.QUEUED,
+        not_before__lte=timezone.now(),
+        evaluation__state__in=Evaluation.UNFINISHED,
     ).order_by("evaluation__created", "evaluation_id", "index")
     if shard_id is not None:
         waiting = waiting.filter(pk=shard_id)
@@ -67,7 +76,8 @@ def _take(lease: Lease) -> bool:
 
 def finish(lease: Lease, outcome: Outcome, *, log: str) -> bool:
     """Stores the shard's outcome; False, and nothing stored, when the lease is lost."""
-    return leases.finish(lease, outcomes.dump(outcome), log=log)
+    inputs = outcome.adversarial or None if isinstance(outcome, Completed) else None
+    return leases.finish(lease, outcomes.dump(outcome), log=log, inputs=inputs)
 
 
 def reap() -> int:

@@ -14,7 +14,7 @@ from arena.challenges.services import bump
 from arena.evaluations import outcomes
 from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_certificate, record_standing
-from arena.matrix import survival
+from arena.matrix import survival, transfers
 from arena.matrix.services import fill
 from evaluator.receipt import load_key, sign
 from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
@@ -28,8 +28,8 @@ def settle(evaluation_id: int, *, merge: Merge) -> bool:
 
     Safe to call at any time, by several workers at once, and again after a crash. True when this call finished it.
     """
-    shards = list(Shard.objects.filter(evaluation=evaluation_id).order_by("index").only("state", "outcome"))
-    done = [outcomes.load(shard.outcome) for shard in shards if shard.outcome is not None]
+    shards = list(Shard.objects.filter(evaluation=evaluation_id).order_by("index").only("state", "outcome", "inputs"))
+    done = [outcomes.load(shard.outcome, shard.inputs) for shard in shards if shard.outcome is not None]
     failed = [outcome for outcome in done if not isinstance(outcome, Completed)]
     if failed:
         return conclude(evaluation_id, failed[0])
@@ -62,9 +62,11 @@ def conclude(evaluation_id: int, outcome: Outcome) -> bool:
             finished = unfinished.update(state=state, finished=now, reason=outcome.reason, detail=outcome.detail)
         if not finished:
             return False
-        Shard.objects.filter(evaluation=evaluation_id).update(outcome=None)  # the report has it all
+        Shard.objects.filter(evaluation=evaluation_id).update(outcome=None, inputs=None)  # report and archive have it all
         if report is not None:
-            left = survival.open_survival(evaluation, report)
+            assert isinstance(outcome, Completed)
+            left = survival.open_survival(evaluation, report, outcome.adversarial)
+            transfers.spread(evaluation)
             record_standing(evaluation=evaluation, robust_accuracy=left, at=now)
             record_certificate(evaluation=evaluation, record=report.certificate)
             transaction.on_commit(lambda: fill(evaluation.submission.challenge), robust=True)

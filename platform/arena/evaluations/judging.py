@@ -86,7 +86,14 @@ class OfficialJudge:
         from arena.evaluations.runner import Request, run_defense
 
         return run_defense(
-            Request(pack=task.pack, submission=task.folder, seed=task.seed, shard=task.shard, device=settings.REDOUBT_DEVICE),
+            Request(
+                pack=task.pack,
+                submission=task.folder,
+                seed=task.seed,
+                shard=task.shard,
+                keep=True,
+                device=settings.REDOUBT_DEVICE,
+            ),
             sandbox=configured_sandbox(),
             on_progress=on_progress,
             on_log=on_log,

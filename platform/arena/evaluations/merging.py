@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evaluator.adversarial_archive import join_archives
 from evaluator.certificate_record import CHECK, alarm, join
 from evaluator.errors import InputError
 from evaluator.intervals import clopper_pearson
@@ -30,8 +31,9 @@ def merge(shards: Sequence[Outcome]) -> Outcome:
         for outcome in shards:
             if isinstance(outcome, kind):
                 return outcome
-    reports = [outcome.report for outcome in shards if isinstance(outcome, Completed)]
-    return Completed(_join(reports))
+    done = [outcome for outcome in shards if isinstance(outcome, Completed)]
+    found = [outcome.adversarial for outcome in done if outcome.adversarial]
+    return Completed(_join([outcome.report for outcome in done]), join_archives(found) if found else b"")
 
 
 def _join(reports: list[Report]) -> Report:

@@ -88,13 +88,14 @@ class Evaluation(models.Model):
 class Shard(Leased):
     """A range of an evaluation's examples, the unit that one worker claims.
 
-    start, stop: positions among the pack's ranked examples.
+    start, stop: positions among the pack's ranked examples. inputs: what broke the defense, until the evaluation is finished.
     """
 
     evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="shards")
     index = models.PositiveIntegerField()
     start = models.PositiveIntegerField()
     stop = models.PositiveIntegerField()
+    inputs = models.BinaryField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["evaluation", "index"]

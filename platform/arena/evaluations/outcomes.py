@@ -12,15 +12,15 @@ UNAVAILABLE = "sandbox-unavailable"
 
 
 def dump(outcome: Outcome) -> dict[str, Any]:
-    """JSON of a typed outcome."""
+    """JSON of a typed outcome; the adversarial inputs of a completed one are stored beside it."""
     if isinstance(outcome, Completed):
         return {"kind": "completed", "report": outcome.report.model_dump(mode="json")}
     return {"kind": "submission_failed" if isinstance(outcome, SubmissionFailed) else "platform_failed", **asdict(outcome)}
 
 
-def load(table: dict[str, Any]) -> Outcome:
+def load(table: dict[str, Any], adversarial: bytes | memoryview[int] | None = None) -> Outcome:
     """The outcome that `dump` wrote."""
     if table["kind"] == "completed":
-        return Completed(Report.model_validate(table["report"]))
+        return Completed(Report.model_validate(table["report"]), bytes(adversarial or b""))
     kind = SubmissionFailed if table["kind"] == "submission_failed" else PlatformFailed
     return kind(reason=table["reason"], detail=table["detail"])

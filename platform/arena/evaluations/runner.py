@@ -27,7 +27,7 @@ from evaluator.certification import Certified, Searched, certified, require
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
-from evaluator.ensembles import Ensemble, standard
+from evaluator.ensembles import SHORT, Ensemble, standard
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import load_weights_only, read_manifest
@@ -61,7 +61,8 @@ class Request:
     submission: an unpacked folder with its manifest. shard: (start, stop) positions among the pack's ranked examples,
     None for all. seed: keys all of the evaluation's randomness; the same seed gives the same verdicts bit for bit.
     examples: rank only on the first so many. lane: "auto" runs weights-only submissions in-process and code in a host.
-    ensemble: None for the challenge's own. device: where an in-process model runs, "cpu" or "cuda".
+    ensemble: None for the challenge's own. keep: whether the outcome holds what broke the defense, to be replayed on others.
+    device: where an in-process model runs, "cpu" or "cuda".
     """
 
     pack: Pack
@@ -71,6 +72,7 @@ class Request:
     examples: int | None = None
     lane: Literal["auto", "in-process", "host"] = "auto"
     ensemble: Ensemble | None = None
+    keep: bool = False
     device: str = "cpu"
 
 
@@ -149,13 +151,14 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             part,
             threat,
             Honest(
-                request.ensemble or standard(threat),
+                request.ensemble or (SHORT if challenge.evaluation.ensemble == "short" else standard(threat)),
                 randomized=manifest.randomized,
                 votes=Votes(manifest.votes),
                 bpda=manifest.bpda is not None,
             ),
             seed=request.seed,
             votes=Votes(manifest.votes) if manifest.randomized else None,
+            keep=request.keep,
             on_progress=_shifted(listener.on_progress, first - start, stop - start, done),
             cancelled=listener.cancelled,
         )
@@ -166,7 +169,8 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
                 whose = asked_model if asked.method == "smoothing" else load_weights_only(copy.folder, manifest)
                 searched = Searched(verdict.correct, verdict.robust, verdict.points)
                 proof = certified(whose, part, searched, threat, asked, request.seed, challenge.certified)
-        done.append(Completed(_report(request, copy, lane, verdict, part, proof)))
+        found = b"" if verdict.adversarial is None else verdict.adversarial.to_bytes()
+        done.append(Completed(_report(request, copy, lane, verdict, part, proof), found))
     return merge(list(done))
 
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation, Shard
+from arena.matrix import transfers
 from arena.submissions.models import Submission
 from evaluator.errors import InputError
 
@@ -31,6 +32,7 @@ def enqueue(*, submission: Submission) -> Evaluation:
             Shard(evaluation=evaluation, index=index, start=start, stop=min(start + step, examples))
             for index, start in enumerate(range(0, examples, step))
         )
+        transfers.greet(evaluation)
         bump(challenge.pk)
         transaction.on_commit(lambda: hint(evaluation_id=evaluation.pk), robust=True)
     return evaluation

@@ -22,7 +22,8 @@ from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
 from arena.evaluations.tidying import tidy
 from arena.evaluations.working import carry_out, unpack_submission
-from arena.matrix.worker import look_once, play_once
+from arena.matrix.playing import Player
+from arena.matrix.worker import greet_once, look_once, play_once
 from evaluator.errors import SubmissionError
 from evaluator.report import Outcome, SubmissionFailed
 from sandbox.scratch import owned_folder
@@ -39,16 +40,31 @@ def worker_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
-def work_once(*, judge: Judge | None = None, owner: str | None = None, stop: threading.Event | None = None) -> bool:
-    """Works on the shard that is first in line; False when none waits."""
-    return _work(claims.claim(owner=owner or worker_name()), judge or configured_judge(), stop or threading.Event())
+def work_once(
+    *,
+    judge: Judge | None = None,
+    player: Player | None = None,
+    owner: str | None = None,
+    stop: threading.Event | None = None,
+) -> bool:
+    """Works on the shard that is first in line, or on a replay that comes before a search; False when none waits."""
+    owner, stop = owner or worker_name(), stop or threading.Event()
+    if greet_once(owner=owner, player=player, stop=stop):
+        return True
+    return _work(claims.claim(owner=owner), judge or configured_judge(), stop)
 
 
 def work_on(shard_id: int, *, judge: Judge | None = None) -> bool:
-    """Works on this shard if it waits; False when it does not (done, taken, cancelled, or to be retried later)."""
+    """Works on this shard if it waits; False when it does not (done, taken, cancelled, or to be retried later).
+
+    What is to be replayed before the search is played first.
+    """
     if not configured_sandbox().ready():
         return False
-    lease = claims.claim(owner=worker_name(), shard_id=shard_id)
+    owner, evaluation = worker_name(), Shard.objects.values_list("evaluation", flat=True).get(pk=shard_id)
+    while greet_once(owner=owner, only=evaluation):
+        pass
+    lease = claims.claim(owner=owner, shard_id=shard_id)
     return _work(lease, judge or configured_judge(), threading.Event())
 
 

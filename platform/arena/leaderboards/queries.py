@@ -16,6 +16,7 @@ from arena.leaderboards.ranking import Score, order
 from arena.matrix.models import Fall
 from arena.submissions.models import Submission
 
+SEARCHED = "its own search"  # the first verdict of a defense that replays had broken before
 EARLIER_RULES = "Measured under earlier rules of this challenge; it ranks again once it is re-evaluated."
 
 
@@ -79,7 +80,8 @@ class Board:
 class Event:
     """A point of a defense's history: its robust accuracy from `at` on, and why.
 
-    attack_id, team, fallen: for a fall, whose attack broke how many more examples.
+    attack_id, team, fallen: for a fall, whose attack broke how many more examples; a replay of what the official ensemble
+    found on another defense is nobody's, and names that defense.
     """
 
     at: datetime
@@ -171,19 +173,30 @@ def histories(challenge: Challenge, *, only: Submission | None = None) -> dict[s
     if only is not None:
         standings, falls = standings.filter(submission=only), falls.filter(defense=only)
     found: dict[str, list[Event]] = {}
+    entered: dict[str, Event] = {}
     for public_id, at, accuracy, cause in standings.values_list("submission__public_id", "at", "robust_accuracy", "cause"):
         found.setdefault(public_id, []).append(Event(at=at, robust_accuracy=accuracy, cause=cause))
     for fall in falls.select_related("defense", "attack__team"):
         event = Event(
             at=fall.at,
             robust_accuracy=fall.after / fall.examples,
-            cause=f"by {fall.attack.name}",
+            cause=f"by {fall.author}",
             attack_id=fall.attack.public_id,
-            team=fall.attack.team.name,
+            team="" if fall.by_transfer else fall.attack.team.name,
             fallen=fall.fallen,
         )
-        found.setdefault(fall.defense.public_id, []).append(event)
-    return {public_id: sorted(events, key=lambda event: event.at) for public_id, events in found.items()}
+        defense = fall.defense
+        found.setdefault(defense.public_id, []).append(event)
+        entered.setdefault(defense.public_id, Event(defense.created, fall.before / fall.examples, Standing.Cause.ENTERED))
+    return {public_id: _ordered(events, entered.get(public_id)) for public_id, events in found.items()}
+
+
+def _ordered(events: list[Event], entered: Event | None) -> list[Event]:
+    """Oldest first. entered: where the first fall started from, the beginning for a defense that fell before its verdict."""
+    ordered = sorted(events, key=lambda event: event.at)
+    if entered is None or not ordered[0].attack_id:
+        return ordered
+    return [entered, *(replace(each, cause=SEARCHED) if each.cause == entered.cause else each for each in ordered)]
 
 
 def _reasons(evaluation: Evaluation, challenge: Challenge) -> tuple[str, ...]:

@@ -37,6 +37,13 @@ def of_examples(data: bytes, examples: Bits) -> AdversarialArchive:
     return only(archive, examples[archive.ids])
 
 
+def examples_of(data: bytes, examples: int) -> Bits:
+    """(n,) bool: which of the ranked examples have a stored input."""
+    held = np.zeros(examples, dtype=bool)
+    held[AdversarialArchive.from_bytes(data).ids] = True
+    return held
+
+
 def shown(archive: AdversarialArchive) -> list[int]:
     """The examples whose inputs a cell's page shows: the first in data order."""
     return sorted(archive.ids.tolist())[:PICTURES]
@@ -59,9 +66,9 @@ def keep_bytes(data: bytes) -> Archive:
 
 
 def drop_unused(archive: Archive) -> None:
-    """Deletes an archive that no cell keeps and none waits to replay; the file goes once the transaction is committed."""
+    """Deletes an archive that nothing keeps and no cell waits to replay; the file goes once the transaction is committed."""
     with transaction.atomic():
-        if archive.cells.exists() or archive.replays.exists():
+        if archive.cells.exists() or archive.replays.exists() or archive.survivals.exists():
             return
         name, storage = str(archive.file.name), archive.file.storage
         archive.delete()

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import ClassVar
 
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from arena.challenges.services import bump
 from arena.evaluations import leases
 from arena.evaluations.leases import Leased
+from arena.evaluations.models import Evaluation
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.matrix.priorities import Load, fair_order
 
@@ -66,13 +67,38 @@ def claim_cell(*, owner: str, challenge_id: int | None = None) -> CellLease | No
     )
     if challenge_id is not None:
         waiting = waiting.filter(cell__challenge=challenge_id)
-    columns = ("pk", "cell_id", "cell__challenge_id", "claims")
     for team in fair_order(_loads(set(waiting.order_by().values_list("cell__team_id", flat=True).distinct()))):
         first = waiting.filter(cell__team_id=team).order_by("cell__priority", "cell__created", "cell_id", "index")
-        for pk, cell_id, challenge, claims in first.values_list(*columns)[:_CANDIDATES]:
-            lease = CellLease(pk, challenge, owner, claims + 1, cell_id)
-            if _take(lease):
-                return lease
+        if (lease := _claim_first(first, owner)) is not None:
+            return lease
+    return None
+
+
+def claim_greeting(*, owner: str, evaluation_id: int | None = None) -> CellLease | None:
+    """Claims a replay that the search of a waiting evaluation stands behind, the oldest evaluation's first.
+
+    evaluation_id: of this evaluation only.
+    """
+    waits = Evaluation.objects.filter(submission=OuterRef("cell__defense"), state__in=Evaluation.UNFINISHED)
+    if evaluation_id is not None:
+        waits = waits.filter(pk=evaluation_id)
+    waiting = CellShard.objects.filter(
+        Exists(waits),
+        state=CellShard.State.QUEUED,
+        not_before__lte=timezone.now(),
+        cell__state__in=Cell.UNFINISHED,
+        cell__kind=Cell.Kind.TRANSFER,
+    )
+    return _claim_first(waiting.order_by("cell__defense_id", "cell_id"), owner)
+
+
+def _claim_first(waiting: QuerySet[CellShard], owner: str) -> CellLease | None:
+    """The first of these shards that can be had."""
+    columns = ("pk", "cell_id", "cell__challenge_id", "claims")
+    for pk, cell_id, challenge, claims in waiting.values_list(*columns)[:_CANDIDATES]:
+        lease = CellLease(pk, challenge, owner, claims + 1, cell_id)
+        if _take(lease):
+            return lease
     return None
 
 

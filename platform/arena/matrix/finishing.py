@@ -11,11 +11,13 @@ from django.utils import timezone
 
 from arena.challenges.services import bump
 from arena.evaluations.cell_merging import join_cells
+from arena.evaluations.services import hint as queue_search
 from arena.matrix import adversarial, cell_outcomes, survival
-from arena.matrix.models import Cell, CellShard, Trial
+from arena.matrix.models import Archive, Cell, CellShard, Trial
 from arena.matrix.services import fill, reprioritise
 from arena.rankings.bits import count, pack, unpack
 from arena.rankings.optimality import gained
+from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed
 from evaluator.report import PlatformFailed, SubmissionFailed
 
@@ -94,23 +96,33 @@ def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
             values, breaks = _found(outcome, cell)
             if not unfinished.update(state=Cell.State.COMPLETED, finished=now, **values):
                 return False
-            kept = unpack(survival.unwitnessed(cell, breaks), cell.examples)
-            inputs = adversarial.of_examples(outcome.adversarial, kept)
+            inputs, archive = _kept(cell, outcome, breaks)
             told = values["report"] | {"read_as": _read_as(outcome, adversarial.shown(inputs))}
-            Cell.objects.filter(pk=cell_id).update(archive=adversarial.keep(inputs), report=told)
+            Cell.objects.filter(pk=cell_id).update(archive=archive, report=told)
             cell.refresh_from_db(fields=["breaks", "distances"])
-            fall = survival.clear(cell, breaks, now)
+            fall = survival.clear(cell, pack(outcome.report.correct_bits), breaks, now)
         elif not unfinished.update(state=_failure(outcome), finished=now, reason=outcome.reason, detail=outcome.detail):
             return False
         CellShard.objects.filter(cell=cell_id).update(outcome=None, inputs=None)  # the cell has it all
         if cell.source is not None:
-            Cell.objects.filter(pk=cell_id).update(source=None)  # a merged copy: what is worth keeping is kept elsewhere
+            Cell.objects.filter(pk=cell_id).update(source=None)  # what is worth keeping is kept elsewhere
             adversarial.drop_unused(cell.source)
         if fall is not None:
             logger.info("attack %d broke %d more examples of defense %d", cell.attack_id, fall.fallen, cell.defense_id)
             reprioritise(cell.challenge)
+        if cell.kind == Cell.Kind.TRANSFER:
+            transaction.on_commit(lambda: queue_search(evaluation_id=cell.evaluation_id), robust=True)
         bump(cell.challenge_id)
     return True
+
+
+def _kept(cell: Cell, outcome: CellCompleted, breaks: bytes) -> tuple[AdversarialArchive, Archive | None]:
+    """The inputs that a cell shows, and where they are stored: a transfer's are those of its origin."""
+    if cell.kind == Cell.Kind.TRANSFER:
+        inputs = adversarial.of_examples(outcome.adversarial, unpack(breaks, cell.examples))
+        return inputs, cell.source if len(inputs) else None
+    inputs = adversarial.of_examples(outcome.adversarial, unpack(survival.unwitnessed(cell, breaks), cell.examples))
+    return inputs, adversarial.keep(inputs)
 
 
 def _read_as(outcome: CellCompleted, examples: list[int]) -> dict[str, int]:

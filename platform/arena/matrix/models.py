@@ -47,7 +47,10 @@ class Trial(Leased):
 
 
 class Archive(models.Model):
-    """Adversarial inputs (`evaluator.adversarial_archive`), stored once however many cells hold them. size: bytes."""
+    """Adversarial inputs (`evaluator.adversarial_archive`), stored once however many cells and defenses hold them.
+
+    size: bytes.
+    """
 
     digest = models.CharField(max_length=64, unique=True)
     size = models.PositiveBigIntegerField()
@@ -66,6 +69,9 @@ class Cell(models.Model):
     of each broken example in data order. gain: the area they take from the robustness curve (`arena.rankings.optimality`),
     None where the threat has no single budget. archive: those verified inputs that were worth keeping. source: what a
     replay replays. report: a CellReport without its bits.
+
+    A transfer replays what the official ensemble found on another defense, which stands in `attack`; its archive is that
+    defense's, of which `breaks` says what broke this one too.
     """
 
     class State(models.TextChoices):
@@ -82,6 +88,7 @@ class Cell(models.Model):
     class Kind(models.TextChoices):
         PLAY = "play"
         REPLAY = "replay"
+        TRANSFER = "transfer"
 
     public_id = models.CharField(max_length=26, unique=True, default=new_public_id, editable=False)
     challenge = models.ForeignKey("challenges.Challenge", on_delete=models.CASCADE, related_name="cells")
@@ -89,7 +96,7 @@ class Cell(models.Model):
     attack = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="cells_as_attack")
     evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="cells")
     team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="cells")
-    kind = models.CharField(max_length=6, choices=Kind, default=Kind.PLAY)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.PLAY)
     rules_digest = models.CharField(max_length=64)
     seed = models.BigIntegerField(default=new_seed)
     priority = models.IntegerField(default=0)
@@ -161,6 +168,7 @@ class Survival(models.Model):
     correct: right without attack. robust: withstood the ensemble and every verified input of anyone; bits are only ever
     cleared. witnessed: examples of which a verified input is kept. envelope: (n,) float32, zlib, the smallest verified
     distance of any attack, inf where there is none; gain: the area that the envelope takes.
+    archive: what the official ensemble broke it with, but for examples that a transfer had broken; held: which those are.
     """
 
     evaluation = models.OneToOneField(Evaluation, on_delete=models.CASCADE, related_name="survival")
@@ -169,13 +177,19 @@ class Survival(models.Model):
     witnessed = models.BinaryField()
     envelope = models.BinaryField(null=True, blank=True)
     gain = models.FloatField(null=True, blank=True)
+    archive = models.ForeignKey(Archive, on_delete=models.PROTECT, null=True, blank=True, related_name="survivals")
+    held = models.BinaryField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"survival of {self.evaluation_id}"
 
 
 class Fall(models.Model):
-    """An attack broke what a defense had withstood. before, after: robust examples, of `examples`. Never edited."""
+    """An attack broke what a defense had withstood. before, after: robust examples, of `examples`. Never edited.
+
+    attack: for a transfer the defense on which the official ensemble had found the inputs. A fall from before the first
+    verdict starts from what the defense gets right without attack.
+    """
 
     challenge = models.ForeignKey("challenges.Challenge", on_delete=models.CASCADE, related_name="falls")
     defense = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="falls")
@@ -198,3 +212,13 @@ class Fall(models.Model):
     def fallen(self) -> int:
         """How many examples were broken for the first time."""
         return self.before - self.after
+
+    @property
+    def author(self) -> str:
+        """Who or what broke it, in words."""
+        return f"replay from {self.attack.name}" if self.by_transfer else self.attack.name
+
+    @property
+    def by_transfer(self) -> bool:
+        """Whether the official ensemble had found the inputs on another defense, which stands in `attack`."""
+        return self.attack.kind == Submission.Kind.DEFENSE

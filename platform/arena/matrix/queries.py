@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.db.models import F, QuerySet, Sum
 
 from arena.challenges.models import Challenge
+from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import Board, Row, board
 from arena.matrix.models import Cell, Fall, Survival, Trial
 from arena.rankings.attacks import CrossPlay, all_unique_breaks, cross_play, dense_ranks, success_per_pass
@@ -239,8 +240,11 @@ def _significance(ranked: Sequence[Row]) -> dict[str, Significance]:
 
 
 def falls_of(challenge: Challenge, *, last: int = 100) -> list[Fall]:
-    """The newest falls, newest first."""
-    found = Fall.objects.filter(challenge=challenge).select_related("defense__team", "attack__team", "cell")
+    """The newest falls, newest first; those of entries that failed are left out."""
+    judged = (Evaluation.State.COMPLETED, *Evaluation.UNFINISHED)
+    found = Fall.objects.filter(challenge=challenge, evaluation__state__in=judged).select_related(
+        "defense__team", "attack__team", "cell"
+    )
     return list(found.order_by("-at", "-pk")[:last])
 
 

@@ -24,15 +24,16 @@ def lock(defense_id: int) -> None:
     Submission.objects.select_for_update().get(pk=defense_id)
 
 
-def open_survival(evaluation: Evaluation, report: Report) -> float:
+def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") -> float:
     """Records what a fresh verdict leaves standing, and returns the robust accuracy.
 
+    found: the archive of what the ensemble broke it with; empty where none was made.
     What was broken under the same rules stays broken: by earlier verdicts of this defense and by every attack's verified
     inputs. Call inside the transaction that completes the evaluation, after `lock`.
     """
     robust = pack(report.robust_bits)
     defense, rules = evaluation.submission_id, evaluation.rules_digest
-    earlier = Survival.objects.filter(evaluation__submission=defense, evaluation__rules_digest=rules)
+    earlier = list(Survival.objects.filter(evaluation__submission=defense, evaluation__rules_digest=rules))
     played = Cell.objects.filter(defense=defense, rules_digest=rules, state=Cell.State.COMPLETED)
     broken = [packed_survivors(bytes(survival.correct), [bytes(survival.robust)]) for survival in earlier]
     broken += [bytes(breaks) for breaks in played.values_list("breaks", flat=True) if breaks is not None]
@@ -47,8 +48,31 @@ def open_survival(evaluation: Evaluation, report: Report) -> float:
         "robust": robust,
         "witnessed": witnessed,
     }
-    Survival.objects.update_or_create(evaluation=evaluation, defaults=values)
+    survival, _ = Survival.objects.update_or_create(evaluation=evaluation, defaults=values)
+    _keep(survival, found, earlier)
     return _write_scores(evaluation.pk, count(robust), evaluation.examples)
+
+
+def _keep(survival: Survival, found: bytes, earlier: Iterable[Survival]) -> None:
+    """Stores what broke the defense, once for each example: what a transfer broke is stored already, and so is what earlier
+    verdicts found, which this one takes over.
+    """
+    evaluation = survival.evaluation
+    transfers = Cell.objects.filter(
+        defense=evaluation.submission_id, rules_digest=evaluation.rules_digest, kind=Cell.Kind.TRANSFER
+    ).exclude(breaks=None)
+    known = [bytes(breaks or b"") for breaks in transfers.values_list("breaks", flat=True)]
+    fresh = unpack(packed_survivors(pack([True] * evaluation.examples), known), evaluation.examples)
+    before = [each.archive for each in earlier if each.archive is not None]
+    parts = [adversarial.of_examples(found, fresh).to_bytes()] if found else []
+    joined = adversarial.one_each([*parts, *(adversarial.read(archive) for archive in before)])
+    Survival.objects.filter(pk__in=[each.pk for each in earlier]).update(archive=None, held=None)
+    if joined is not None:
+        survival.archive = adversarial.keep_bytes(joined)
+        survival.held = pack(adversarial.examples_of(joined, evaluation.examples))
+        survival.save(update_fields=["archive", "held"])
+    for archive in before:
+        adversarial.drop_unused(archive)
 
 
 def ensure(evaluation: Evaluation) -> None:
@@ -61,16 +85,19 @@ def ensure(evaluation: Evaluation) -> None:
             open_survival(evaluation, Report.model_validate(evaluation.report))
 
 
-def clear(cell: Cell, breaks: bytes, at: datetime) -> Fall | None:
-    """Clears what the cell broke from its defense's survival; the fall, if that was news. After `lock`."""
+def clear(cell: Cell, correct: bytes, breaks: bytes, at: datetime) -> Fall | None:
+    """Clears what the cell broke from its defense's survival; the fall, if that was news. After `lock`.
+
+    correct: what the defense gets right without attack, from which a fall before its first verdict starts.
+    """
+    known = Survival.objects.filter(evaluation__submission=cell.defense_id, evaluation__rules_digest=cell.rules_digest)
     survival = (
-        Survival.objects.select_related("evaluation")
-        .filter(evaluation__submission=cell.defense_id, evaluation__current=True, evaluation__rules_digest=cell.rules_digest)
-        .filter(evaluation__state=Evaluation.State.COMPLETED)
+        known.select_related("evaluation")
+        .filter(evaluation__current=True, evaluation__state=Evaluation.State.COMPLETED)
         .first()
     )
-    if survival is None:
-        return None  # its next verdict takes this cell into account
+    if survival is None:  # its next verdict takes this cell into account
+        return None if known.exists() else _first_fall(cell, correct, breaks, at)
     before = count(bytes(survival.robust))
     survival.robust = packed_survivors(bytes(survival.robust), [breaks])
     after = count(survival.robust)
@@ -80,6 +107,19 @@ def clear(cell: Cell, breaks: bytes, at: datetime) -> Fall | None:
     survival.save(update_fields=["robust"])
     evaluation = survival.evaluation
     _write_scores(evaluation.pk, after, evaluation.examples)
+    return _fall(cell, evaluation, before, after, at)
+
+
+def _first_fall(cell: Cell, correct: bytes, breaks: bytes, at: datetime) -> Fall | None:
+    """What a replay broke before there was a verdict."""
+    played = Cell.objects.filter(defense=cell.defense_id, rules_digest=cell.rules_digest, state=Cell.State.COMPLETED)
+    earlier = played.exclude(pk=cell.pk).exclude(breaks=None).values_list("breaks", flat=True)
+    standing = packed_survivors(correct, [bytes(broken or b"") for broken in earlier])
+    before, after = count(standing), count(packed_survivors(standing, [breaks]))
+    return _fall(cell, cell.evaluation, before, after, at) if after < before else None
+
+
+def _fall(cell: Cell, evaluation: Evaluation, before: int, after: int, at: datetime) -> Fall:
     return Fall.objects.create(
         challenge_id=cell.challenge_id,
         defense_id=cell.defense_id,

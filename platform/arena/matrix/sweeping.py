@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from arena.challenges.queries import published
 from arena.evaluations import leases
-from arena.matrix import finishing
-from arena.matrix.models import Cell, CellShard, Trial
+from arena.matrix import finishing, transfers
+from arena.matrix.models import Cell, CellShard, Survival, Trial
 from arena.matrix.services import fill, hint
 
 HINT_AGAIN = timedelta(minutes=5)
+RECENT = timedelta(minutes=10)  # two verdicts written at the same moment do not see each other
 
 
 def sweep() -> None:
@@ -31,6 +32,9 @@ def sweep() -> None:
         finishing.settle_cell(cell_id)
     for challenge in published().filter(submissions__trial__verdict=Trial.Verdict.ACCEPTED).distinct():
         fill(challenge)
+    lately = timezone.now() - RECENT
+    for survival in Survival.objects.filter(evaluation__current=True, evaluation__finished__gt=lately):
+        transfers.spread(survival.evaluation)
     if settings.REDOUBT_QUEUE == "celery":
         stale = CellShard.objects.filter(state=CellShard.State.QUEUED, hinted__lt=timezone.now() - HINT_AGAIN)
         stale.update(hinted=None)

@@ -43,7 +43,18 @@ def play_once(
     *, owner: str, player: Player | None = None, stop: threading.Event | None = None, challenge_id: int | None = None
 ) -> bool:
     """Plays the shard that is first in line (of one challenge); False when none waits."""
-    lease = claims.claim_cell(owner=owner, challenge_id=challenge_id)
+    return _carry_out(claims.claim_cell(owner=owner, challenge_id=challenge_id), player, stop)
+
+
+def greet_once(
+    *, owner: str, player: Player | None = None, stop: threading.Event | None = None, only: int | None = None
+) -> bool:
+    """Replays what comes before the search of the evaluation that is first in line (or of evaluation `only`)."""
+    return _carry_out(claims.claim_greeting(owner=owner, evaluation_id=only), player, stop)
+
+
+def _carry_out(lease: CellLease | None, player: Player | None, stop: threading.Event | None) -> bool:
+    """Plays the shard of this lease; False without one."""
     if lease is None:
         return False
     player, stop = player or configured_player(), stop or threading.Event()
@@ -77,7 +88,7 @@ def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Even
             unpack_submission(cell.defense, defense)
         except SubmissionError as error:
             return DefenseFailed(error.reason, str(error))
-        if cell.kind == Cell.Kind.REPLAY:
+        if cell.kind != Cell.Kind.PLAY:
             if cell.source is None:
                 raise Cancelled("the cell was settled meanwhile.")
             return player.replay(pack, defense, adversarial.read(cell.source), cell.seed, told)

@@ -38,6 +38,11 @@ def packed_survivors(robust: bytes, breaks: Iterable[bytes]) -> bytes:
     return left.tobytes()
 
 
+def overlap(one: bytes, other: bytes) -> bool:
+    """Whether some example's bit is set in both."""
+    return int.from_bytes(one) & int.from_bytes(other) != 0
+
+
 def count(packed: bytes) -> int:
     """How many bits are set."""
     return int.from_bytes(packed).bit_count()

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from arena.accounts.models import Team, User
 from arena.challenges.models import Challenge
+from arena.challenges.phases import check_open
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel, enqueue
@@ -25,11 +26,14 @@ from evaluator.errors import InputError
 DAY = timedelta(days=1)
 
 
-def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]) -> Submission:
+def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes], at_any_time: bool = False) -> Submission:
     """Checks an uploaded .zip or .tar.gz, stores it and queues its evaluation, or the first look at an attack.
 
-    Nothing is unpacked here. Raises InputError saying what is wrong with the archive, its manifest or the attempt.
+    Nothing is unpacked here. at_any_time: for what the site itself enters, which waits for no phase.
+    Raises InputError saying what is wrong with the archive, its manifest or the attempt.
     """
+    if not at_any_time:
+        check_open(challenge.season)
     _check_quota(team=team, challenge=challenge)
     inspection = inspect(archive)
     attack = inspection.kind == "attack"

@@ -16,8 +16,12 @@ from arena.web.row_of_matrix import matrix_sections
 from arena.web.wording import advice
 
 
-def entry_page(evaluation: Evaluation, *, owner: bool) -> dict[str, Any]:
-    """The page's context. owner: whether the reader may see the log and the failure's detail, and may cancel."""
+def entry_page(evaluation: Evaluation, *, owner: bool, sealed: bool) -> dict[str, Any]:
+    """The page's context.
+
+    owner: whether the reader may see the log and the failure's detail, and may cancel. sealed: whether verdicts of single
+    examples are kept from the reader for now.
+    """
     submission = evaluation.submission
     moving = live(evaluation)
     context: dict[str, Any] = {
@@ -27,11 +31,13 @@ def entry_page(evaluation: Evaluation, *, owner: bool) -> dict[str, Any]:
         "progress": moving.progress,
         "position": moving.queue_position,
         "owner": owner,
+        "sealed": sealed,
         "may_cancel": owner and not evaluation.is_finished,
         "advice": advice(evaluation.reason),
         "log": log_text(evaluation) if owner else "",
     }
-    return context | _verdict(evaluation)
+    context |= _verdict(evaluation)
+    return context | {"gallery": None} if sealed else context
 
 
 def _verdict(evaluation: Evaluation) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from datetime import datetime
 from itertools import pairwise
 
 from arena.evaluations.models import Evaluation
-from arena.leaderboards.queries import Board, Event, Row
+from arena.leaderboards.models import Standing
+from arena.leaderboards.queries import SEARCHED, Board, Event, Row
 from arena.web import wording
 from arena.web.svg import Bracket
 from arena.web.threat_words import threat_words
 from evaluator.spec import Challenge
+
+_FIRST = (Standing.Cause.ENTERED, SEARCHED)
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,11 @@ class Fall:
 
 
 def last_fall(history: Sequence[Event]) -> Fall | None:
-    """The last event of a history (oldest first) that is lower than the one before it."""
+    """The last event of a history (oldest first) that is lower than the one before it, since the first verdict."""
+    verdict = max((place for place, event in enumerate(history) if event.cause in _FIRST), default=0)
     falls = [
         Fall(before.robust_accuracy - after.robust_accuracy, after.at, after.cause)
-        for before, after in pairwise(history)
+        for before, after in pairwise(history[verdict:])
         if after.robust_accuracy < before.robust_accuracy
     ]
     return falls[-1] if falls else None

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.core.cache import cache
+from django.urls import reverse
 from numpy.typing import NDArray
 
+from arena.evaluations.models import Evaluation
 from arena.matrix import adversarial
-from arena.matrix.models import Cell
+from arena.matrix.models import Archive, Cell, Survival
+from arena.rankings.bits import Bits, unpack
 from arena.web.images import class_name, images_of, png
 from evaluator.adversarial_archive import HALVES, LEVELS, STEPS, AdversarialArchive
 from evaluator.spec import Challenge
@@ -21,9 +24,13 @@ _KEPT_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Shown:
-    """One example. label: its true class; read_as: what the defense took it for, "" where that is not known; largest: of the
-    difference, in [0, 1]; files: PNG by kind."""
+    """One example.
 
+    folder: the address before EXAMPLE/KIND.png; label: its true class; read_as: what the defense took it for, "" where that
+    is not known; largest: of the difference, in [0, 1]; files: PNG by kind.
+    """
+
+    folder: str
     example: int
     label: str
     read_as: str
@@ -37,19 +44,41 @@ class Shown:
 
 
 def gallery(cell: Cell, challenge: Challenge) -> list[Shown]:
-    """Up to eight of the inputs that the cell keeps; none where there are none, or where its images cannot be had here."""
-    if cell.archive is None or challenge.threat.kind not in PIXELS:
+    """Up to eight of the inputs that the cell keeps; none where there are none, or where its images cannot be had here.
+
+    Of a transfer, whose archive is that of another defense, only what broke this one too.
+    """
+    if cell.archive is None:
         return []
-    key = f"gallery:{cell.public_id}:{cell.archive.digest}"
+    broken = unpack(bytes(cell.breaks), cell.examples) if cell.kind == Cell.Kind.TRANSFER and cell.breaks else None
+    said = (cell.report or {}).get("read_as", {})
+    return _kept(cell.archive, reverse("web:cell", args=[cell.public_id]), challenge, broken, said)
+
+
+def found_by_ensemble(evaluation: Evaluation) -> list[Shown]:
+    """The same of what the official ensemble found; it does not keep what the defense took them for."""
+    survival = Survival.objects.select_related("archive").filter(evaluation=evaluation).first()
+    if survival is None or survival.archive is None:
+        return []
+    folder = reverse("web:entry", args=[evaluation.submission.public_id]) + "images/"
+    return _kept(survival.archive, folder, evaluation.judged_pack.challenge, None, {})
+
+
+def _kept(archive: Archive, folder: str, challenge: Challenge, broken: Bits | None, said: dict[str, int]) -> list[Shown]:
+    """broken: the examples to show, None for all."""
+    if challenge.threat.kind not in PIXELS:
+        return []
+    key = f"gallery:{folder}:{archive.digest}"
     known: list[Shown] | None = cache.get(key)
     if known is None:
-        said = (cell.report or {}).get("read_as", {})
-        known = _drawn(AdversarialArchive.from_bytes(adversarial.read(cell.archive)), challenge, said)
+        stored = adversarial.read(archive)
+        inputs = AdversarialArchive.from_bytes(stored) if broken is None else adversarial.of_examples(stored, broken)
+        known = _drawn(inputs, folder, challenge, said)
         cache.set(key, known, timeout=_KEPT_SECONDS)
     return known
 
 
-def _drawn(archive: AdversarialArchive, challenge: Challenge, said: dict[str, int]) -> list[Shown]:
+def _drawn(archive: AdversarialArchive, folder: str, challenge: Challenge, said: dict[str, int]) -> list[Shown]:
     data = images_of(challenge.data)
     if data is None or archive.steps.shape[1:] != data.images.shape[1:]:
         return []
@@ -63,7 +92,7 @@ def _drawn(archive: AdversarialArchive, challenge: Challenge, said: dict[str, in
         answer = said.get(str(example))
         read_as = "" if answer is None else class_name(challenge.data.dataset, answer)
         files = {kind: png(one) for kind, one in zip(KINDS, pictures, strict=True)}
-        shown.append(Shown(example, label, read_as, largest, files))
+        shown.append(Shown(folder, example, label, read_as, largest, files))
     return sorted(shown, key=lambda one: one.example)
 
 

@@ -11,7 +11,7 @@ from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import history
 from arena.matrix.defense_queries import Played, played_against, standing_bits, upper_bound
 from arena.matrix.models import Cell
-from arena.web.gallery import Shown, gallery
+from arena.web.gallery import Shown, found_by_ensemble, gallery
 from arena.web.honesty import Drawing
 from arena.web.images import class_name, images_of
 from arena.web.svg import Bracket
@@ -32,21 +32,25 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of one cell's inputs; cell: whose they are."""
+    """Pictures of inputs; cell: whose they are, None for those that the official ensemble found."""
 
-    cell: Cell
+    cell: Cell | None
     pictures: list[Shown]
 
 
 def matrix_sections(evaluation: Evaluation) -> dict[str, Any]:
     """The context of the sections, each falsy where there is nothing to say."""
-    played = played_against(evaluation)
+    every = played_against(evaluation)
+    played = [each for each in every if each.cell.kind != Cell.Kind.TRANSFER]
+    replayed = [each for each in every if each.cell.kind == Cell.Kind.TRANSFER]
     return {
         "played": played,
+        "replayed": len(replayed),
+        "transfers": [each for each in replayed if each.cell.broken],
         "events": history(evaluation.submission),
         "budgets": _budgets(evaluation),
         "classes": class_rows(evaluation),
-        "gallery": _newest(played, evaluation),
+        "gallery": _newest(played, evaluation) or _own(evaluation) or _newest(replayed, evaluation),
     }
 
 
@@ -80,3 +84,9 @@ def _newest(played: list[Played], evaluation: Evaluation) -> Gallery | None:
         pictures = gallery(cell, evaluation.judged_pack.challenge)
         return Gallery(cell, pictures[:ON_ENTRY]) if pictures else None
     return None
+
+
+def _own(evaluation: Evaluation) -> Gallery | None:
+    """Pictures of what the official ensemble found."""
+    pictures = found_by_ensemble(evaluation)
+    return Gallery(None, pictures[:ON_ENTRY]) if pictures else None

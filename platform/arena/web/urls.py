@@ -26,6 +26,7 @@ urlpatterns = [
     path("entries/<slug:public_id>/", entries.entry, name="entry"),
     path("entries/<slug:public_id>/cancel/", entries.cancel, name="entry-cancel"),
     path("entries/<slug:public_id>/receipt.json", entries.receipt, name="entry-receipt"),
+    path("entries/<slug:public_id>/images/<int:example>/<slug:kind>.png", entries.picture, name="entry-picture"),
     path("entries/<slug:public_id>/badge.svg", entries.badge, name="entry-badge"),
     path("entries/<slug:public_id>/embed/", entries.embed, name="entry-embed"),
     path("teams/", teams.teams, name="teams"),

@@ -17,13 +17,13 @@ from arena.accounts.models import Team, User
 from arena.accounts.services import make_team
 from arena.challenges.models import Challenge
 from arena.challenges.services import bump, publish
+from arena.evaluations.judging import OfficialJudge
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
 from arena.evaluations.worker import work_on, worker_name
 from arena.matrix.demo.attacks import ATTACKS, DemoAttack
 from arena.matrix.demo.dating import date_events
 from arena.matrix.demo.defenses import DEFENSES, EPSILON, DemoDefense, network_of
-from arena.matrix.demo.judge import ShortJudge
 from arena.matrix.models import Cell, Trial
 from arena.matrix.worker import look_once, play_once
 from arena.submissions.models import Submission
@@ -94,6 +94,7 @@ def _challenge(examples: int) -> Challenge:
         "summary": "A season to look at: small networks, a short ensemble, invented teams and dates; every figure computed.",
         "data": {"dataset": "mnist", "examples": examples},
         "threat": {"kind": "linf", "epsilon": EPSILON},
+        "evaluation": {"ensemble": "short"},
     }
     pack = Pack(slug=SLUG, folder=None, challenge=Manifest.model_validate(manifest), digest="0" * 64)
     challenge = publish(pack=pack).challenge
@@ -136,7 +137,7 @@ def _prepared(challenge: Challenge, entry: DemoAttack) -> bytes:
 
 def _finish(challenge: Challenge) -> None:
     """Judges, looks and plays until nothing of the season waits. A worker of the site may help."""
-    judge, owner = ShortJudge(), worker_name()
+    judge, owner = OfficialJudge(), worker_name()
     shards = Shard.objects.filter(
         evaluation__submission__challenge=challenge, evaluation__state__in=Evaluation.UNFINISHED
     ).exclude(state=Shard.State.DONE)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from arena.accounts.limits import RateLimited
 from arena.accounts.models import User
-from arena.challenges.access import get_challenge
+from arena.challenges.access import get_challenge, require_unsealed
 from arena.challenges.models import Challenge
 from arena.leaderboards import queries
 from arena.matrix.export_queries import bit_rows
@@ -66,7 +66,9 @@ def board_file(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
 @require_safe
 def bits_file(request: HttpRequest, slug: str) -> HttpResponse:
     """Which examples each judged entry of the board, or of the filtered board, withstood by now: a Parquet file."""
-    standing = BoardFilter.of(request.GET).apply(queries.board(get_challenge(request.user, slug)))
+    challenge = get_challenge(request.user, slug)
+    require_unsealed(request.user, challenge)
+    standing = BoardFilter.of(request.GET).apply(queries.board(challenge))
     judged = dict.fromkeys(row.evaluation_id for row in (*standing.ranked, *standing.plain, *standing.unverified))
     return _file(bits_parquet(bit_rows(list(judged))), f"redoubt-{slug}-bits.parquet")
 

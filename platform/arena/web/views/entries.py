@@ -12,8 +12,9 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from arena.challenges.access import require_unsealed, sealed
 from arena.evaluations import queries
-from arena.evaluations.access import owns
+from arena.evaluations.access import owns, require_report
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import ask_to_cancel
 from arena.submissions.access import get_own_submission, get_submission
@@ -21,8 +22,9 @@ from arena.web import svg
 from arena.web.citing import bibtex
 from arena.web.entry import entry_page
 from arena.web.figures import bracket_of
+from arena.web.gallery import found_by_ensemble
 from arena.web.views.attacks import attack_page
-from arena.web.views.pages import origin, respond
+from arena.web.views.pages import origin, picture_of, respond
 from evaluator.errors import InputError
 
 
@@ -41,7 +43,7 @@ def entry(request: HttpRequest, public_id: str) -> HttpResponse:
     if submission.kind == submission.Kind.ATTACK:
         return attack_page(request, submission)
     evaluation = _evaluation(request, public_id)
-    context = entry_page(evaluation, owner=owns(request.user, evaluation))
+    context = entry_page(evaluation, owner=owns(request.user, evaluation), sealed=sealed(request.user, submission.challenge))
     here = {"origin": origin(request), "bibtex": bibtex(evaluation, origin(request))}
     return respond(request, "web/entries/entry.html", context | here, partial="entry")
 
@@ -60,11 +62,18 @@ def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_safe
 def receipt(request: HttpRequest, public_id: str) -> HttpResponse:
     """The report of a completed evaluation with its signature, as the file that `redoubt replay` reads."""
-    report = _evaluation(request, public_id).report
-    if report is None:
-        raise Http404("There is no receipt for this entry yet.")
+    report = require_report(request.user, _evaluation(request, public_id))
     headers = {"Content-Disposition": f'attachment; filename="redoubt-{public_id}.json"'}
     return HttpResponse(json.dumps(report), content_type="application/json", headers=headers)
+
+
+@cache_control(public=True, max_age=3600)
+@require_safe
+def picture(request: HttpRequest, public_id: str, example: int, kind: str) -> HttpResponse:
+    """One picture of one input that the official ensemble found against the entry."""
+    evaluation = _evaluation(request, public_id)
+    require_unsealed(request.user, evaluation.submission.challenge)
+    return picture_of(found_by_ensemble(evaluation), example, kind)
 
 
 @cache_control(public=True, max_age=60)

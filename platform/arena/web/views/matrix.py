@@ -8,13 +8,13 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
-from arena.challenges.access import get_challenge
+from arena.challenges.access import get_challenge, require_unsealed, sealed
 from arena.matrix import queries
 from arena.matrix.models import Cell
 from arena.web.figures import Words
 from arena.web.gallery import gallery
 from arena.web.heat import heat_cells, sorted_columns, sorted_rows
-from arena.web.views.pages import respond
+from arena.web.views.pages import picture_of, respond
 
 
 @require_safe
@@ -54,10 +54,8 @@ def _cell(request: HttpRequest, public_id: str) -> Cell:
 def picture(request: HttpRequest, public_id: str, example: int, kind: str) -> HttpResponse:
     """One picture of one adversarial input of a cell: the original, what broke the defense, or their difference."""
     found = _cell(request, public_id)
-    for shown in gallery(found, found.challenge.spec):
-        if shown.example == example and kind in shown.files:
-            return HttpResponse(shown.files[kind], content_type="image/png")
-    raise Http404("There is no such picture.")
+    require_unsealed(request.user, found.challenge)
+    return picture_of(gallery(found, found.challenge.spec), example, kind)
 
 
 @require_safe
@@ -66,12 +64,14 @@ def cell(request: HttpRequest, public_id: str) -> HttpResponse:
     found = _cell(request, public_id)
     owner = is_member(request.user, found.attack.team) or is_member(request.user, found.defense.team)
     fall = getattr(found, "fall", None)
+    hidden = sealed(request.user, found.challenge)
     context = {
         "cell": found,
         "challenge": found.challenge,
         "left": queries.share_left(found),
         "fall": fall,
         "owner": owner,
-        "pictures": gallery(found, found.challenge.spec),
+        "pictures": [] if hidden else gallery(found, found.challenge.spec),
+        "sealed": found.challenge.season.sealed_until if hidden and found.archive is not None else None,
     }
     return respond(request, "web/challenges/cell.html", context)

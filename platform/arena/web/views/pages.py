@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+
+from arena.web.gallery import Shown
 
 
 def respond(request: HttpRequest, template: str, context: dict[str, Any], *, partial: str = "") -> HttpResponse:
@@ -15,6 +18,14 @@ def respond(request: HttpRequest, template: str, context: dict[str, Any], *, par
     response = render(request, f"{template}#{partial}" if asked else template, context)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def picture_of(pictures: Iterable[Shown], example: int, kind: str) -> HttpResponse:
+    """One picture of one example. Raises Http404 for one that is not among them."""
+    for shown in pictures:
+        if shown.example == example and kind in shown.files:
+            return HttpResponse(shown.files[kind], content_type="image/png")
+    raise Http404("There is no such picture.")
 
 
 def origin(request: HttpRequest) -> str:
