@@ -81,11 +81,26 @@ def test_a_prepared_host_is_taken_once_and_was_started_before_it_was_asked_for(
     job = Job(("/bin/sh", "-c", f"sleep 2; {TELL}"), limits=Limits(seconds=60))
     with pool.host(backend, job, submission(tmp_path, "first"), TARGET) as running:
         told(running)
+        pool.prepare(backend, job, TARGET)
         time.sleep(3.5)  # the next one gets ready meanwhile
     begun = time.monotonic()
     with pool.host(backend, job, submission(tmp_path, "second"), TARGET) as running:
         assert told(running) == "second"
         assert time.monotonic() - begun < 1.8, "what takes its second has been done before"
+
+
+def test_the_next_host_is_prepared_once_and_not_before_this_one_has_loaded(
+    backend: Sandbox, pool: HostPool, tmp_path: Path
+) -> None:
+    job = teller()
+    with pool.host(backend, job, submission(tmp_path, "first"), TARGET) as running:
+        told(running)
+        assert len(folders()) == 1
+        for _ in range(2):
+            pool.prepare(backend, job, TARGET)
+        soon(lambda: len(folders()) == 2, "the next one is being made")
+    pool.prepare(backend, job, TARGET)
+    assert len(folders()) == 1
 
 
 def test_the_files_cannot_be_changed_by_their_host(backend: Sandbox, pool: HostPool, tmp_path: Path) -> None:
@@ -149,6 +164,7 @@ from sandbox import Job, open_sandbox
 pool = HostPool(1)
 job = Job(("/bin/sh", "-c", "read line; sleep 300; : {marker}"))
 with pool.host(open_sandbox({backend.name!r}), job, Path({str(folder)!r}), PurePosixPath("/submission")):
+    pool.prepare(open_sandbox({backend.name!r}), job, PurePosixPath("/submission"))
     pool._ready[0][1].result()
     print("ready", flush=True)
     time.sleep(1)

@@ -47,11 +47,13 @@ class AttackZone:
     @contextmanager
     def open(self) -> Iterator[Transport]:
         """A loaded attack that waits for its task. Raises AttackFault, of which the sandbox may know the cause better."""
-        with pool().host(self.sandbox, self._job(), self.folder, ATTACK) as running:
+        job = self._job()
+        with pool().host(self.sandbox, job, self.folder, ATTACK) as running:
             try:
                 channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
                 with blaming_the_attack():
                     channel.load()
+                pool().prepare(self.sandbox, job, ATTACK)
                 yield running.stream
             except AttackFault as fault:
                 raise AttackFault(explained(fault.error, running, self.limits)) from fault

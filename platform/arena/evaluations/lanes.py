@@ -66,10 +66,12 @@ class Lane:
 
     @contextmanager
     def _host(self, classes: int) -> Iterator[Model]:
-        with pool().host(self.sandbox, self._job(), self.folder, SUBMISSION) as running:
+        job = self._job()
+        with pool().host(self.sandbox, job, self.folder, SUBMISSION) as running:
             channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
             try:
                 channel.load()
+                pool().prepare(self.sandbox, job, SUBMISSION)
                 yield RemoteModel(channel, classes=classes)
             except SubmissionError as error:
                 raise explained(error, running, self.limits) from error

@@ -68,7 +68,7 @@ class HostPool:
     def host(self, sandbox: Sandbox, job: Job, submission: Path, target: PurePosixPath) -> Iterator[Running]:
         """A running host that sees the files of `submission` at `target`, and that nobody used before or will use again.
 
-        Raises SandboxError.
+        The next one is prepared once this one has gone, or as soon as its user says `prepare`. Raises SandboxError.
         """
         if self._size == 0:
             with sandbox.start(replace(job, mounts=(*job.mounts, Mount(submission, target)))) as running:
@@ -77,13 +77,26 @@ class HostPool:
         order = _Order(sandbox.name, job, target)
         prepared = self._take(order) or _prepare(sandbox, order)
         try:
-            # Only now: the next one is being made while this one works.
-            self._order(sandbox, order)
             prepared.running.shorten(job.limits.seconds)
             shutil.copytree(submission, prepared.folder, copy_function=_link, dirs_exist_ok=True)
             yield prepared.running
         finally:
             prepared.end()
+            self.prepare(sandbox, job, target)
+
+    def prepare(self, sandbox: Sandbox, job: Job, target: PurePosixPath) -> None:
+        """Starts a host of this kind ahead, unless one waits already. To be said once the host at hand has loaded.
+
+        Not before: starting a sandbox and importing keep two processors busy, which the loading would wait for.
+        """
+        order = _Order(sandbox.name, job, target)
+        with self._lock:
+            if self._size == 0 or any(waiting == order for waiting, _ in self._ready):
+                return
+            self._ready.append((order, self._starter.submit(_prepare, sandbox, order)))
+            surplus, self._ready = self._ready[: -self._size], self._ready[-self._size :]
+        for _, future in surplus:
+            _discard(future)
 
     def close(self) -> None:
         """Ends every host that waits; the pool prepares no others."""
@@ -107,15 +120,6 @@ class HostPool:
             return prepared
         prepared.end()
         return None
-
-    def _order(self, sandbox: Sandbox, order: _Order) -> None:
-        with self._lock:
-            if self._size == 0:
-                return
-            self._ready.append((order, self._starter.submit(_prepare, sandbox, order)))
-            surplus, self._ready = self._ready[: -self._size], self._ready[-self._size :]
-        for _, future in surplus:
-            _discard(future)
 
 
 def _prepare(sandbox: Sandbox, order: _Order) -> _Prepared:
