@@ -5,7 +5,6 @@ Knows no Django, so that `redoubt attack` and the site's worker run the very sam
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from arena.evaluations.attack_zone import AttackZone, blaming_the_attack
 from arena.evaluations.cell_merging import join_cells
 from arena.evaluations.cell_playing import Cell, Played, Source, Stored, Submitted
 from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose, once_more
-from arena.evaluations.outcomes import UNAVAILABLE
+from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.runner import Listener
 from arena.evaluations.staging import Staged, staged
 from evaluator.adversarial_archive import AdversarialArchive
@@ -26,18 +25,17 @@ from evaluator.array_claims import read_array
 from evaluator.cell_report import CellOutcome, DefenseFailed
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
-from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
+from evaluator.errors import Cancelled, SubmissionError
 from evaluator.host.attack_serve import read_attack_manifest
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.load import read_manifest
-from evaluator.report import PlatformFailed, Progress, SubmissionFailed
+from evaluator.report import Progress, SubmissionFailed
 from evaluator.spec import LimitsSpec, Pack
 from evaluator.threats import build
-from sandbox import Sandbox, SandboxError, SandboxUnavailable
+from sandbox import Sandbox
 
 __all__ = ["AttackRequest", "join_cells", "replay_inputs", "run_attack", "smoke"]
 
-logger = logging.getLogger(__name__)
 _SMOKE_EXAMPLES = 5
 _SMOKE_SECONDS = 40  # of the attack itself; the rest of the minute is for starting two sandboxes
 
@@ -205,14 +203,5 @@ def _typed(play: Callable[[], CellOutcome], name: str) -> CellOutcome:
         return SubmissionFailed(fault.error.reason, str(fault.error))
     except SubmissionError as error:
         return DefenseFailed(error.reason, str(error))
-    except PlatformError as error:
-        return PlatformFailed(error.reason, str(error))
-    except SandboxUnavailable as error:
-        return PlatformFailed(UNAVAILABLE, str(error))
-    except SandboxError as error:
-        return PlatformFailed("sandbox", str(error))
-    except InputError as error:
-        return PlatformFailed("pack", str(error))
     except Exception as error:
-        logger.exception("playing %s failed", name)
-        return PlatformFailed("internal", f"{type(error).__name__}: {error}")
+        return platform_failed(error, f"playing {name}")

@@ -5,7 +5,6 @@ Knows no Django, so that `redoubt evaluate` and the site's worker run the very s
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import torch
 import evaluator
 from arena.evaluations.lanes import Lane, choose, once_more
 from arena.evaluations.merging import merge
-from arena.evaluations.outcomes import UNAVAILABLE
+from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
@@ -28,7 +27,7 @@ from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import SHORT, Ensemble, standard
-from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
+from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import load_weights_only, read_manifest
 from evaluator.intervals import clopper_pearson
@@ -38,7 +37,6 @@ from evaluator.report import (
     Digests,
     Environment,
     Outcome,
-    PlatformFailed,
     Progress,
     Report,
     SubmissionFailed,
@@ -46,12 +44,10 @@ from evaluator.report import (
 )
 from evaluator.spec import DefenseManifest, Pack
 from evaluator.threats import Threat, build
-from sandbox import Sandbox, SandboxError, SandboxUnavailable
+from sandbox import Sandbox
 from sandbox.base import Enforcement
 
 __all__ = ["Request", "merge", "run_defense"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,17 +101,8 @@ def run_defense(
         raise
     except SubmissionError as error:
         return SubmissionFailed(error.reason, str(error))
-    except PlatformError as error:
-        return PlatformFailed(error.reason, str(error))
-    except SandboxUnavailable as error:
-        return PlatformFailed(UNAVAILABLE, str(error))
-    except SandboxError as error:
-        return PlatformFailed("sandbox", str(error))
-    except InputError as error:
-        return PlatformFailed("pack", str(error))
     except Exception as error:
-        logger.exception("the evaluation of %s failed", request.submission)
-        return PlatformFailed("internal", f"{type(error).__name__}: {error}")
+        return platform_failed(error, f"the evaluation of {request.submission}")
 
 
 def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -> Outcome:
