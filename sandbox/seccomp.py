@@ -24,6 +24,9 @@ _CLONE_NAMESPACES = 0x7E020000
 # What libraries ask of any descriptor (TCGETS TIOCGPGRP TIOCSPGRP TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX FIOASYNC). With
 # TIOCSTI or TIOCLINUX a job could type into the terminal that started it.
 _IOCTLS = (0x5401, 0x540F, 0x5410, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x5452)
+# What fcntl is needed for (F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC F_SETPIPE_SZ F_GETPIPE_SZ). Its locks and
+# notices, like flock and inotify, would tell a job what others do with a file that both of them read.
+_FCNTL = (0, 1, 2, 3, 4, 1030, 1031, 1032)
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,11 @@ class Profile:
 
 _FILES = """
     access chdir chmod chown close close_range copy_file_range creat dup dup2 dup3 execve execveat faccessat faccessat2
-    fadvise64 fallocate fchdir fchmod fchmodat fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fstat fstatfs fsync
-    ftruncate futimesat getcwd getdents getdents64 getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch
-    lchown lgetxattr link linkat listxattr llistxattr lseek lstat mkdir mkdirat newfstatat open openat openat2 pipe pipe2
-    pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv rename renameat renameat2 rmdir
-    sendfile splice stat statfs statx symlink symlinkat sync_file_range tee truncate umask unlink unlinkat utime utimensat
-    utimes write writev
+    fadvise64 fallocate fchdir fchmod fchmodat fchown fchownat fdatasync fgetxattr flistxattr fstat fstatfs fsync ftruncate
+    futimesat getcwd getdents getdents64 getxattr lchown lgetxattr link linkat listxattr llistxattr lseek lstat mkdir
+    mkdirat newfstatat open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readahead
+    readlink readlinkat readv rename renameat renameat2 rmdir sendfile splice stat statfs statx symlink symlinkat
+    sync_file_range tee truncate umask unlink unlinkat utime utimensat utimes write writev
 """
 _MEMORY = """
     brk get_mempolicy madvise mbind membarrier mlock mlock2 mlockall mmap mprotect mremap msync munlock munlockall munmap
@@ -94,12 +96,13 @@ _SOCKETS = """
 """
 # sched_setaffinity: the cores a job was given are a limit. memfd_create, shmget: memory that no per-process limit counts.
 _REFUSED = """
-    acct add_key bpf chroot clock_settime delete_module fanotify_init finit_module fsconfig fsmount fsopen fspick
-    init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl
-    memfd_create memfd_secret mknod mknodat modify_ldt mount mount_setattr move_mount mq_open msgget name_to_handle_at
-    open_by_handle_at open_tree perf_event_open personality pidfd_getfd pivot_root process_madvise process_vm_readv
-    process_vm_writev ptrace quotactl reboot request_key sched_setaffinity seccomp semget setdomainname sethostname setns
-    settimeofday shmget swapoff swapon syslog umount2 unshare userfaultfd vhangup
+    acct add_key bpf chroot clock_settime delete_module fanotify_init finit_module flock fsconfig fsmount fsopen fspick
+    init_module inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_uring_enter io_uring_register
+    io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl memfd_create memfd_secret mknod mknodat modify_ldt
+    mount mount_setattr move_mount mq_open msgget name_to_handle_at open_by_handle_at open_tree perf_event_open personality
+    pidfd_getfd pivot_root process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot request_key
+    sched_setaffinity seccomp semget setdomainname sethostname setns settimeofday shmget swapoff swapon syslog umount2
+    unshare userfaultfd vhangup
 """
 
 PROFILE = Profile(
@@ -108,6 +111,7 @@ PROFILE = Profile(
         Rule(("clone",), when=(Masked(0, _CLONE_NAMESPACES, 0),)),
         Rule(("clone3",), errno=errno.ENOSYS),
         Rule(("socket", "socketpair"), when=(Masked(0, _INT, int(socket.AF_UNIX)),), otherwise=errno.EAFNOSUPPORT),
+        Rule(("fcntl",), when=tuple(Masked(1, _INT, command) for command in _FCNTL)),
         Rule(("ioctl",), when=tuple(Masked(1, _INT, command) for command in _IOCTLS)),
         Rule(tuple(_REFUSED.split()), errno=errno.EPERM),
     ),
