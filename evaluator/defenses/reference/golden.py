@@ -12,11 +12,13 @@ FOLDER = Path(__file__).resolve().parent
 class Golden:
     """One reference entry on MNIST at Linf 0.3.
 
+    claimed: the share of images that naive PGD-100 on the cross-entropy leaves standing, as measured here (to 5 points).
     falls: its true robust accuracy is about 0 (False: ours does not get there, and the flags refuse the entry).
     flags: checks that must fire; vouched: nothing "unverified" may remain, because the entry declares what it does.
     """
 
     name: str
+    claimed: float
     paper: str
     flags: tuple[str, ...]
     falls: bool = True
@@ -29,23 +31,23 @@ class Golden:
 
 
 GOLDEN = (
-    Golden("anti_adversary", "Alfarra et al. 2022", ("zero-gradients",)),
-    Golden("ape_gan", "Jin et al. 2019", ("zero-gradients",)),
-    Golden("defense_gan", "Samangouei et al. 2018", ("zero-gradients",)),
-    Golden("detector", "Xu et al. 2018", ("non-differentiable-operations",)),
-    Golden("distillation", "Papernot et al. 2016", ("zero-gradients",)),
-    Golden("jpeg", "Guo et al. 2018", ("gradient-accuracy",), vouched=True),
-    Golden("k_bit", "Xu et al. 2018", ("gradient-accuracy",), vouched=True),
-    Golden("kwta", "Xiao et al. 2020", ("non-differentiable-operations",)),
-    Golden("lookup", "none: a cheat", ("memorized-inputs", "zero-gradients"), falls=False),  # on the test set it does stand
-    Golden("lying_backward", "none: a cheat", ("gradient-accuracy",)),
-    Golden("magnet", "Meng and Chen 2017", ("zero-gradients",)),
-    Golden("mean_sparse", "Amini et al. 2024", ("non-differentiable-operations",)),
-    Golden("noise_layers", "Liu et al. 2018", ("randomness",), vouched=True),
-    Golden("pixel_defend", "Song et al. 2018", ("zero-gradients",)),
-    Golden("resize_pad", "Xie et al. 2018", ("randomness",), vouched=True),
-    Golden("saturated_softmax", "none: a cheat", ("softmax-output", "zero-gradients")),
-    Golden("stateful", "none: a cheat", ("state", "zero-gradients"), falls=False),
-    Golden("stochastic_pruning", "Dhillon et al. 2018", ("randomness",), vouched=True),
-    Golden("thermometer", "Buckman et al. 2018", ("gradient-accuracy",), vouched=True),
+    Golden("anti_adversary", 1.0, "Alfarra et al. 2022", ("zero-gradients",)),
+    Golden("ape_gan", 1.0, "Jin et al. 2019", ("zero-gradients",)),
+    Golden("defense_gan", 0.9, "Samangouei et al. 2018", ("zero-gradients",)),
+    Golden("detector", 0.55, "Xu et al. 2018", ("non-differentiable-operations",)),
+    Golden("distillation", 0.45, "Papernot et al. 2016", ("zero-gradients",)),
+    Golden("jpeg", 0.9, "Guo et al. 2018", ("gradient-accuracy",), vouched=True),
+    Golden("k_bit", 1.0, "Xu et al. 2018", ("gradient-accuracy",), vouched=True),
+    Golden("kwta", 0.0, "Xiao et al. 2020", ("non-differentiable-operations",)),
+    Golden("lookup", 1.0, "none: a cheat", ("memorized-inputs", "zero-gradients"), falls=False),
+    Golden("lying_backward", 1.0, "none: a cheat", ("gradient-accuracy",)),
+    Golden("magnet", 1.0, "Meng and Chen 2017", ("zero-gradients",)),
+    Golden("mean_sparse", 0.0, "Amini et al. 2024", ("non-differentiable-operations",)),
+    Golden("noise_layers", 0.45, "Liu et al. 2018", ("randomness",), vouched=True),
+    Golden("pixel_defend", 1.0, "Song et al. 2018", ("zero-gradients",)),
+    Golden("resize_pad", 0.55, "Xie et al. 2018", ("randomness",), vouched=True),
+    Golden("saturated_softmax", 1.0, "none: a cheat", ("softmax-output", "zero-gradients")),
+    Golden("stateful", 1.0, "none: a cheat", ("state", "zero-gradients"), falls=False),
+    Golden("stochastic_pruning", 0.75, "Dhillon et al. 2018", ("randomness",), vouched=True),
+    Golden("thermometer", 0.65, "Buckman et al. 2018", ("gradient-accuracy",), vouched=True),
 )
