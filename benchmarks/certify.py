@@ -1,6 +1,6 @@
-"""What certificates cost: our smoothing beside a faithful Cohen loop, bounds as networks grow, calibration networks.
+"""What certificates cost: our smoothing beside a faithful Cohen loop, bounds as networks grow.
 
-    python -m benchmarks.certify [--quick] [--write] [smoothing | logs | bounds | cnn | calibration]
+    python -m benchmarks.certify [--quick] [--write] [smoothing | logs | bounds | cnn]
 
 Peers run on the same model, images, alpha and threads; ratios are printed, ours against theirs. Seconds are wall time unless
 called processor time, which a busy machine moves less. --write puts each table into docs/certify-benchmarks.md.
@@ -20,10 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.pages import provenance, write_section
-from evaluator.attacks import PGD
 from evaluator.certify.aggregation import certified_accuracy
 from evaluator.certify.binomial import clopper_pearson_lower
-from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown
 from evaluator.certify.ibp import ibp
 from evaluator.certify.noise import Gaussian
@@ -31,7 +29,6 @@ from evaluator.certify.simulation import BernoulliCounts, cohen_radii, read_log
 from evaluator.certify.smoothing_sequential import SequentialTest, smoothing_sequential
 from evaluator.defenses.training.fit import Settings, fit
 from evaluator.defenses.training.noise_training import NoiseTraining
-from evaluator.threats import Linf
 from tests.evaluator.support import sdp_images, sdp_model, shared_data
 
 ALPHA, N = 0.001, 100_000
@@ -222,26 +219,6 @@ def cnn(quick: bool) -> str:
     return f"The first {count} calibration images, MNIST at Linf 0.3, CIFAR-10 at 2/255.\n\n{table_of(head, rows)}"
 
 
-def calibration(quick: bool) -> str:
-    """Share of the calibration images that complete verification certifies, beside the attack's upper bound."""
-    count, most = (12, 10.0) if quick else (200, 60.0)
-    rows = []
-    for name, images, epsilon, best in (
-        ("mnist_cnn_a_adv", "mnist", 0.3, "76.0 of 76.5"),
-        ("cifar_cnn_a_adv", "cifar", 2 / 255, "48.5 of 50.0"),
-        ("cifar_cnn_a_mix", "cifar", 2 / 255, "48.0 of 53.0"),
-    ):
-        model, (x, y) = sdp_model(name), sdp_images(images)
-        x, y = x[:count], y[:count]
-        points = PGD(steps=100, restarts=3, loss="margin")(model, x, y, Linf(epsilon))
-        survives = model(points).argmax(dim=1) == y
-        found = branch_and_bound(model, x[survives], y[survives], epsilon=epsilon, seconds=most)
-        proved, upper = int(found.certified.sum()) / count, float(survives.double().mean())
-        rows.append((name, f"{100 * proved:.1f}", f"{100 * upper:.1f}", best, f"{found.seconds:.0f}"))
-    head = ("network", "verified, %", "attack's bound, %", "published, on all 200, %", "s")
-    return f"The first {count} calibration images, at most {most:.0f} s an image.\n\n{table_of(head, rows)}"
-
-
 @dataclass(frozen=True)
 class Part:
     """One table of the page."""
@@ -255,7 +232,6 @@ PARTS = {
     "smoothing": Part("Smoothing beside the published procedure", smoothing),
     "bounds": Part("Bounds as networks grow", bounds),
     "cnn": Part("Bounds on convolutional networks", cnn),
-    "calibration": Part("Complete verification of the calibration networks", calibration),
 }
 
 

@@ -18,9 +18,9 @@ from evaluator.certificate_record import MOST_WITNESSES, accuracies, alarm, aver
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec, check_request
 from evaluator.certify import Certificates, certify, certify_at_radii
 from evaluator.certify.at_radii import BALLS, NOTHING
-from evaluator.certify.graph import trace
 from evaluator.certify.milp import check_encodable
 from evaluator.certify.noise import build_noise
+from evaluator.certify.tracing import trace
 from evaluator.data.tensors import Examples
 from evaluator.errors import InputError
 from evaluator.report import CertificateRecord, Flag, Witness

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from evaluator.certify.base import Certificates, Model, check_batch
-from evaluator.certify.graph import Graph, trace
+from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import (
     Bounds,
     allowance,
@@ -31,6 +31,7 @@ from evaluator.certify.ibp import (
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Affine, Input, Relu, Reshape, Scale, size
 from evaluator.certify.relaxation import Relaxation, adaptive_slope, backward_bound, check_relaxable
+from evaluator.certify.tracing import trace
 
 LEARNING_RATE = 0.1
 _CHUNK = 1 << 24  # numbers held by one backward pass at the widest layer
@@ -80,14 +81,14 @@ def optimized_bound(
         for i in used
     }
     if not iterations or not used:
-        return Optimized(backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower, slopes)
+        return Optimized(backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)), slopes)
     optimizer = torch.optim.Adam(slopes.values(), lr=LEARNING_RATE)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.98)
     best: Tensor | None = None
     best_slopes = {i: slope.detach().clone() for i, slope in slopes.items()}
     for step in range(iterations + 1):
         with torch.enable_grad():
-            lower = backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower
+            lower = backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes))
             found = lower.detach()
             better = torch.ones_like(found, dtype=torch.bool) if best is None else found > best
             best = found if best is None else torch.maximum(best, found)
@@ -107,19 +108,6 @@ def optimized_bound(
     return Optimized(best, best_slopes)
 
 
-def tightened(
-    graph: Graph, search: Graph | None, node: int, rows: Tensor, inputs: InputSet, relus: dict[int, Bounds], iterations: int
-) -> Tensor:
-    """Sound lower bounds (n, specs): plain CROWN, or with slopes optimised on `search`, the same graph in float32."""
-    plain = backward_bound(graph, node, rows, inputs, Relaxation(relus)).lower
-    if search is None or not iterations or not relus:
-        return outward(plain)
-    narrow = {i: Bounds(b.lower.float(), b.upper.float()) for i, b in relus.items()}
-    found = optimized_bound(search, node, rows.float(), inputs.to(torch.float32), narrow, iterations)
-    slopes = {i: slope.double() for i, slope in found.slopes.items()}
-    return outward(torch.maximum(plain, backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)).lower))
-
-
 def pull_back(graph: Graph, node: int, rows: Tensor) -> tuple[int, Tensor, Tensor]:
     """Rows of a node as rows of the last node before it that is not affine, and the constant (specs,) that adds.
 
@@ -136,9 +124,7 @@ def pull_back(graph: Graph, node: int, rows: Tensor) -> tuple[int, Tensor, Tenso
     return node, rows, constant
 
 
-def refine(
-    graph: Graph, search: Graph | None, node: int, box: Bounds, inputs: InputSet, relus: dict[int, Bounds], iterations: int
-) -> Bounds:
+def refine(graph: Graph, node: int, box: Bounds, inputs: InputSet, relus: dict[int, Bounds]) -> Bounds:
     """Tightens the interval `box` of a node's values where it straddles 0: the rest needs no relaxation.
 
     Neurons that are unstable in some example go back together to the last nonlinearity; from there each example follows
@@ -146,32 +132,25 @@ def refine(
     """
     low, high = box.lower.flatten(1).clone(), box.upper.flatten(1).clone()
     widest, total = max(size(entry.op.shape) for entry in graph.nodes[: node + 1]), low.shape[1]
-    for rounds in (0, iterations) if search is not None and iterations else (0,):
-        straddles = (low < 0) & (high > 0)
-        unstable = straddles.any(dim=0).nonzero().squeeze(1)
-        step = max(1, _CHUNK // (widest * len(inputs) * (6 if rounds else 1)))
-        for start in range(0, len(unstable), step):
-            chosen = unstable[start : start + step]
-            units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
-            units[0, torch.arange(len(chosen)), chosen] = 1.0
-            source, rows, constant = pull_back(graph, node, units.reshape(1, len(chosen), *graph.shape(node)))
-            most = int(straddles[:, chosen].sum(dim=1).max())
-            own = straddles[:, chosen].to(torch.int8).topk(most, dim=1).indices  # filled up with neurons that are stable
-            rows = rows[0][own]
-            found = tightened(graph, search, source, torch.cat([rows, -rows], dim=1), inputs, relus, rounds)
-            lower, upper = outward(found[:, :most] + constant[own]), outward(found[:, most:] - constant[own])
-            columns = chosen[own]
-            low.scatter_(1, columns, torch.maximum(low.gather(1, columns), lower))
-            high.scatter_(1, columns, torch.minimum(high.gather(1, columns), -upper))
+    straddles = (low < 0) & (high > 0)
+    unstable = straddles.any(dim=0).nonzero().squeeze(1)
+    for chosen in unstable.split(max(1, _CHUNK // (widest * len(inputs)))):
+        units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
+        units[0, torch.arange(len(chosen)), chosen] = 1.0
+        source, rows, constant = pull_back(graph, node, units.reshape(1, len(chosen), *graph.shape(node)))
+        most = int(straddles[:, chosen].sum(dim=1).max())
+        own = straddles[:, chosen].to(torch.int8).topk(most, dim=1).indices  # filled up with neurons that are stable
+        rows = rows[0][own]
+        found = outward(backward_bound(graph, source, torch.cat([rows, -rows], dim=1), inputs, Relaxation(relus)))
+        lower, upper = outward(found[:, :most] + constant[own]), outward(found[:, most:] - constant[own])
+        columns = chosen[own]
+        low.scatter_(1, columns, torch.maximum(low.gather(1, columns), lower))
+        high.scatter_(1, columns, torch.minimum(high.gather(1, columns), -upper))
     return Bounds(low.reshape(box.lower.shape), high.reshape(box.upper.shape))
 
 
-def network_bounds(graph: Graph, inputs: InputSet, *, search: Graph | None = None, iterations: int = 0) -> NetworkBounds:
-    """Bounds of every node for a batch of input sets; each layer's bounds use the tightened ones before it.
-
-    search, iterations: where given, slopes of neurons that plain CROWN leaves unstable are optimised on this float32 copy
-    of the graph, and evaluated in float64.
-    """
+def network_bounds(graph: Graph, inputs: InputSet) -> NetworkBounds:
+    """Bounds of every node for a batch of input sets; each layer's bounds use the tightened ones before it."""
     nodes = {0: Bounds(inputs.lower, inputs.upper)}
     relus: dict[int, Bounds] = {}
     affine, exact = graph.affine_nodes(), first_layers(graph, inputs)
@@ -181,7 +160,7 @@ def network_bounds(graph: Graph, inputs: InputSet, *, search: Graph | None = Non
         if i in exact:
             nodes[i] = nodes[i].intersect(exact[i])
         elif i in feeds and not (i in affine and _elementwise_until(graph, i)):
-            nodes[i] = refine(graph, search, i, nodes[i], inputs, relus, iterations)
+            nodes[i] = refine(graph, i, nodes[i], inputs, relus)
         if isinstance(graph.nodes[i].op, Relu):
             relus[i] = nodes[graph.nodes[i].inputs[0]]
     return NetworkBounds(nodes, relus)

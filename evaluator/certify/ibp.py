@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from evaluator.certify.base import Certificates, Model, check_batch
-from evaluator.certify.graph import Graph, trace
+from evaluator.certify.graph import Graph
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Add, Affine, Linear, MaxPool, Relu, size
+from evaluator.certify.tracing import trace
 from evaluator.errors import InputError
 
 SLACK = 1e-9  # relative to the bound's own size; float64 rounding through these depths stays below 1e-12

@@ -62,6 +62,30 @@ class InputSet:
         centre = (flat @ self.x.reshape(len(self), -1, 1)).squeeze(2)
         return torch.maximum(box, centre - self.epsilon * self.dual(flat))
 
+    def minimizer(self, a: Tensor) -> Tensor:
+        """(n, specs, d): points whose product with a, (n or 1, specs, *shape), is `minimum`; its supergradients."""
+        flat = a.reshape(len(a), a.shape[1], -1)
+        low, high, x = (point.reshape(len(self), 1, -1) for point in (self.lower, self.upper, self.x))
+        corner = torch.where(flat > 0, low, high)
+        if self.norm == "linf":
+            return corner
+        if self.norm == "l2":
+            steepest = flat / self.dual(flat).unsqueeze(-1)
+        else:
+            at = flat.abs().argmax(dim=-1, keepdim=True)
+            steepest = torch.zeros_like(flat).scatter(-1, at, flat.gather(-1, at).sign())
+        ball = x - self.epsilon * steepest
+        ball_is_tighter = ((ball - corner) * flat).sum(dim=-1, keepdim=True) > 0
+        return torch.where(ball_is_tighter, ball, corner)
+
+    def contains(self, points: Tensor) -> Tensor:
+        """(n,) which of the points (n, *shape) lie in the set, up to rounding."""
+        moved = (points - self.x).flatten(1)
+        order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}[self.norm]
+        near: Tensor = torch.linalg.vector_norm(moved, ord=order, dim=1) <= self.epsilon * (1 + 1e-6)
+        pixels: Tensor = ((points >= -1e-6) & (points <= 1 + 1e-6)).flatten(1).all(dim=1)
+        return near & pixels
+
     def dual(self, flat: Tensor) -> Tensor:
         """The dual norm of the last dimension: what a unit move in `norm` can change at most."""
         match self.norm:

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from evaluator.certify.base import Certificates, Model, check_batch
-from evaluator.certify.graph import Graph, trace
+from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import MARGIN, logits_shape, outward
 from evaluator.certify.inputs import Norm
 from evaluator.certify.ops import Add, Affine, Conv, Input, Linear, MaxMin, MaxPool, Op, Relu, Reshape, Scale
+from evaluator.certify.tracing import trace
 from evaluator.errors import InputError
 
 GRID = 32  # least frequencies per axis

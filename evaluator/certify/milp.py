@@ -26,11 +26,12 @@ from torch import Tensor
 from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.binomial import Array, Counts
 from evaluator.certify.crown import NetworkBounds, crown_margins, network_bounds
-from evaluator.certify.graph import Graph, trace
+from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import allowance, bit_certificates, logits_shape, margin_rows, outward
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Add, Affine, Relu, size
 from evaluator.certify.relaxation import check_relaxable
+from evaluator.certify.tracing import trace
 from evaluator.errors import InputError
 
 TOLERANCE = 1e-4

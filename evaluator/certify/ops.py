@@ -164,7 +164,7 @@ class Relu(Op):
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Op):
-    """2-D max pooling; linear relaxations see it as sums of ReLUs instead (see `evaluator.certify.graph`)."""
+    """2-D max pooling; linear relaxations see it as sums of ReLUs instead (see `evaluator.certify.tracing`)."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]

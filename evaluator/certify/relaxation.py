@@ -4,7 +4,7 @@ An unstable ReLU y = max(z, 0) with l < z < u lies between two lines: y <= u (z 
 slope in [0, 1]. Going backward from rows A of a node, a positive coefficient takes the lower line and a negative one the
 upper; affine layers act by their transpose. What reaches the input is minimised over the input set exactly.
 Sources: Zhang et al. 2018 (CROWN); Singh et al. 2019 (DeepPoly); Xu et al. 2021 ("Fast and Complete", slopes optimised by
-gradient); Wang et al. 2021 (beta-CROWN: a split z >= 0 or z <= 0 enters as a Lagrangian term, any multiplier >= 0 is sound).
+gradient).
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ class Relaxation:
 
     bounds: for the input of each ReLU node (keyed by the ReLU's position), (n, *shape). slopes: lower slopes per ReLU
     node, broadcastable to (n, specs, *shape), within [0, 1]; absent nodes take the adaptive slope (1 where u > -l).
-    multipliers: beta terms per ReLU node (n, 1, *shape), signed: +b for a split z >= 0, -b for z <= 0.
     """
 
     bounds: dict[int, Bounds]
     slopes: dict[int, Tensor] = field(default_factory=dict)
-    multipliers: dict[int, Tensor] = field(default_factory=dict)
 
 
 def adaptive_slope(bounds: Bounds) -> Tensor:
@@ -40,24 +38,10 @@ def adaptive_slope(bounds: Bounds) -> Tensor:
     return (bounds.upper > -bounds.lower).to(bounds.lower.dtype)
 
 
-@dataclass(frozen=True, eq=False)
-class Backward:
-    """What a backward pass found: lower bounds (n, specs), and where asked the rows A at each ReLU's output."""
-
-    lower: Tensor
-    at_relus: dict[int, Tensor]
-
-
-def backward_bound(
-    graph: Graph, node: int, rows: Tensor, inputs: InputSet, relaxation: Relaxation, *, keep: bool = False
-) -> Backward:
-    """Lower bounds of rows . value(node) over the input set.
-
-    rows: (n or 1, specs, *shape of node). keep: also return the rows that arrive at each ReLU (for branching).
-    """
+def backward_bound(graph: Graph, node: int, rows: Tensor, inputs: InputSet, relaxation: Relaxation) -> Tensor:
+    """(n, specs): lower bounds of rows . value(node) over the input set. rows: (n or 1, specs, *shape of node)."""
     gathered: dict[int, Tensor] = {node: rows}
     constant: Tensor = torch.zeros((), dtype=rows.dtype)
-    kept: dict[int, Tensor] = {}
     for i in range(node, 0, -1):
         a = gathered.pop(i, None)
         if a is None:
@@ -72,8 +56,6 @@ def backward_bound(
             case Add():
                 parts = [a, a]
             case Relu():
-                if keep:
-                    kept[i] = a
                 part, offset = _through_relu(a, relaxation, i)
                 constant = constant + offset
                 parts = [part]
@@ -85,7 +67,7 @@ def backward_bound(
             gathered[source] = gathered[source] + part if source in gathered else part
     if 0 in gathered:
         constant = constant + inputs.minimum(gathered[0])
-    return Backward(constant, kept)
+    return constant
 
 
 def _through_relu(a: Tensor, relaxation: Relaxation, node: int) -> tuple[Tensor, Tensor]:
@@ -99,9 +81,7 @@ def _through_relu(a: Tensor, relaxation: Relaxation, node: int) -> tuple[Tensor,
     lower = torch.where(unstable, adaptive_slope(bounds).unsqueeze(1) if slope is None else slope, active)
     negative = a.clamp_max(0)
     offset = (negative * torch.where(unstable, -upper * low, 0.0)).flatten(2).sum(dim=2)
-    part = a.clamp_min(0) * lower + negative * upper
-    multiplier = relaxation.multipliers.get(node)
-    return (part if multiplier is None else part - multiplier), offset
+    return a.clamp_min(0) * lower + negative * upper, offset
 
 
 def check_relaxable(graph: Graph) -> None:

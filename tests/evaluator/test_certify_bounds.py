@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluator.attacks import PGD
-from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown, crown_margins, network_bounds
-from evaluator.certify.graph import trace
 from evaluator.certify.ibp import allowance, ibp, interval_margins, propagate
 from evaluator.certify.inputs import InputSet
 from evaluator.certify.milp import milp_verify
+from evaluator.certify.tracing import trace
 from evaluator.errors import InputError
 from evaluator.threats import L2, Linf
 from tests.evaluator.support import sdp_images, sdp_model, trades_smallcnn
@@ -84,7 +83,7 @@ def test_every_reachable_value_lies_inside_crown_bounds_and_those_inside_interva
         inputs = InputSet(x.double(), epsilon, norm)  # type: ignore[arg-type]
         wide = trace(net, (2, 8, 8))
         intervals = propagate(wide, inputs)
-        tight = network_bounds(wide, inputs, iterations=2)
+        tight = network_bounds(wide, inputs)
         margins, _ = crown_margins(wide, inputs, y, tight, iterations=3)
         loose = interval_margins(wide, intervals, y)
         pooled = trace(net, (2, 8, 8), pools=True)
@@ -177,24 +176,6 @@ def test_crown_certifies_calibration_images_and_never_one_an_attack_breaks() -> 
     survives = net(PGD(steps=20, loss="margin")(net, x, y, Linf(2 / 255))).argmax(dim=1) == y
     assert bool(survives[found.certified].all())
     assert int(found.certified.sum()) >= 1
-
-
-def test_branch_and_bound_agrees_with_milp() -> None:
-    for seed in range(2):
-        net, x = dense(seed, 4, 12, 12, 3), torch.rand(3, 4)
-        y = net(x).argmax(dim=1)
-        exact = milp_verify(net, x, y, epsilon=0.2)
-        found = branch_and_bound(net, x, y, epsilon=0.2, seconds=10)
-        assert torch.equal(found.certified, exact.certified)
-
-
-def test_branch_and_bound_certifies_what_crown_cannot_on_a_calibration_network() -> None:
-    net, (x, y) = sdp_model("cifar_cnn_a_adv"), sdp_images("cifar")
-    images = torch.arange(16)
-    survives = net(PGD(steps=30, loss="margin")(net, x[:16], y[:16], Linf(2 / 255))).argmax(dim=1) == y[:16]
-    chosen = images[survives][:2]
-    found = branch_and_bound(net, x[chosen], y[chosen], epsilon=2 / 255, seconds=20)
-    assert bool(found.certified.all())
 
 
 def test_a_misclassified_example_is_never_certified() -> None:

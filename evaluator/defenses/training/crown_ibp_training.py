@@ -33,7 +33,7 @@ class CrownIBPTraining(Method):
             relus = {i: known[graph.nodes[i].inputs[0]] for i in graph.relus()}
             rows = margin_rows(batch.y, logits.shape[1], batch.x.dtype)
             inputs = InputSet(batch.x, self.epsilon * batch.strength, "linf")
-            relaxed = backward_bound(graph, len(graph) - 1, rows, inputs, Relaxation(relus)).lower
+            relaxed = backward_bound(graph, len(graph) - 1, rows, inputs, Relaxation(relus))
             margins = (1 - batch.strength) * relaxed + batch.strength * margins
         kappa = 1 - (1 - self.natural) * batch.strength
         value = kappa * functional.cross_entropy(logits, batch.y) + (1 - kappa) * robust_loss(margins, batch.y)

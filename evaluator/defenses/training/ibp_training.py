@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluator.certify.graph import Graph, trace
+from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import Bounds, interval_margins, propagate
 from evaluator.certify.inputs import InputSet
+from evaluator.certify.tracing import trace
 from evaluator.defenses.training.method import Loss, Method, Minibatch
 
 

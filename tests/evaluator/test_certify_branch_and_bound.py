@@ -1,0 +1,214 @@
+"""Complete verification: every bound it stands on holds at points of the ball, its verdicts agree with MILP and attacks."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluator.attacks import PGD
+from evaluator.certify.branch_and_bound import Budget, Settings, branch_and_bound, root_problems, search
+from evaluator.certify.crown import crown, network_bounds
+from evaluator.certify.dual import Duals, proved
+from evaluator.certify.graph import Graph
+from evaluator.certify.ibp import margin_rows
+from evaluator.certify.inputs import InputSet, Norm
+from evaluator.certify.milp import milp_verify
+from evaluator.certify.reduced import Reduced, Rows, reduce_network, settle
+from evaluator.certify.tightening import tightened
+from evaluator.certify.tracing import trace
+from evaluator.threats import Linf
+from tests.evaluator.support import sdp_images, sdp_model
+
+EPSILON: dict[Norm, float] = {"linf": 0.15, "l2": 0.3, "l1": 0.5}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A small convolutional network at one input, reduced to its unstable neurons, and points of the ball (n, *shape)."""
+
+    graph: Graph
+    inputs: InputSet
+    rows: Tensor
+    network: Reduced
+    margins: Rows
+    points: Tensor
+
+    def true_margins(self) -> Tensor:
+        """(n, rivals): what the network itself answers at the points."""
+        return self.graph.forward(self.points)[-1] @ self.rows[0].T
+
+
+def case(seed: int, norm: Norm) -> Case:
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(16, 10), nn.ReLU(), nn.Linear(10, 3),
+    ).eval().requires_grad_(False)  # fmt: skip
+    graph, x = trace(net, (1, 5, 5)), torch.rand(1, 1, 5, 5, dtype=torch.float64)
+    inputs = InputSet(x, EPSILON[norm], norm)
+    rows = margin_rows(graph.forward(x)[-1].argmax(dim=1), 3, torch.float64)
+    network, margins = reduce_network(graph, network_bounds(graph, inputs).relus, inputs, rows)
+    noise = torch.randn(400, 1, 5, 5, dtype=torch.float64)
+    size = inputs.dual(noise.flatten(1)) if norm == "l2" else noise.flatten(1).abs().sum(dim=1)
+    moved = noise.sign() * torch.rand(400, 1, 1, 1) if norm == "linf" else noise / size.reshape(-1, 1, 1, 1)
+    return Case(graph, inputs, rows, network, margins, (x + inputs.epsilon * moved).clamp(0, 1))
+
+
+def run(network: Reduced, points: Tensor) -> tuple[Tensor, Tensor]:
+    """z and r (n, u) of the reduced network's neurons at points (n, *shape)."""
+    x = points.flatten(1)
+    z, r = torch.zeros(len(x), len(network)).double(), torch.zeros(len(x), len(network)).double()
+    for columns in network.layers:
+        z[:, columns] = network.neurons[columns].at(x, r)
+        r[:, columns] = z[:, columns].clamp_min(0)
+    return z, r
+
+
+@pytest.mark.parametrize("norm", list(EPSILON))
+def test_the_reduced_network_is_the_network_inside_the_ball(norm: Norm) -> None:
+    made = case(0, norm)
+    z, r = run(made.network, made.points)
+    assert len(made.network) > 10
+    assert torch.allclose(made.margins.at(made.points.flatten(1), r), made.true_margins(), atol=1e-9)
+    assert bool(((z >= made.network.lower - 1e-9) & (z <= made.network.upper + 1e-9)).all())
+    assert torch.allclose(
+        made.network.from_input(made.points.flatten(1)), made.points.flatten(1) @ made.network.neurons.on_input.T
+    )
+
+
+def test_neurons_that_become_stable_are_substituted_without_a_change() -> None:
+    made = case(1, "linf")
+    z, _ = run(made.network, made.points[:3])
+    lower, upper = made.network.lower.clone(), made.network.upper.clone()
+    lower[z.amin(dim=0) >= 0] = 0.0
+    upper[z.amax(dim=0) <= 0] = 0.0
+    fixed = torch.zeros(len(lower), dtype=torch.bool)
+    fixed[::7] = True
+    settled = settle(replace(made.network, lower=lower, upper=upper), made.margins, fixed)
+    after, r = run(settled.network, made.points[:3])
+    assert fixed.sum() <= len(settled.network) < len(made.network)
+    assert torch.allclose(after, z[:, settled.left], atol=1e-9)
+    assert torch.allclose(settled.target.at(made.points[:3].flatten(1), r), made.true_margins()[:3], atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", list(EPSILON))
+def test_any_duals_give_a_bound_that_holds_where_the_splits_do(norm: Norm) -> None:
+    made = case(2, norm)
+    z, r = run(made.network, made.points)
+    values, checked = made.margins.at(made.points.flatten(1), r), 0
+    for at in range(20):
+        splits = torch.where(torch.rand(2, z.shape[1]) < 0.1, z[at].sign(), 0.0).to(torch.int8)
+        lower = proved(made.network, made.margins, Duals(splits, torch.rand(2, z.shape[1]), torch.rand(z.shape[1])))
+        for rival in range(2):
+            inside = (splits[rival] * z >= 0).all(dim=1)
+            assert bool((values[inside, rival] >= lower[rival]).all())
+            checked += int(inside.sum())
+    assert checked > 100
+
+
+@pytest.mark.parametrize("norm", list(EPSILON))
+def test_tightened_neurons_hold_wherever_a_counterexample_is(norm: Norm) -> None:
+    fewer = 0
+    for seed in range(4):
+        made = case(seed, norm)
+        values, x = made.true_margins(), made.points.flatten(1)
+        shift = values.quantile(0.1, dim=0)  # a tenth of the points are counterexamples to the shifted margins
+        margins = Rows(made.margins.on_input, made.margins.on_relus, made.margins.constant - shift)
+        for rival, target in enumerate((margins[:1], margins[1:])):
+            (problem,) = root_problems(made.network, target, steps=10)
+            wrong = values[:, rival] <= shift[rival]
+            for first in (2, 1, 0):
+                problem = tightened(problem, first, 10)
+                z, r = run(problem.network, made.points[wrong])
+                assert not problem.closed
+                assert bool(((z >= problem.network.lower - 1e-9) & (z <= problem.network.upper + 1e-9)).all())
+                found = problem.target.at(x[wrong], r)[:, 0]
+                assert torch.allclose(found, values[wrong, rival] - shift[rival], atol=1e-9)
+            fewer += len(problem.network) < len(made.network)
+    assert fewer > 0
+
+
+def dense(seed: int, *widths: int) -> nn.Module:
+    torch.manual_seed(seed)
+    layers = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
+
+
+def test_a_search_decides_margins_a_little_above_and_a_little_below_zero() -> None:
+    axis, visited = torch.linspace(-1, 1, 201, dtype=torch.float64), 0
+    for seed in range(6):
+        net, x = dense(seed, 2, 12, 12, 2), 0.3 + 0.4 * torch.rand(1, 2, dtype=torch.float64)
+        graph, inputs = trace(net, (2,)), InputSet(x, 0.3, "linf")
+        rows = margin_rows(graph.forward(x)[-1].argmax(dim=1), 2, torch.float64)
+        network, margins = reduce_network(graph, network_bounds(graph, inputs).relus, inputs, rows)
+        values = graph.forward(x + 0.3 * torch.cartesian_prod(axis, axis))[-1] @ rows[0, 0]
+        room = 0.05 * float(values.max() - values.min())
+        for offset, safe in ((values.min() - room, True), (values.min() + room, False)):
+            target = Rows(margins.on_input, margins.on_relus, margins.constant - offset)
+            for problem in root_problems(network, target, steps=5):
+                budget = Budget(deadline=float("inf"), most=None)
+                assert (search(problem, Settings(steps=40, batch=8), budget) == []) is safe
+                visited += budget.domains
+    assert visited > 50
+
+
+def test_branch_and_bound_agrees_with_milp() -> None:
+    kinds = set()
+    for seed in range(4):
+        net, x = dense(seed, 6, 24, 24, 3), torch.rand(3, 6)
+        y = net(x).argmax(dim=1)
+        for epsilon in (0.1, 0.2, 0.3):
+            exact = milp_verify(net, x, y, epsilon=epsilon)
+            found = branch_and_bound(net, x, y, epsilon=epsilon, domains=4000)
+            assert torch.equal(found.certified, exact.certified)
+            assert not found.abstained.any()
+            kinds |= set(found.certified.tolist())
+    assert kinds == {True, False}
+
+
+def test_a_network_without_hidden_layers_or_unstable_neurons_is_decided_at_once() -> None:
+    net, x = dense(0, 4, 3), torch.rand(4, 4)
+    y = net(x).argmax(dim=1)
+    for epsilon in (1e-3, 0.9):
+        found = branch_and_bound(net, x, y, epsilon=epsilon)
+        assert torch.equal(found.certified, milp_verify(net, x, y, epsilon=epsilon).certified)
+        assert not found.abstained.any()
+
+
+@pytest.mark.parametrize(("name", "images", "epsilon", "chosen"), [
+    ("cifar_cnn_a_adv", "cifar", 2 / 255, (11,)), ("mnist_cnn_a_adv", "mnist", 0.3, (3, 9)),
+])  # fmt: skip
+def test_images_out_of_reach_of_optimised_slopes_are_certified_within_a_thousand_domains(
+    name: str, images: str, epsilon: float, chosen: tuple[int, ...]
+) -> None:
+    net, (x, y) = sdp_model(name), sdp_images(images)
+    x, y = x[list(chosen)], y[list(chosen)]
+    assert not crown(net, x, y, epsilon=epsilon, norm="linf", iterations=20).certified.any()
+    found = branch_and_bound(net, x, y, epsilon=epsilon, seconds=600, domains=1000)
+    assert bool(found.certified.all())
+    points = PGD(steps=30, loss="margin")(net, x, y, Linf(epsilon))
+    assert torch.equal(net(points).argmax(dim=1), y)
+
+
+@pytest.mark.parametrize(("name", "images", "epsilon"), [
+    ("cifar_cnn_a_adv", "cifar", 2 / 255), ("mnist_cnn_a_adv", "mnist", 0.3)
+])  # fmt: skip
+def test_no_image_that_an_attack_breaks_is_certified(name: str, images: str, epsilon: float) -> None:
+    net, (x, y) = sdp_model(name), sdp_images(images)
+    right = (net(x).argmax(dim=1) == y).nonzero().squeeze(1)[:40]
+    points = PGD(steps=30, loss="margin")(net, x[right], y[right], Linf(epsilon))
+    broken = right[net(points).argmax(dim=1) != y[right]][:3]
+    assert len(broken) == 3
+    assert not branch_and_bound(net, x[broken], y[broken], epsilon=epsilon, seconds=4, domains=500).certified.any()
+
+
+def test_a_budget_of_domains_is_kept_and_an_open_example_abstains() -> None:
+    net, x = dense(1, 6, 48, 48, 48, 3), torch.rand(4, 6)
+    y = net(x).argmax(dim=1)
+    found = branch_and_bound(net, x, y, epsilon=0.25, domains=2, batch=1)
+    assert max(found.details["domains"]) <= 2
+    assert not bool((found.certified & found.abstained).any())
