@@ -56,6 +56,7 @@ bench-host: $(STAMP) ## the sandboxed host beside the same model in-process
 
 bench-certify: $(STAMP) ## our certificates beside a faithful Cohen loop
 	$(BIN)/python -m benchmarks.certify --quick
+	$(BIN)/python -m benchmarks.certify_calibration --seconds 10
 
 bench-honesty: $(STAMP) ## the reference entries: claimed, AutoAttack, ours, flags; FULL=1 is the full size
 	$(BIN)/python -m benchmarks.honesty $(if $(FULL),,--quick)
