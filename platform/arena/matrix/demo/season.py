@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +98,8 @@ def _challenge(examples: int) -> Challenge:
         "threat": {"kind": "linf", "epsilon": EPSILON},
         "evaluation": {"ensemble": "short"},
     }
-    pack = Pack(slug=SLUG, folder=None, challenge=Manifest.model_validate(manifest), digest="0" * 64)
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    pack = Pack(slug=SLUG, folder=None, challenge=Manifest.model_validate(manifest), digest=digest)
     challenge = publish(pack=pack).challenge
     Challenge.objects.filter(pk=challenge.pk).update(readme=README.format(examples=examples))
     challenge.refresh_from_db()
