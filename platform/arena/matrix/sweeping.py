@@ -15,7 +15,7 @@ from arena.matrix.models import Cell, CellShard, Survival, Trial
 from arena.matrix.services import fill, hint
 
 HINT_AGAIN = timedelta(minutes=5)
-RECENT = timedelta(minutes=10)  # two verdicts written at the same moment do not see each other
+RECENT = timedelta(minutes=1)  # two verdicts written at the same moment do not see each other
 
 
 def sweep() -> None:
