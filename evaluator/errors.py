@@ -7,15 +7,21 @@ costs a team an attempt; `InputError` is a wrong argument, file or manifest, fou
 from __future__ import annotations
 
 
+def visible(text: str) -> str:
+    """The text with every character replaced that a terminal would obey or nobody could see; lines and tabs stay."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 class RedoubtError(Exception):
     """Base of every error that is shown to a person.
 
-    what: one sentence. where: file, field or step ("" when obvious). help: what to do, one sentence.
+    what: one sentence; it may quote what a stranger said, of which only what is visible is kept. where: file, field or step
+    ("" when obvious). help: what to do, one sentence.
     """
 
     def __init__(self, what: str, *, where: str = "", help: str = "") -> None:
-        self.what, self.where, self.help = what, where, help
-        super().__init__(what, where, help)
+        self.what, self.where, self.help = visible(what), visible(where), help
+        super().__init__(self.what, self.where, help)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from arena.cli.server import Server
@@ -53,7 +54,9 @@ def attack(
     weapon.check(budget)
     with defense_folder(against, server, token) as folder:
         done = carry_out(Order(name, weapon, budget, chosen, folder, examples, seed, sandbox))
-    table = Table(title=f"{name} against {against}, {chosen.challenge.threat.kind} {budget.epsilon:g}", title_justify="left")
+    table = Table(
+        title=f"{name} against {escape(against)}, {chosen.challenge.threat.kind} {budget.epsilon:g}", title_justify="left"
+    )
     for column in ("", "value"):
         table.add_column(column, justify="right" if column else "left")
     for label, value in done.rows():

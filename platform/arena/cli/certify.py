@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from arena.cli.attack import defense_folder
@@ -65,7 +66,7 @@ def certify(
         chosen = secrets.randbits(62) if seed is None else seed
         wanted = _radii(radii, request, challenge)
         done = carry_out(Order(folder, manifest, request, challenge, wanted, examples, chosen, sandbox))
-    title = f"{request.method} of {manifest.name}, {challenge.threat.kind}, {len(done.examples)} images"
+    title = f"{request.method} of {escape(manifest.name)}, {challenge.threat.kind}, {len(done.examples)} images"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("value", justify="right")

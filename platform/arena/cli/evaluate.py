@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from arena.cli.keys import signing_key
 from evaluator import receipt
 from evaluator.challenge_packs import load_pack
-from evaluator.errors import InputError, PlatformError, SubmissionError
+from evaluator.errors import InputError, PlatformError, SubmissionError, visible
 from evaluator.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 from evaluator.report import Progress as Step
 
@@ -85,14 +86,14 @@ def run(
         outcome = run_defense(request, sandbox=open_sandbox(sandbox), on_progress=tell, on_log=log.append)
     if isinstance(outcome, SubmissionFailed) and log and log[-1]:
         console.print("The submission's own output:", style="dim")
-        console.print(log[-1].decode("utf-8", "replace")[-2000:], markup=False, highlight=False)
+        console.print(visible(log[-1].decode("utf-8", "replace"))[-2000:], markup=False, highlight=False)
     return outcome
 
 
 def show(report: Report) -> None:
     """The verdict as a table on stdout."""
     out = Console()
-    table = Table(title=f"{report.submission} on {report.challenge}, {report.examples} images", title_justify="left")
+    table = Table(title=f"{escape(report.submission)} on {report.challenge}, {report.examples} images", title_justify="left")
     for name in ("attack", "tried", "broke", "standing", "forward", "backward", "s"):
         table.add_column(name, justify="left" if name == "attack" else "right", no_wrap=name == "attack")
     for a in (attack for attack in report.attacks if attack.tried):

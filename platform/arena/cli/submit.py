@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from arena.cli.server import Server, packed
@@ -58,7 +59,7 @@ def status(
         shares = [_percent(evaluation.get(key)) for key in ("robust_accuracy", "clean_accuracy")]
         table.add_row(
             described["id"],
-            described["name"],
+            escape(described["name"]),
             described["challenge"],
             evaluation.get("state", "–"),
             *shares,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from arena.evaluations.lanes import explained
 from evaluator.data.tensors import Examples
-from evaluator.errors import SubmissionError
+from evaluator.errors import SubmissionError, visible
 from evaluator.host.attack_session import AttackFault, AttackSession
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.meter import Meter, MeteredModel
@@ -57,6 +57,7 @@ def run(case: Case, sandbox: Sandbox, bait: Bait) -> Outcome:
                 clock.lap()
                 end, said = f"an untyped {type(error).__name__}", str(error)
         losses = [*bait.harm(), *before.left(sandbox, marker)]
+        losses += ["terminal commands reach whoever reads the verdict"] if visible(said) != said else []
     finally:
         shutil.rmtree(folder)
     return judged(case, clock.longest, end, said, losses)
