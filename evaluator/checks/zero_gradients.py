@@ -17,10 +17,9 @@ class ZeroGradients(Check):
     name = "zero-gradients"
     title = "Vanished gradients"
     definition = (
-        "The gradients of cross-entropy and of DLR are taken at the clean inputs, at one random point each and "
-        "where the shared climb ended in vain. Fires when "
-        'one of them is exactly zero in every coordinate for any example of the sample; only "info" when DLR, '
-        "which the attacks climb on too, is not."
+        "The gradients of cross-entropy and of DLR are taken at the clean inputs, at one random point each and where the "
+        "shared climb ended, of the examples that are classified correctly there. Fires when one of them is exactly zero in every "
+        'coordinate for any example of the sample; only "info" when DLR, which the attacks climb on too, is not.'
     )
     meaning = "Where the gradient is zero, a gradient attack does not move, whatever the true robustness is."
     remedy = "Declare a differentiable stand-in for the layers that cut the gradient: `bpda` in defense.toml."
@@ -29,18 +28,17 @@ class ZeroGradients(Check):
         flat_ce, flat_dlr = 0, 0
         for points in (subject.threat.start(subject.batch.x), subject.probes, subject.climb.points):
             ce, dlr = _zeros(subject, points)
-            if points is subject.climb.points:  # where a climb has succeeded a loss may saturate
-                ce, dlr = ce & ~subject.climb.end, dlr & ~subject.climb.end
             flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
         evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
         return self.says(max(flat_ce, flat_dlr) > 0, evidence, severity="unverified" if flat_dlr else "info")
 
 
 def _zeros(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) bool each: the gradient of cross-entropy and of DLR is zero."""
+    """(n,) bool each: classified correctly, and the gradient of cross-entropy and of DLR is zero."""
     with torch.enable_grad():
         leaf = points.detach().requires_grad_(True)
         logits = subject.readable(subject.threat.apply(subject.batch.x, leaf)).float()
         ce = gradient_of(cross_entropy(logits, subject.batch).sum(), leaf, retain=True)
         dlr = gradient_of(difference_of_logits_ratio(logits, subject.batch).sum(), leaf)
-    return (ce == 0).flatten(1).all(dim=1), (dlr == 0).flatten(1).all(dim=1)
+    right = ~subject.batch.success(logits.detach())  # beyond the boundary DLR may be constant: y third of all, say
+    return right & (ce == 0).flatten(1).all(dim=1), right & (dlr == 0).flatten(1).all(dim=1)
