@@ -229,6 +229,9 @@ def test_worker_launcher_and_programs_agree(monkeypatch: pytest.MonkeyPatch) -> 
     assert worker["SANDBOX_SCRATCH"] == str(template.scratch)
     assert worker["SANDBOX_LAUNCHER"] == str(settings.listen)
     assert worker["REDOUBT_SANDBOX"] == "launcher"
+    jobs = str(template.inputs.parent)
+    assert template.scratch.parent == template.inputs.parent
+    assert all(f"{jobs}:{jobs}" in SERVICES[name]["volumes"] for name in ("worker", "launcher")), "the engine's own path"
     assert template.programs == {
         "evaluator.host.serve": lanes.SUBMISSION,
         "evaluator.host.attack_serve": attack_zone.ATTACK,
