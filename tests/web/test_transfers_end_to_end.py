@@ -10,12 +10,13 @@ import pytest
 import torch
 from django.core.files.base import ContentFile
 from django.test import Client
-from packs import BASELINE, small_pack
+from packs import BASELINE, python_submission, small_pack
 from safetensors.torch import load_file, save_file
 
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
+from arena.evaluations.attack_runner import replay_inputs
 from arena.evaluations.judging import OfficialJudge
 from arena.evaluations.models import Shard
 from arena.evaluations.worker import work_once
@@ -27,11 +28,13 @@ from arena.submissions.packing import pack_folder
 from arena.submissions.services import submit
 from arena.web.images import images_of
 from evaluator.adversarial_archive import AdversarialArchive
+from evaluator.cell_report import CellCompleted
 from evaluator.compaction import expand
 from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
 from evaluator.spec import EvaluationSpec, Pack
 from evaluator.threats import build
+from sandbox import open_sandbox
 from tests.web.backend_support import current, person, team_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -94,6 +97,48 @@ def test_the_twin_of_a_broken_defense_falls_by_replay_before_its_own_search(
     assert fall.fallen >= len(stored) - 2, "nearly all of what broke one breaks the other"
     finish()
     assert (current(twin).robust_accuracy or 0.0) <= fall.after / 16
+
+
+COIN = """
+from pathlib import Path
+
+import torch
+from evaluator.defenses.architectures import load_weights
+
+
+class Coin(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        logits = self.net(x)
+        wrong = torch.rand(len(x), 1) < 0.3
+        return torch.where(wrong, logits.roll(1, dims=1), logits)
+
+
+def load(directory):
+    return Coin(load_weights("mnist-cnn", Path(directory) / "weights.safetensors"))
+"""
+
+
+def test_a_random_defense_does_not_fall_to_a_replay_by_chance(pack: Pack, tmp_path: Path) -> None:
+    folder = python_submission(tmp_path / "coin", COIN)
+    with (folder / "defense.toml").open("a") as manifest:
+        manifest.write("randomized = true\nvotes = 64\n")
+    data = examples(pack.challenge.data)
+    harmless = AdversarialArchive(
+        ids=data.ids.numpy(),
+        form=np.zeros(len(data), dtype=np.uint8),
+        scale=np.full(len(data), 0.001),
+        steps=np.full(data.x.shape, 127, dtype=np.int8),
+        halves=np.zeros((0, *data.x.shape[1:]), dtype=np.float16),
+        points=np.zeros((0, *data.x.shape[1:]), dtype=np.float32),
+    )
+    outcome = replay_inputs(pack, folder, harmless.to_bytes(), sandbox=open_sandbox("auto"), seed=1)
+    assert isinstance(outcome, CellCompleted), outcome
+    assert outcome.report.correct_bits == outcome.report.robust_bits == [1] * len(data), "three answers in ten are wrong"
+    assert outcome.report.verified
 
 
 def test_what_breaks_one_net_is_tried_on_a_standing_one_too_and_shown_with_its_pictures(
