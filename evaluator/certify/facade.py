@@ -42,7 +42,7 @@ METHODS: dict[str, Method] = {
     "smoothing-cohen": Method(smoothing_cohen, _SAMPLING | {"n0"}, SPEAKS_OF["smoothing"], seeded=True),
     "ibp": Method(ibp, frozenset({"batch"}), SPEAKS_OF["ibp"]),
     "crown": Method(crown, frozenset({"batch", "iterations"}), SPEAKS_OF["crown"]),
-    "bab": Method(branch_and_bound, frozenset({"batch", "iterations", "seconds"}), SPEAKS_OF["bab"]),
+    "bab": Method(branch_and_bound, frozenset({"batch", "domains", "iterations", "seconds"}), SPEAKS_OF["bab"]),
     "milp": Method(milp_verify, frozenset({"seconds", "iterations", "candidates"}), SPEAKS_OF["milp"]),
     "lipschitz": Method(lipschitz, frozenset(), SPEAKS_OF["lipschitz"]),
 }
