@@ -149,6 +149,21 @@ def test_an_image_has_nothing_setuid_nothing_writable_and_no_compiler(built: dic
 
 
 @pytest.mark.docker
+def test_jobs_and_the_sites_processes_can_write_to_their_temporary_folder(built: dict[str, str]) -> None:
+    assert look(built["evaluator"], "touch /tmp/mine && cat /tmp/mine && echo written") == ["written"]
+    api, service = connect(DockerSettings()), SERVICES["launcher"]
+    (mount,) = service["tmpfs"]
+    place, _, options = mount.partition(":")
+    host = api.create_host_config(network_mode="none", read_only=True, cap_drop=service["cap_drop"], tmpfs={place: options})
+    made = api.create_container(built["site"], ["touch", "/tmp/mine"], host_config=host)
+    try:
+        api.start(made)
+        assert api.wait(made, timeout=30)["StatusCode"] == 0
+    finally:
+        api.remove_container(made, force=True)
+
+
+@pytest.mark.docker
 def test_two_builds_of_the_same_inputs_are_the_same_bytes(built: dict[str, str]) -> None:
     api = connect(DockerSettings())
     again = build(api, "evaluator", ("redoubt-test-system", "redoubt-test-packages"), later=1000)
