@@ -6,6 +6,7 @@ scorer therefore reads it as `Inspection`, whose words are its own.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -82,9 +83,14 @@ def inspect(model: nn.Module, x: Tensor) -> Inspection:
             functions=sorted(_functions(logits))[:20],
             cut=not logits.requires_grad,
             dynamic=watch.dynamic or _fails_under_inference(model, x),
-            crooked=sorted({type(part).__name__[:60] for part in parts.crooked()})[:20],
+            crooked=sorted({_plain(type(part).__name__) for part in parts.crooked()})[:20],
             written=sum(name not in before or not torch.equal(bits, before[name]) for name, bits in after.items()),
         )
+
+
+def _plain(name: str) -> str:
+    """A class's name in the letters that `Name` allows: Python allows more."""
+    return re.sub(r"^(?=[0-9])|[^A-Za-z0-9_]", "_", name)[:60] or "_"
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -121,7 +127,7 @@ def _functions(logits: Tensor) -> set[str]:
             continue
         seen.add(id(node))
         if isinstance(node, BackwardCFunction):
-            found.add(type(node).__name__.removesuffix("Backward")[:60])
+            found.add(_plain(type(node).__name__.removesuffix("Backward")))
         waiting += [before for before, _ in node.next_functions]
     return found
 

@@ -42,6 +42,29 @@ def test_a_lying_backward_is_named_with_its_function() -> None:
     assert (seen.functions, seen.crooked, seen.cut, seen.dynamic) == (["_Lie"], ["Lie"], False, False)
 
 
+class Räuber(torch.autograd.Function):
+    """Ends the gradient, under a name that Python allows and a report does not."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, cotangent: Tensor) -> Tensor:
+        return torch.zeros_like(cotangent)
+
+
+class Höhle(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        passed: Tensor = Räuber.apply(x)  # type: ignore[no-untyped-call]
+        return passed
+
+
+def test_names_beyond_ascii_are_told_in_plain_letters() -> None:
+    seen = inspect(nn.Sequential(Höhle(), nn.Flatten(), nn.Linear(784, 10)), GREY)
+    assert (seen.functions, seen.crooked) == (["R_uber"], ["H_hle"])
+
+
 def test_noise_with_a_right_gradient_is_not_crooked() -> None:
     assert inspect(load_submission(FOLDER / "noise_layers"), GREY) == Inspection()
 
