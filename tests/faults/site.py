@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from docker.errors import NotFound
 
 import evaluator
 from arena.evaluations import lanes
@@ -204,7 +205,7 @@ class Site:
         shards = self.read("select state, claims, attempts, outcome from evaluations_shard where state != 'done'")
         failed = self.read("select state, reason from evaluations_evaluation where state != 'completed'")
         logs = [path.read_text()[-6000:] for path in self.folder.glob("*.log")]
-        return "\n".join([f"shards {shards[:9]}", f"evaluations {failed[:9]}", *logs])
+        return "\n".join([f"shards {shards[:9]}", f"evaluations {failed[:9]}", f"left {self.leftovers()}", *logs])
 
     def board(self) -> list[dict[str, Any]]:
         """What the final board rests on, without times and signatures."""
@@ -236,8 +237,12 @@ class Site:
         return [f"-{worker.pid}-" for worker in self.workers]
 
     def containers(self) -> list[dict[str, Any]]:
-        """Containers of the private engine, in any state."""
-        return list(connect(DockerSettings(host=self.docker_host)).containers(all=True, filters={"label": [OWNER_LABEL]}))
+        """Containers of the private engine, in any state.
+
+        Its list is a view beside its store: one that was removed while it ended can stay listed, and is found nowhere.
+        """
+        api = connect(DockerSettings(host=self.docker_host))
+        return [each for each in api.containers(all=True, filters={"label": [OWNER_LABEL]}) if _exists(api, each["Id"])]
 
     def leftovers(self) -> list[str]:
         """Everything that could outlive the workers: groups (and so processes), containers, temporary folders, mounts."""
@@ -249,6 +254,13 @@ class Site:
         if self.docker_host:
             left += [container["Id"] for container in self.containers()]
         return left
+
+
+def _exists(api: Any, container: str) -> bool:
+    try:
+        return bool(api.inspect_container(container))
+    except NotFound:
+        return False
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

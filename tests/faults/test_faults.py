@@ -179,7 +179,7 @@ def assert_as_undisturbed(site: Site, calm: Site) -> None:
         each.stop()
     # What a killed worker left is found by the next one to start.
     site.start_worker()
-    site.wait_for(lambda: site.leftovers() == [], seconds=30, why=f"leftovers {site.leftovers()}")
+    site.wait_for(lambda: site.leftovers() == [], seconds=30, why="leftovers")
     site.stop()
 
 
