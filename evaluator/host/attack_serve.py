@@ -21,7 +21,7 @@ from torch import Tensor
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_proxy import Budget, ProxyModel, ScorerLine
 from evaluator.host.load import load_function, tail
-from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes
+from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes, use_threads
 from evaluator.meter import BudgetExhausted
 from evaluator.report import SubmissionReason
 from evaluator.spec import Access, AttackManifest, load_manifest
@@ -87,6 +87,7 @@ def _seed(seed: int) -> None:
 def main(folder: str) -> int:
     """Plays one attack."""
     pipes = private_pipes()
+    use_threads()
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
         attack = load_attack(Path(folder))

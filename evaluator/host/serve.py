@@ -117,9 +117,16 @@ def private_pipes() -> Pipes:
     return Pipes(reader, writer)
 
 
+def use_threads() -> None:
+    """Computes on the threads that the job was given: inside a sandbox MKL believes in one processor, unless it is told."""
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(threads))
+
+
 def main(folder: str) -> int:
     """Serves until the stream closes."""
     pipes = private_pipes()
+    use_threads()
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
         model = load_submission(Path(folder))

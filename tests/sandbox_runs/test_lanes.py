@@ -1,0 +1,35 @@
+"""How a submission's model is opened in its sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from packs import python_submission
+
+from arena.evaluations.lanes import Lane
+from evaluator.host.load import read_manifest
+from evaluator.spec import LimitsSpec
+from sandbox.choose import open_sandbox
+
+TELLS_ITS_THREADS = r"""
+import re
+import torch
+from torch import nn
+
+class Threads(nn.Module):
+    def forward(self, x):
+        counts = re.findall(r"(?:omp|mkl)_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())
+        return torch.tensor([[float(torch.get_num_threads()), *map(float, counts)]])
+
+def load(directory):
+    return Threads()
+"""
+
+
+def test_a_host_computes_on_the_threads_that_it_was_given(tmp_path: Path) -> None:
+    folder = python_submission(tmp_path / "threads", TELLS_ITS_THREADS)
+    for threads in (1, 3):
+        lane = Lane("host", folder, read_manifest(folder), LimitsSpec(), open_sandbox("auto"), threads, lambda text: None)
+        with lane.open(3) as model:
+            assert model(torch.zeros(1, 1, 8, 8)).tolist() == [[threads] * 3]  # torch, OpenMP, MKL
