@@ -130,11 +130,6 @@ def _client(path: str, pid: int) -> Any:
     return docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=_CALL_SECONDS)
 
 
-def remove_container(api: Any, container: str) -> None:
-    """Kills and removes a container, if it is there. Raises SandboxError when the engine refuses."""
-    DockerTree(api, container).remove()
-
-
 def template(api: Any, settings: DockerSettings) -> Template:
     """What all containers of these settings share. Raises SandboxError for an image that is not named by its digest."""
     if settings.image is not None:

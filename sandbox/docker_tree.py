@@ -64,7 +64,7 @@ class DockerTree(Tree):
         with self._lock:
             self._removed = True
             try:
-                _unless_gone(self._api.remove_container, self._container, force=True, v=True)
+                remove_container(self._api, self._container)
             except SandboxError:
                 _owed[self._container] = self._held
                 raise
@@ -81,18 +81,25 @@ class DockerTree(Tree):
 _owed: dict[str, ExitStack] = {}
 
 
+def remove_container(api: Any, container: str) -> bool:
+    """Kills and removes a container; whether there was one. Raises SandboxError when the engine refuses."""
+    return _unless_gone(api.remove_container, container, force=True, v=True)
+
+
 def remove_owed(api: Any) -> None:
     """Removes the containers of this process that an engine's failure left. Raises SandboxError when it fails again."""
     for container in tuple(_owed):
-        _unless_gone(api.remove_container, container, force=True, v=True)
+        remove_container(api, container)
         _owed.pop(container, ExitStack()).close()
 
 
-def _unless_gone(call: Any, container: str, **options: Any) -> None:
+def _unless_gone(call: Any, container: str, **options: Any) -> bool:
     try:
         call(container, **options)
+        return True
     except docker.errors.APIError as error:
         if error.status_code not in _GONE:
             raise SandboxError(f"The Docker engine refused: {error.explanation or error}.") from error
+        return False
     except _NO_ANSWER_YET as error:
         raise SandboxUnavailable(f"The Docker engine does not answer: {error}.") from error

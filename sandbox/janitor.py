@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox import cgroups
-from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect, remove_container
+from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect
+from sandbox.docker_tree import remove_container
 from sandbox.launcher_client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import leftover_folders
@@ -57,8 +58,8 @@ def _containers(settings: DockerSettings) -> list[str]:
     api = connect(settings)
     removed = []
     for container in api.containers(all=True, filters={"label": [OWNER_LABEL]}):
-        if _is_orphan(container["Labels"]):
-            remove_container(api, container["Id"])
+        # The engine's list is a view of its own and can go on naming one that is long gone.
+        if _is_orphan(container["Labels"]) and remove_container(api, container["Id"]):
             removed.append(f"container {container['Id'][:12]}")
     return removed
 

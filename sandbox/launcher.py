@@ -6,11 +6,13 @@ started it and ends with it, however the client dies; the jobs of a launcher tha
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socketserver
 import sys
 import threading
+import time
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,9 @@ from sandbox.janitor import janitor
 from sandbox.launcher_protocol import LINE_BYTES, Template, checked, decode, encode
 
 _MAX_WAIT = 1.0
+_TIDY_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,10 +136,24 @@ class _Connection(socketserver.StreamRequestHandler):
         self._tree.start()
 
 
+def _tidy_forever(engine: docker.DockerSettings) -> None:
+    """Removes what a launcher left that was killed together with its guardian.
+
+    Again and again: the engine may be away now, or still be making a container that the dead launcher asked for.
+    """
+    while True:
+        try:
+            for what in janitor(engine):
+                logger.warning("removed the %s of a process that crashed", what)
+        except (SandboxError, OSError, *docker.FAILURES) as error:
+            logger.warning("leftovers of crashed processes could not be removed: %s", error)
+        time.sleep(_TIDY_SECONDS)
+
+
 def main() -> None:
     settings = LauncherSettings.read(Path(sys.argv[1]))
-    janitor(settings.engine)  # what a launcher left that was killed together with its guardian
     with Launcher(settings) as launcher:
+        threading.Thread(target=_tidy_forever, args=(settings.engine,), daemon=True).start()
         # What is enforced is measured before the first worker asks.
         threading.Thread(target=docker.DockerSandbox(settings.engine).capabilities, daemon=True).start()
         launcher.serve_forever()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from sandbox.docker import DockerSandbox
+import pytest
+from docker.errors import NotFound
+
+from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 
 
 def reachable_engine() -> DockerSandbox:
@@ -17,3 +20,20 @@ def reachable_engine() -> DockerSandbox:
             'To have an engine: eval "$(deploy/dev/docker-engine start DIR)"; export DOCKER_HOST'
         )
     return docker
+
+
+def owned_containers(owner: object = "", *, host: str | None = None) -> list[dict[str, Any]]:
+    """The containers of an engine, in any state, whose owner's name contains `owner`. host: as in DockerSettings.
+
+    The engine's list is a view beside its store: one that was removed while it ended can stay listed, and is found nowhere.
+    """
+    api = connect(DockerSettings(host=host))
+    listed = api.containers(all=True, filters={"label": [OWNER_LABEL]})
+    return [each for each in listed if str(owner) in each["Labels"][OWNER_LABEL] and _exists(api, each["Id"])]
+
+
+def _exists(api: Any, container: str) -> bool:
+    try:
+        return bool(api.inspect_container(container))
+    except NotFound:
+        return False

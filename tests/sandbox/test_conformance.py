@@ -17,11 +17,11 @@ import pytest
 import sandbox
 from sandbox import Sandbox
 from sandbox.bubblewrap import BubblewrapSandbox
-from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from sandbox.docker import DockerSandbox
 from sandbox.owner import Owner
 from tests.sandbox.conformance import isolation, lifecycle, limits, streams
 from tests.sandbox.conformance.support import PYTHON
-from tests.sandbox.engine import reachable_engine
+from tests.sandbox.engine import owned_containers, reachable_engine
 
 Check = Callable[[Sandbox], None]
 _ORDINARY_UID = 23456
@@ -41,8 +41,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="BUBBLEWRAP AS ROOT WAS N
 @pytest.fixture(scope="module")
 def engine() -> Iterator[DockerSandbox]:
     yield reachable_engine()
-    ours = connect(DockerSettings()).containers(all=True, filters={"label": [OWNER_LABEL]})
-    assert [c for c in ours if c["Labels"][OWNER_LABEL].endswith(str(Owner.current()))] == []
+    assert owned_containers(Owner.current()) == []
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sandbox import Job, SandboxError
-from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from sandbox.docker import DockerSandbox, DockerSettings
 from sandbox.owner import Owner
-from tests.sandbox.engine import reachable_engine
+from tests.sandbox.engine import owned_containers, reachable_engine
 
 _ABSENT = {"a runtime": DockerSettings(runtime="absent-runsc"), "a GPU": DockerSettings(gpus=("absent-gpu",))}
 
@@ -21,5 +21,4 @@ def test_what_the_engine_lacks_is_never_done_without(settings: DockerSettings) -
     assert any("absent" in note or "driver" in note for note in sandbox.capabilities().notes)
     with pytest.raises(SandboxError):
         sandbox.start(Job(("/bin/true",)))
-    ours = connect(settings).containers(all=True, filters={"label": [OWNER_LABEL]})
-    assert not any(str(Owner.current()) in container["Labels"][OWNER_LABEL] for container in ours)
+    assert owned_containers(Owner.current()) == []

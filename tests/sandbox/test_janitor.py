@@ -18,18 +18,13 @@ from sandbox.janitor import janitor
 from sandbox.launcher_client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import leftover_folders, owned_folder
-from tests.sandbox.conformance.support import processes_with, soon
+from tests.sandbox.conformance.support import dead_owner, processes_with, soon
 from tests.sandbox.engine import reachable_engine
 
 
 @pytest.fixture
 def dead() -> Owner:
-    """A process that was this machine's and is no more."""
-    script = "from sandbox.owner import Owner; print(Owner.current())"
-    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_root()).stdout
-    owner = Owner.parse(output.strip())
-    assert owner is not None
-    return owner
+    return dead_owner()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -20,13 +21,14 @@ import pytest
 
 from sandbox import Capabilities, Enforcement, Job, Limits, Mount, SandboxError, SandboxUnavailable
 from sandbox.docker import OWNER_LABEL, DockerSettings, connect
+from sandbox.docker_image import base_image
 from sandbox.launcher import LauncherSettings
 from sandbox.launcher_client import SCRATCH, SOCKET, LauncherSandbox
 from sandbox.launcher_protocol import LINE_BYTES, Template, ask_start, checked, decode, encode
-from sandbox.owner import Owner
+from sandbox.owner import Owner, boot_id
 from sandbox.probe import PROMISES
-from tests.sandbox.conformance.support import PYTHON, finish, soon
-from tests.sandbox.engine import reachable_engine
+from tests.sandbox.conformance.support import PYTHON, dead_owner, finish, soon
+from tests.sandbox.engine import owned_containers, reachable_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = PurePosixPath("/submission")
@@ -160,8 +162,14 @@ def test_without_a_launcher_the_error_says_what_to_set(monkeypatch: pytest.Monke
 def launcher(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """A launcher of its own process; this one has no way to the engine but through it."""
     reachable_engine()
-    listen = place.root / "socket"
     (place.root / "engine").symlink_to(DockerSettings().socket())
+    with launched(place, monkeypatch) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def launched(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    listen = place.root / "socket"
     (place.root / "launcher.toml").write_text(
         f'python = "{PYTHON}"\nlisten = "{listen}"\ninputs = "{place.root}/inputs"\nscratch = "{place.root}/scratch"\n'
         f'[programs]\nteller = "{TARGET}"\n[ceilings]\nmemory_mb = 256\nseconds = 60.0\n[env]\nPYTHONPATH = "/app"\n'
@@ -178,8 +186,7 @@ def launcher(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproce
 
 
 def containers(launcher: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-    ours = connect(DockerSettings()).containers(all=True, filters={"label": [OWNER_LABEL]})
-    return [container for container in ours if f"-{launcher.pid}-" in container["Labels"][OWNER_LABEL]]
+    return owned_containers(f"-{launcher.pid}-")
 
 
 def job(place: Place, **limits: Any) -> Job:
@@ -256,6 +263,26 @@ def test_while_the_engine_is_away_the_launcher_is_not_ready(place: Place, launch
         LauncherSandbox().start(job(place))
     (place.root / "engine").symlink_to(engine)
     assert LauncherSandbox().ready()
+
+
+@pytest.mark.docker
+def test_a_launcher_that_starts_before_its_engine_is_ready_once_that_is_there(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reachable_engine()
+    with launched(place, monkeypatch):
+        assert not LauncherSandbox().ready()
+        (place.root / "engine").symlink_to(DockerSettings().socket())
+        soon(lambda: LauncherSandbox().ready(), "the launcher is ready")
+
+
+@pytest.mark.docker
+def test_a_container_that_the_engine_made_only_after_its_maker_died_goes(launcher: subprocess.Popen[bytes]) -> None:
+    api = connect(DockerSettings())
+    time.sleep(2)  # by now the launcher has looked once
+    owner = dead_owner()
+    api.create_container(base_image(api), command=["/bin/true"], labels={OWNER_LABEL: f"{boot_id()}/{owner}"})
+    soon(lambda: owned_containers(owner) == [], "the container is gone", seconds=30)
 
 
 def test_a_launcher_that_dies_while_a_job_starts_is_noticed_soon(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

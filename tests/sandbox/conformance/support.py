@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sandbox import Enforcement, Exit, Job, Limits, Mount, Running, Sandbox
+from sandbox.owner import Owner
 
 # Debian's own, below the /usr that every job sees.
 PYTHON = "/usr/bin/python3"
@@ -60,6 +63,15 @@ def soon(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> Non
     while not condition():
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
         time.sleep(0.02)
+
+
+def dead_owner() -> Owner:
+    """A process that was this machine's and is no more."""
+    script = "from sandbox.owner import Owner; print(Owner.current())"
+    command, root = [sys.executable, "-c", script], Path(__file__).resolve().parents[3]
+    owner = Owner.parse(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.strip())
+    assert owner is not None
+    return owner
 
 
 def processes_with(marker: str, *, apart_from: int = 0) -> list[int]:

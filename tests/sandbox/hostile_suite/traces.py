@@ -63,10 +63,9 @@ def _more(now: object, before: object) -> object:
 
 def _containers() -> tuple[str, ...]:
     """Those that jobs of this process made."""
-    from sandbox.docker import OWNER_LABEL, DockerSettings, connect
+    from tests.sandbox.engine import owned_containers
 
-    ours = connect(DockerSettings()).containers(all=True, filters={"label": [OWNER_LABEL]})
-    return tuple(sorted(c["Id"] for c in ours if c["Labels"][OWNER_LABEL].endswith(str(Owner.current()))))
+    return tuple(sorted(container["Id"] for container in owned_containers(Owner.current())))
 
 
 def host_memory_bytes() -> int:
