@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from docker.errors import NotFound
 
 import evaluator
 from arena.evaluations import lanes
 from sandbox import cgroups
-from sandbox.docker import OWNER_LABEL, DockerSettings, connect
 from sandbox.launcher_client import SCRATCH, SOCKET
 from sandbox.python_env import python_mounts
+from tests.sandbox.engine import owned_containers
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3.0
@@ -237,12 +236,8 @@ class Site:
         return [f"-{worker.pid}-" for worker in self.workers]
 
     def containers(self) -> list[dict[str, Any]]:
-        """Containers of the private engine, in any state.
-
-        Its list is a view beside its store: one that was removed while it ended can stay listed, and is found nowhere.
-        """
-        api = connect(DockerSettings(host=self.docker_host))
-        return [each for each in api.containers(all=True, filters={"label": [OWNER_LABEL]}) if _exists(api, each["Id"])]
+        """Containers of the private engine, in any state."""
+        return owned_containers(host=self.docker_host)
 
     def leftovers(self) -> list[str]:
         """Everything that could outlive the workers: groups (and so processes), containers, temporary folders, mounts."""
@@ -254,13 +249,6 @@ class Site:
         if self.docker_host:
             left += [container["Id"] for container in self.containers()]
         return left
-
-
-def _exists(api: Any, container: str) -> bool:
-    try:
-        return bool(api.inspect_container(container))
-    except NotFound:
-        return False
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
