@@ -7,11 +7,10 @@ any pipe costs, and a job that floods stderr floods nothing but our drain.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from sandbox.log import BoundedLog
-from sandbox.scratch import make_owned_folder
+from sandbox.scratch import OwnedFolder
 from sandbox.stream import PipeStream
 
 _PREFIX = "sandbox-"
@@ -25,7 +24,8 @@ class Fifos:
 
     def __init__(self, parent: Path | None, log_bytes: int) -> None:
         """parent: where to make the folder; None for the system's place for temporary files."""
-        self.folder = make_owned_folder(_PREFIX, parent)
+        self._owned = OwnedFolder(_PREFIX, parent)
+        self.folder = self._owned.path
         # The job is another user: it may pass through the folder and use the pipes, whatever our umask is.
         self.folder.chmod(0o711)
         (self.folder / "empty").touch(mode=0o644)
@@ -41,12 +41,12 @@ class Fifos:
         """To be called once the job has all its ends: from now on its end is seen, and no file of ours is left."""
         while self._held:
             os.close(self._held.pop())
-        shutil.rmtree(self.folder)
+        self._owned.remove()
 
     def close(self) -> None:
         while self._held:
             os.close(self._held.pop())
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._owned.remove(ignore_errors=True)
         self.stream.close()
         self.log.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect
 from sandbox.docker_tree import remove_container
 from sandbox.launcher_client import SCRATCH
 from sandbox.owner import Owner, boot_id
-from sandbox.scratch import leftover_folders
+from sandbox.scratch import remove_leftovers
 
 _GRACE_SECONDS = 60.0
 
@@ -48,10 +47,7 @@ def _control_groups() -> list[str]:
 
 
 def _folders(parent: Path) -> list[str]:
-    found = list(leftover_folders(parent))
-    for folder in found:
-        shutil.rmtree(folder, ignore_errors=True)
-    return [f"folder {folder}" for folder in found]
+    return [f"folder {folder}" for folder in remove_leftovers(parent)]
 
 
 def _containers(settings: DockerSettings) -> list[str]:

@@ -37,9 +37,13 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.namespace}-{self.pid}-{self.started}"
 
+    def is_near(self) -> bool:
+        """Whether it is, or was, in this process's pid namespace; any other cannot be looked up from here."""
+        return self.namespace == _namespace()
+
     def is_dead(self) -> bool:
-        """Whether the process has certainly ended. One of another pid namespace cannot be seen from here: not certain."""
-        return self.namespace == _namespace() and _start_time(self.pid) != self.started
+        """Whether the process has certainly ended, as far as can be seen from here."""
+        return self.is_near() and _start_time(self.pid) != self.started
 
 
 def boot_id() -> str:

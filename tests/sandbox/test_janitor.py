@@ -17,7 +17,7 @@ from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 from sandbox.janitor import janitor
 from sandbox.launcher_client import SCRATCH
 from sandbox.owner import Owner, boot_id
-from sandbox.scratch import leftover_folders, owned_folder
+from sandbox.scratch import owned_folder, remove_leftovers
 from tests.sandbox.conformance.support import dead_owner, processes_with, soon
 from tests.sandbox.engine import reachable_engine
 
@@ -128,7 +128,7 @@ def test_folders_of_the_living_and_of_strangers_stay(dead: Owner, tmp_path: Path
         assert not [line for line in janitor() if str(mine) in line]
         assert (mine / "weights").exists()
     assert not mine.exists()
-    assert list(leftover_folders(tmp_path)) == []
+    assert remove_leftovers(tmp_path) == []
 
 
 def test_jobs_of_the_living_run_on() -> None:

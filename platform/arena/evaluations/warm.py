@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from sandbox import Job, Mount, Running, Sandbox, SandboxError
-from sandbox.scratch import make_owned_folder
+from sandbox.scratch import OwnedFolder
 
 logger = logging.getLogger(__name__)
 IDLE_SECONDS = 600.0  # a prepared host that nobody wanted for so long ends
@@ -35,9 +35,10 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A host that waits for its one submission. folder: what it sees as that, empty so far."""
+    """A host that waits for its one submission. folder: what it sees as that, empty so far; it lies in `root`."""
 
     running: Running
+    root: OwnedFolder
     folder: Path
 
     def usable(self) -> bool:
@@ -52,7 +53,7 @@ class _Prepared:
         except SandboxError as error:
             logger.warning("a prepared host could not be ended: %s", error)
         finally:
-            shutil.rmtree(self.folder.parent, ignore_errors=True)
+            self.root.remove(ignore_errors=True)
 
 
 class HostPool:
@@ -123,17 +124,17 @@ class HostPool:
 
 
 def _prepare(sandbox: Sandbox, order: _Order) -> _Prepared:
-    root = make_owned_folder("redoubt-warm-")
+    root = OwnedFolder("redoubt-warm-")
     try:
-        root.chmod(0o755)
-        folder = root / "submission"
+        root.path.chmod(0o755)
+        folder = root.path / "submission"
         folder.mkdir()
         folder.chmod(0o755)
         limits = replace(order.job.limits, seconds=order.job.limits.seconds + IDLE_SECONDS)
         mounts = (*order.job.mounts, Mount(folder, order.target))
-        return _Prepared(sandbox.start(replace(order.job, limits=limits, mounts=mounts)), folder)
+        return _Prepared(sandbox.start(replace(order.job, limits=limits, mounts=mounts)), root, folder)
     except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
+        root.remove(ignore_errors=True)
         raise
 
 
