@@ -1,4 +1,4 @@
-"""A web process that is killed between storing an upload and the commit leaves an archive that no row names: it goes."""
+"""What a web process leaves that is killed in the middle of an upload: nothing but an archive that no row names, which goes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from pytest_django.fixtures import Settings
 
+from arena.accounts.services import make_token
+from arena.challenges.models import Challenge
 from arena.evaluations import tasks
 from arena.evaluations.tidying import tidy
 from tests.faults.site import Site
-from tests.web.backend_support import enter, person, small_challenge
+from tests.sandbox.conformance.support import dead_owner
+from tests.web.backend_support import enter, good_files, person, small_challenge, zipped
 
 _KILLED_BEFORE_THE_COMMIT = """
 import os, signal
@@ -26,6 +31,25 @@ from tests.web.backend_support import enter
 pre_save.connect(lambda **_: os.kill(os.getpid(), signal.SIGKILL), sender=Submission, weak=False)
 enter(Challenge.objects.get(), User.objects.get())
 """
+
+
+_KILLED_WHILE_INSPECTING = """
+import os, signal
+from django.conf import settings
+from django.test import Client
+from arena.submissions import services
+from tests.faults.test_orphaned_archives import post
+services.inspect = lambda archive: os.kill(os.getpid(), signal.SIGKILL)
+settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+post(Client(), {token!r}, b"a large archive")
+"""
+
+
+def post(client: Client, token: str, archive: bytes) -> int:
+    """Uploads an archive as a program would; the answer's status."""
+    form = {"challenge": Challenge.objects.get().slug, "archive": SimpleUploadedFile("defense.zip", archive)}
+    headers = {"Authorization": f"Bearer {token}", "Host": "localhost"}
+    return client.post("/api/v1/submissions", form, headers=headers).status_code
 
 
 @pytest.fixture
@@ -64,6 +88,32 @@ def test_beat_clears_adversarial_inputs_too(stored: Path) -> None:
     age(lost, seconds=3700)
     tasks.clear_storage()
     assert not lost.exists()
+
+
+def test_beat_clears_what_another_worker_of_this_machine_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"redoubt-work-{dead_owner()}-abcdefgh").mkdir()
+    tasks.clear_machine()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.django_db
+def test_a_large_upload_is_stored_as_it_was_sent(stored: Path, settings: Settings, client: Client) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    small_challenge()
+    archive = zipped({**good_files(), "notes.txt": os.urandom(300_000)})  # more than one of the chunks that are read at once
+    assert post(client, make_token(user=person(), name="tests").secret, archive) == 201
+    assert [file.read_bytes() for file in stored.iterdir()] == [archive]
+
+
+def test_an_upload_that_was_killed_while_it_was_read_leaves_no_file(tmp_path: Path) -> None:
+    site = Site(tmp_path, "bubblewrap")
+    site.prepare()
+    script = _KILLED_WHILE_INSPECTING.format(token=site.token)
+    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", script]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[2], env=site.environment, capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert list(site.temporary.iterdir()) == []
 
 
 def test_what_a_killed_upload_stored_is_found_by_the_next_worker(tmp_path: Path) -> None:

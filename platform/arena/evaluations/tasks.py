@@ -9,7 +9,7 @@ from celery.signals import worker_ready
 
 from arena.evaluations import sweeping, worker
 from arena.evaluations.judging import configured_judge
-from arena.evaluations.tidying import tidy, tidy_storage
+from arena.evaluations.tidying import tidy, tidy_machine, tidy_storage
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -28,6 +28,12 @@ def sweep() -> None:
 def clear_storage() -> None:
     """Run by celery beat every hour."""
     tidy_storage()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
+def clear_machine() -> None:
+    """Run by celery beat every minute, on whichever worker is free: what a neighbour left that crashed."""
+    tidy_machine()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery ships no types

@@ -16,6 +16,12 @@ def tidy() -> None:
 
     What cannot be removed now is logged and tried again next time.
     """
+    tidy_machine()
+    tidy_storage()
+
+
+def tidy_machine() -> None:
+    """What processes of this machine left: folders, control groups and, where this one may use the engine, containers."""
     from sandbox.docker import DockerSettings
     from sandbox.janitor import janitor
 
@@ -27,7 +33,6 @@ def tidy() -> None:
     else:
         for what in removed:
             logger.warning("removed the %s of a process that crashed", what)
-    tidy_storage()
 
 
 def tidy_storage() -> None:

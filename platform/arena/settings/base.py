@@ -84,6 +84,10 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "arena.submissions.spooling.NamelessFileUploadHandler",
+]
 
 # No inline script or style anywhere, and nothing from another origin.
 CONTENT_SECURITY_POLICY = {

@@ -27,6 +27,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a shard takes minutes: none waits behin
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "arena.evaluations.tasks.sweep", "schedule": 10.0, "options": {"expires": 10.0}},
+    "clear-machine": {"task": "arena.evaluations.tasks.clear_machine", "schedule": 60.0, "options": {"expires": 60.0}},
     "clear-storage": {"task": "arena.evaluations.tasks.clear_storage", "schedule": 3600.0, "options": {"expires": 3600.0}},
 }
 
