@@ -49,15 +49,16 @@ class RefutedError(Exception):
 
 @dataclass
 class Budget:
-    """What one example may spend: until `deadline` (time.perf_counter), `most` domains; `domains` were bounded so far."""
+    """What one example may spend: until `deadline` on `clock`, `most` domains; `domains` were bounded so far."""
 
     deadline: float
     most: int | None
     domains: int = 0
+    clock: Callable[[], float] = time.perf_counter
 
     def check(self) -> None:
         """Raises OutOfBudgetError when it is spent."""
-        if time.perf_counter() > self.deadline or (self.most is not None and self.domains >= self.most):
+        if self.clock() > self.deadline or (self.most is not None and self.domains >= self.most):
             raise OutOfBudgetError
 
 
@@ -170,10 +171,12 @@ def branch_and_bound(
     iterations: int = 15,
     batch: int = 128,
     domains: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Certificates:
     """Which examples keep label y for every input within `epsilon` (and in [0, 1]); at most `seconds` for each.
 
     iterations: steps of slope optimisation per bound. domains: the most that one example may bound (None: no limit).
+    clock: what `seconds` are read from; time.process_time makes them independent of what else the machine does.
     An example is abstained when its time ran out with domains open. Complete for Linf in the limit of time; run an attack
     first and pass only its survivors. Raises InputError before any compute for a layer without a relaxation.
     """
@@ -188,14 +191,14 @@ def branch_and_bound(
     worst, spent = torch.full((len(x),), -torch.inf, dtype=torch.float64), [0.0] * len(x)
     visited, granted, settings = [0] * len(x), allowance(model, graph, x), Settings(iterations, batch)
     for row in undecided.nonzero().squeeze(1).tolist():
-        begun = time.perf_counter()
-        budget = Budget(begun + seconds, domains)
+        begun = clock()
+        budget = Budget(begun + seconds, domains, clock=clock)
         try:
             with torch.no_grad():
                 worst[row] = _verify(graph, inputs[row : row + 1], int(y[row]), float(granted[row]), settings, budget)
         except RefutedError:
             undecided[row] = False
-        visited[row], spent[row] = budget.domains, time.perf_counter() - begun
+        visited[row], spent[row] = budget.domains, clock() - begun
     details: dict[str, object] = {"domains": visited, "seconds": spent, "seconds_per_example": seconds}
     return bit_certificates("bab", inputs, worst, undecided, time.perf_counter() - started, details)
 

@@ -25,6 +25,14 @@ GOAL = 1e-4  # what a bound in float32 should exceed before it is worth a proof 
 
 
 @dataclass(frozen=True, eq=False)
+class Split:
+    """Where domains are split: rows and columns, and the signs there."""
+
+    at: tuple[Tensor, Tensor]
+    sign: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Duals:
     """What bounds m functions: splits (m, u) int8, +1 for z >= 0, -1 for z <= 0, 0 for open; values (m, u); scale (u,)."""
 
@@ -41,6 +49,12 @@ class Duals:
     def to(self, dtype: torch.dtype) -> Duals:
         """The same in another dtype."""
         return Duals(self.splits, self.values.to(dtype), self.scale.to(dtype))
+
+    def split_at(self, columns: slice = slice(None)) -> Split:
+        """The splits of these columns; few, so that they are worth treating apart."""
+        signs = self.splits[:, columns]
+        rows, at = signs.nonzero(as_tuple=True)
+        return Split((rows, at), signs[rows, at])
 
     def repeat(self, times: int) -> Duals:
         """Each row `times` times in a row."""
@@ -76,14 +90,16 @@ def dual_bound(network: Reduced, target: Rows, duals: Duals) -> Dual:
     coefficients = target.on_relus.expand(len(duals), -1).clone()
     passed = torch.empty_like(coefficients)
     for columns in reversed(network.layers):
-        a, value, sign = coefficients[:, columns], duals.values[:, columns], duals.splits[:, columns]
-        relaxed = a.clamp_min(0) * value + a.clamp_max(0) * slope[columns]
-        linear = a.masked_fill(sign < 0, 0.0) - sign * value * duals.scale[columns]
-        passed[:, columns] = torch.where(sign == 0, relaxed, linear)
+        a, value, split = coefficients[:, columns], duals.values[:, columns], duals.split_at(columns)
+        through = torch.where(a > 0, value, slope[columns]).mul_(a)
+        multipliers = split.sign * value[split.at] * duals.scale[columns][split.at[1]]
+        through[split.at] = a[split.at].masked_fill(split.sign < 0, 0.0) - multipliers
+        passed[:, columns] = through
         earlier = slice(0, columns.start)
-        coefficients[:, earlier] += passed[:, columns] @ network.neurons.on_relus[columns, earlier]
+        coefficients[:, earlier] += through @ network.neurons.on_relus[columns, earlier]
     on_input = target.on_input + network.to_input(passed)
-    below = coefficients.clamp_max(0).masked_fill(duals.splits != 0, 0.0)
+    below = coefficients.clamp_max(0)
+    below[duals.split_at().at] = 0.0
     constant = target.constant + passed @ network.neurons.constant - below @ (slope * network.lower)
     return Dual(constant + network.inputs.minimum(on_input[None])[0], coefficients, on_input)
 
@@ -101,10 +117,11 @@ def primal_point(network: Reduced, found: Dual, duals: Duals) -> Primal:
     for columns in network.layers:
         earlier = slice(0, columns.start)
         z[:, columns] += r[:, earlier] @ network.neurons.on_relus[columns, earlier].T
-        here, sign = z[:, columns], duals.splits[:, columns]
+        here, split = z[:, columns], duals.split_at(columns)
         below, above = duals.values[:, columns] * here, slope[columns] * (here - network.lower[columns])
-        relaxed = torch.where(found.on_relus[:, columns] >= 0, below, above)
-        r[:, columns] = torch.where(sign == 0, relaxed, here.masked_fill(sign < 0, 0.0))
+        out = torch.where(found.on_relus[:, columns] >= 0, below, above)
+        out[split.at] = here[split.at].masked_fill(split.sign < 0, 0.0)
+        r[:, columns] = out
     return Primal(x, z, r)
 
 
@@ -187,10 +204,13 @@ def ascend(
             found = Dual(found.lower[on], found.on_relus[on], found.on_input[on])
             adam.keep(on)
             adam_cut.keep(on)
-        point, is_open = primal_point(network, found, now), now.splits == 0
-        gradient = torch.where(is_open, found.on_relus.clamp_min(0) * point.z, -now.splits * now.scale * point.z)
-        moved = (now.values + adam.move(gradient, step)).clamp_min(0)
-        now = Duals(now.splits, torch.where(is_open, moved.clamp_max(1), moved), now.scale)
+        point, split = primal_point(network, found, now), now.split_at()
+        gradient = found.on_relus.clamp_min(0).mul_(point.z)
+        gradient[split.at] = -split.sign * now.scale[split.at[1]] * point.z[split.at]
+        moved = adam.move(gradient, step).add_(now.values).clamp_min_(0)
+        beyond = moved[split.at]
+        moved.clamp_max_(1)[split.at] = beyond
+        now = Duals(now.splits, moved, now.scale)
         if term is not None:
             uphill = term.target.at(point.x, point.r)[:, 0] * term.unit
             term = Cut(term.target, (term.multipliers + adam_cut.move(uphill, step)).clamp_min(0), term.unit)

@@ -8,6 +8,7 @@ better bounds make stable is substituted away. Exact in real arithmetic; compute
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -85,18 +86,25 @@ class Reduced:
     @cached_property
     def _seen(self) -> tuple[Tensor, Tensor]:
         """The first layers that see little of the input, as a sparse matrix (u', d), and its transpose."""
-        ends = (part.stop for part in self.layers)
-        dense = (self.neurons.on_input[:end].count_nonzero() > _DENSE * end * self.inputs.x.numel() for end in ends)
-        last = max((part.stop for part, full in zip(self.layers, dense, strict=True) if not full), default=0)
+        last = 0
+        for part in self.layers:
+            rows = self.neurons.on_input[part]
+            if rows.count_nonzero() > _DENSE * rows.numel():
+                break
+            last = part.stop
         local = self.neurons.on_input[:last]
-        return local.to_sparse(), local.T.to_sparse()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return local.to_sparse_csr(), local.T.contiguous().to_sparse_csr()
 
     def to_input(self, passed: Tensor) -> Tensor:
         """(m, d): coefficients (m, u) of the neurons' values z as coefficients of the input, passed @ A."""
         back = self._seen[1]
         count = back.shape[1]
-        rest = passed[:, count:] @ self.neurons.on_input[count:]
-        return rest if not count else (back @ passed[:, :count].T.contiguous()).T + rest
+        if not count:
+            return passed @ self.neurons.on_input
+        found = back @ passed[:, :count].T.contiguous()  # (d, m) in memory, as `from_input` wants a point made from it
+        return found.addmm_(self.neurons.on_input[count:].T, passed[:, count:].T).T
 
     def from_input(self, x: Tensor) -> Tensor:
         """(m, u): what points x (m, d) alone give to the neurons' values, x @ A^T."""
