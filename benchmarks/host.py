@@ -28,6 +28,7 @@ from evaluator.attacks import PGD
 from evaluator.attacks.base import Model
 from evaluator.data import examples
 from evaluator.defenses.architectures import build
+from evaluator.host.computing import settle
 from evaluator.host.load import read_manifest
 from evaluator.spec import DataSpec, LimitsSpec
 from evaluator.threats import Linf
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
+    settle(torch.get_num_threads())  # as the platform's own processes do
     lines = [HEAD]
     x = examples(DataSpec(dataset="mnist", examples=_BLOCK)).x
     lines.append(compared("mnist-cnn", BASELINE, x, 4 * arguments.rounds))

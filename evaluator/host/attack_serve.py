@@ -7,6 +7,7 @@ vjp(keep, cotangent) -> gradient | expired | refused. Ends with result(points) o
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_proxy import Budget, ProxyModel, ScorerLine
+from evaluator.host.computing import settle
 from evaluator.host.load import load_function, tail
-from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes, use_threads
+from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes
 from evaluator.meter import BudgetExhausted
 from evaluator.report import SubmissionReason
 from evaluator.spec import Access, AttackManifest, load_manifest
@@ -87,7 +89,7 @@ def _seed(seed: int) -> None:
 def main(folder: str) -> int:
     """Plays one attack."""
     pipes = private_pipes()
-    use_threads()
+    settle(int(os.environ.get("OMP_NUM_THREADS", "1")))
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
         attack = load_attack(Path(folder))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
 from evaluator.host.backward import Backwards, declared_substitutes
+from evaluator.host.computing import settle
 from evaluator.host.inspection import inspect
 from evaluator.host.load import load_submission, read_manifest, tail
 from evaluator.wire import Message, receive, send
@@ -117,16 +118,10 @@ def private_pipes() -> Pipes:
     return Pipes(reader, writer)
 
 
-def use_threads() -> None:
-    """Computes on the threads that the job was given: inside a sandbox MKL believes in one processor, unless it is told."""
-    if threads := os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(int(threads))
-
-
 def main(folder: str) -> int:
     """Serves until the stream closes."""
     pipes = private_pipes()
-    use_threads()
+    settle(int(os.environ.get("OMP_NUM_THREADS", "1")))
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
         model = load_submission(Path(folder))

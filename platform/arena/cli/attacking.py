@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from arena.evaluations.lanes import Lane, choose
+from arena.evaluations.lanes import Lane, choose, settled_threads
 from arena.evaluations.staging import staged
 from evaluator.attacks.base import Attack
 from evaluator.data import Examples
@@ -79,8 +78,7 @@ def carry_out(order: Order) -> Done:
     limits = order.pack.challenge.limits
     data = order.pack.challenge.data
     part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
-    threads = max(1, min(int(limits.cpus), os.cpu_count() or 1))
-    torch.set_num_threads(threads)
+    threads = settled_threads(limits)
     ensemble = Sequence(order.name, (Stage(order.name, order.attack),), slice_examples=_SLICE)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with staged(order.defense) as copy, Progress(*columns, console=Console(stderr=True), transient=True) as bar:

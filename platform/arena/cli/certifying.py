@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from arena.evaluations.lanes import Lane, choose
+from arena.evaluations.lanes import Lane, choose, settled_threads
 from arena.evaluations.staging import staged
 from evaluator.certificate_record import accuracies, average_radius
 from evaluator.certificate_specs import ALPHA, CertificateSpec
@@ -81,8 +80,7 @@ def carry_out(order: Order) -> Done:
     data = order.challenge.data
     part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
     limits, threat = order.challenge.limits, build(order.challenge.threat)
-    threads = max(1, min(int(limits.cpus), os.cpu_count() or 1))
-    torch.set_num_threads(threads)
+    threads = settled_threads(limits)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with staged(order.defense) as copy:
         weights_only = order.manifest.format == "safetensors"

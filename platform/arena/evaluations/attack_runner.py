@@ -5,18 +5,15 @@ Knows no Django, so that `redoubt attack` and the site's worker run the very sam
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from arena.evaluations.attack_zone import AttackZone, blaming_the_attack
 from arena.evaluations.cell_merging import join_cells
 from arena.evaluations.cell_playing import Cell, Played, Source, Stored, Submitted
-from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose, once_more
+from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose, once_more, settled_threads
 from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.runner import Listener
 from arena.evaluations.staging import Staged, staged
@@ -169,8 +166,7 @@ def _source(request: AttackRequest, attack: Staged, lane: Lane, listener: Listen
 def _lane(pack: Pack, defense: Staged, sandbox: Sandbox, on_log: Callable[[bytes], None]) -> Lane:
     """The defense's lane. Its host lives as long as the attack does, whose clock is its own."""
     limits = pack.challenge.limits
-    threads = max(1, min(int(limits.cpus), os.cpu_count() or 1))
-    torch.set_num_threads(threads)
+    threads = settled_threads(limits)
     manifest = read_manifest(defense.folder)
     life: LimitsSpec = limits.model_copy(update={"seconds": int(2 * limits.seconds + 2 * LOAD_SECONDS)})
     return Lane(choose("auto", manifest), defense.folder, manifest, life, sandbox, threads, on_log)

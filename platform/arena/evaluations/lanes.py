@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +16,7 @@ from arena.evaluations.warm import pool
 from evaluator.attacks.base import Model
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
+from evaluator.host.computing import settle
 from evaluator.host.load import load_weights_only
 from evaluator.host.placing import placed
 from evaluator.host.proxy import Channel, RemoteModel
@@ -39,6 +41,13 @@ def choose(wanted: str, manifest: DefenseManifest) -> LaneName:
     if wanted == "in-process" and not weights_only:
         raise InputError("code never runs in this process.", where="lane", help="Use the host lane for it.")
     return "in-process" if weights_only and wanted != "host" else "host"
+
+
+def settled_threads(limits: LimitsSpec) -> int:
+    """Sets this process up to compute, and says on how many threads: those of the challenge that the machine has."""
+    threads = max(1, min(int(limits.cpus), os.cpu_count() or 1))
+    settle(threads)
+    return threads
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Knows no Django, so that `redoubt evaluate` and the site's worker run the very s
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Literal
 import torch
 
 import evaluator
-from arena.evaluations.lanes import Lane, choose, once_more
+from arena.evaluations.lanes import Lane, choose, once_more, settled_threads
 from arena.evaluations.merging import merge
 from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.staging import Staged, staged
@@ -115,8 +114,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     size = challenge.evaluation.shard_examples
     pieces = [(first, min(first + size, stop)) for first in range(start, stop, size)]
     manifest = read_manifest(copy.folder)
-    threads = max(1, min(int(challenge.limits.cpus), os.cpu_count() or 1))
-    torch.set_num_threads(threads)
+    threads = settled_threads(challenge.limits)
     lane = Lane(
         choose(request.lane, manifest),
         copy.folder,
