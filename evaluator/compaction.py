@@ -53,12 +53,18 @@ def compact(
 
 
 def compact_broken(
-    model: Model, fallen: Examples, threat: Threat, points: Tensor, seed: int, votes: Votes | None = None
+    model: Model,
+    fallen: Examples,
+    threat: Threat,
+    points: Tensor,
+    seed: int,
+    votes: Votes | None = None,
+    rejects: bool = False,
 ) -> AdversarialArchive:
     """The archive of points that were verified to break `model` on each of `fallen`; coarser forms are asked of it again."""
 
     def still_breaks(candidates: Tensor, claimed: Tensor) -> Tensor:
-        return verify(model, fallen, threat, candidates, claimed, seed, votes=votes).broken
+        return verify(model, fallen, threat, candidates, claimed, seed, votes=votes, rejects=rejects).broken
 
     return compact(fallen, threat, points, torch.ones(len(fallen), dtype=torch.bool), still_breaks)
 

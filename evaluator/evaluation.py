@@ -56,6 +56,7 @@ def evaluate(
     seed: int,
     batch_size: int = 250,
     votes: Votes | None = None,
+    rejects: bool = False,
     keep: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -63,17 +64,17 @@ def evaluate(
     """Judges a model.
 
     open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once
-    for the search and once more to verify. votes: how a model that declares random answers is
-    scored. keep: whether to return what broke it in its stored form, whose re-checks are on no meter.
+    for the search and once more to verify. votes: how a model that declares random answers is scored. rejects: it declares a
+    detector (`evaluator.rejection`). keep: whether to return what broke it in its stored form, whose re-checks are on no meter.
     Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
     """
     watch = _Watch(len(examples), Meter(), on_progress, cancelled)
     with open_model() as model:
         search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         watch.stage("clean")
-        clean = correct_by(search_model, examples, votes, batch_size)
+        clean = correct_by(search_model, examples, votes, batch_size, rejects)
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
-        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids))[clean]
+        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)[clean]
         search = ensemble.run(search_model, batch, threat, watch.observe)
     broken_by = torch.full_like(examples.ids, -1)
     broken_by[clean] = search.broken_by
@@ -82,13 +83,13 @@ def evaluate(
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
     with open_model() as model:
         fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
-        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes)
+        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes, rejects)
         correct = clean & checked.correct
         archive = None
         if keep:
             fallen = correct & checked.broken
             uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick)
-            archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes)
+            archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes, rejects)
     robust = correct & ~checked.broken
     flags = [*search.flags, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)

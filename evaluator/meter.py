@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from evaluator.errors import SubmissionError
 from evaluator.report import SubmissionReason
 
+_SHAPE_HELP = "Return one row of logits per image; with detector = true one column more, the detector's score."
+
 
 class BudgetExhausted(Exception):
     """The row budget is spent; the call was refused before anything was computed."""
@@ -103,7 +105,7 @@ class MeteredModel(nn.Module):
             )
         if tuple(logits.shape) != (rows, self.classes):
             what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {self.classes})."
-            raise SubmissionError(SubmissionReason.SHAPE, what, help="Return one row of logits per image.")
+            raise SubmissionError(SubmissionReason.SHAPE, what, help=_SHAPE_HELP)
         if logits.dtype != torch.float32:
             what = f"the model answered {str(logits.dtype).removeprefix('torch.')}; it must be float32."
             raise SubmissionError(SubmissionReason.DTYPE, what, help="End forward() with .float().")

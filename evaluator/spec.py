@@ -161,6 +161,7 @@ class DefenseManifest(Strict):
     randomized: bool = False
     votes: int = Field(default=1, ge=1, le=1024)
     bpda: str | None = None
+    detector: bool = False
     extra_data: bool = False
     certificate: CertificateSpec | None = None
 
@@ -175,6 +176,12 @@ class DefenseManifest(Strict):
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:
             raise ValueError(f'format "{self.format}" needs {" and ".join(missing)}')
+        if self.detector and self.format != "python":
+            raise ValueError(f'detector = true needs format "python": a "{self.format}" submission has no column for its score')
+        if self.detector and self.randomized:
+            raise ValueError("detector = true cannot be judged together with randomized = true: fix the detector's randomness")
+        if self.detector and self.certificate is not None:
+            raise ValueError("detector = true cannot be certified: a certificate speaks of a classifier that answers always")
         if self.certificate is not None and self.certificate.method != "smoothing" and self.format != "safetensors":
             raise ValueError(
                 f'certificate method "{self.certificate.method}" reads the network\'s layers: it needs format "safetensors"'

@@ -12,6 +12,7 @@ from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Model
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
+from evaluator.rejection import label_or_rejection
 from evaluator.report import Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
@@ -42,12 +43,14 @@ def verify(
     seed: int,
     batch_size: int = BATCH,
     votes: Votes | None = None,
+    rejects: bool = False,
 ) -> Checked:
     """Scores clean inputs and claims on the fresh model, in fp32, mixed in a secret order so that they look alike.
 
     points: one of `threat` per example; claimed: (n,) bool, those to score; seed: of the order, and of the views on which
     claims under a physical threat are scored: those must succeed on its share of them. votes: how a model that declares
-    random answers is scored, on fresh randomness; None for every other model.
+    random answers is scored, on fresh randomness; None for every other model. rejects: it declares a detector, whose refusal
+    of a clean image is an error and of a claim its end.
     """
     broken = claimed & threat.contains(examples.x, points)
     views = threat.samples if isinstance(threat, Physical) else 1
@@ -62,9 +65,9 @@ def verify(
         fell = votes.broken(counts, truth)[n:] if views == 1 else ~correct[n:]
     else:
         labels = torch.empty(len(inputs), dtype=torch.int64)
-        labels[order] = classify(model, inputs[order], batch_size)
+        labels[order] = classify(model, inputs[order], batch_size, rejects)
         correct = labels == truth
-        fell = ~correct[n:]
+        fell = (~correct & (labels >= 0))[n:]
         if views == 1:
             read_as = torch.full((n,), -1)
             read_as[broken] = labels[n:]
@@ -83,17 +86,17 @@ def _shown(threat: Threat, examples: Examples, points: Tensor, seed: int) -> Ite
         yield threat.apply(examples.x, points).float()
 
 
-def classify(model: Model, x: Tensor, batch_size: int = BATCH) -> Tensor:
-    """(n,) int64 labels."""
+def classify(model: Model, x: Tensor, batch_size: int = BATCH, rejects: bool = False) -> Tensor:
+    """(n,) int64 labels, -1 where a model with a declared detector (`rejects`) refuses to answer."""
     with torch.no_grad():
-        labels = [model(part).argmax(dim=1) for part in x.split(batch_size)]
+        labels = [label_or_rejection(model(part), rejects) for part in x.split(batch_size)]
     return torch.cat(labels) if labels else torch.empty(0, dtype=torch.int64)
 
 
-def correct_by(model: Model, examples: Examples, votes: Votes | None, batch_size: int = BATCH) -> Tensor:
-    """(n,) bool: classified correctly, by votes where answers are declared random."""
+def correct_by(model: Model, examples: Examples, votes: Votes | None, batch_size: int = BATCH, rejects: bool = False) -> Tensor:
+    """(n,) bool: classified correctly, by votes where answers are declared random; what is refused is not."""
     if votes is None:
-        return classify(model, examples.x, batch_size) == examples.y
+        return classify(model, examples.x, batch_size, rejects) == examples.y
     return votes.correct(count(model, examples.x, examples.classes, votes, batch_size), examples.y)
 
 

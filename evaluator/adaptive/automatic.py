@@ -15,7 +15,10 @@ from torch import Tensor
 from evaluator.access import LabelOracle, scores
 from evaluator.adaptive.eot import EOT
 from evaluator.adaptive.eot_samples import choose_samples
+from evaluator.adaptive.fixed_seeds import fixed_seeds
+from evaluator.adaptive.joint import Joint
 from evaluator.adaptive.relentless import Relentless
+from evaluator.adaptive.rescaled import rescaled, vanishing
 from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.base import Attack, Batch, Model
@@ -23,6 +26,7 @@ from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.square import Square
 from evaluator.attacks.substitute import Substitute
 from evaluator.meter import MeteredModel
+from evaluator.rejection import Decisions
 from evaluator.threats.base import Threat
 
 _PILOT = 8  # examples on which the number of EOT samples is chosen
@@ -55,10 +59,11 @@ class Automatic:
     """Tries the ways one after the other; an example leaves at its first success on the unmodified model.
 
     declared: the submission names stand-ins of its own. random: answers are random, so gradients are averaged over as many
-    passes as their noise asks for, at most most_samples, and success is scored by `votes` on fresh randomness; the few that
-    stand at the end are sought once more by the mean of 64 answers' probabilities. steps: of every gradient attack (the last
-    try through each backward pass takes three times as many); queries: of Square and of the last resort, which sees decisions
-    alone.
+    passes as their noise asks for, at most most_samples (more, up to 64, for those that stand after that), on fresh draws and
+    on fixed seeds, and success is scored by `votes` on fresh randomness; the few that stand at the end are sought once more by
+    the mean of 64 answers' probabilities. Where the batch rejects, its detector is fooled together with the classifier. steps:
+    of every gradient attack (the last try through each backward pass takes three times as many); queries: of Square and of the
+    last resort, which sees decisions alone.
     """
 
     declared: bool = False
@@ -93,29 +98,46 @@ class Automatic:
         able = {name: seen for name in names if (seen := rewired(model, name)) is not None}
         climb = Relentless if self.random else APGD
         for backward, seen in able.items():
-            asked = self._averaged(seen, batch[:_PILOT])
+            if batch.rejects:
+                name = {"own": "declared detector", "declared": "declared detector and stand-ins"}.get(backward, backward)
+                yield f"{name}, joint loss", seen, Joint(steps=self.steps)
+                yield f"{name}, orthogonal gradients", seen, Joint(steps=3 * self.steps, by="orthogonal")
+            samples = self._samples(seen, batch[:_PILOT])
+            asked = EOT(seen, min(samples, self.most_samples)) if self.random else seen
             yield f"{backward} backward, margin", asked, climb(steps=self.steps, loss="margin")
             yield f"{backward} backward, cross-entropy", asked, climb(steps=self.steps, loss="ce")
             yield f"{backward} backward, more steps", asked, climb(steps=3 * self.steps, loss="margin")
+            if samples > self.most_samples:
+                yield f"{backward} backward, {samples} passes", EOT(seen, samples), Relentless(steps=self.steps)
         if self.random:
+            fixed = fixed_seeds(model, max(_FEWEST, self.most_samples))
+            if fixed is not None:
+                yield "own backward, fixed seeds", fixed, Relentless(steps=self.steps)
             for backward in dict.fromkeys((next(iter(able)), "own")):
                 asked = EOT(able[backward], _LAST_ROUND, average="probabilities")
                 yield f"{backward} backward, soft votes", asked, Relentless(steps=3 * self.steps)
+        elif bool(vanishing(model, batch, threat).any()):
+            yield "rescaled logits, cross-entropy", rescaled(model), APGD(steps=self.steps)
+            double = rewired(model, "float64")
+            if double is not None:
+                yield "float64 backward, margin", double, APGD(steps=self.steps, loss="margin")
+                yield "float64 backward, rescaled cross-entropy", rescaled(double), APGD(steps=self.steps)
         without = rewired(model, "removed")
         if without is not None:
-            yield "parts removed, margin", self._averaged(without, batch[:_PILOT]), Relentless(steps=self.steps)
+            samples = self._samples(without, batch[:_PILOT])
+            asked = EOT(without, min(samples, self.most_samples)) if self.random else without
+            yield "parts removed, margin", asked, Relentless(steps=self.steps)
         if threat.kind in Substitute.supported_threats and not self.random:
             yield "transfer from a substitute", model, Substitute(rounds=5, epochs=15, attempts=4)
         if threat.kind in Square.supported_threats and not self.random:
             yield "random search", model, Square(queries=self.queries, restarts=2)
         if threat.kind in HopSkipJump.supported_threats and not self.random:
-            yield "decisions alone", LabelOracle(model), HopSkipJump(queries=self.queries)
+            oracle = Decisions(model) if batch.rejects else LabelOracle(model)
+            yield "decisions alone", oracle, HopSkipJump(queries=self.queries)
 
-    def _averaged(self, model: MeteredModel, pilot: Batch) -> Model:
-        if not self.random:
-            return model
-        samples = max(_FEWEST, choose_samples(model, pilot).samples)
-        return EOT(model, min(samples, self.most_samples))
+    def _samples(self, model: MeteredModel, pilot: Batch) -> int:
+        """How many passes the noise of the gradient asks for: 1 where answers are not random, else 4 to 64."""
+        return max(_FEWEST, choose_samples(model, pilot).samples) if self.random else 1
 
     def _p_values(self, model: MeteredModel, batch: Batch, threat: Threat, points: Tensor) -> Tensor:
         """(n,) float64 on the unmodified model, small where it loses: by votes where answers are random, else 0 or 1."""

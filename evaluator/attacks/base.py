@@ -17,6 +17,7 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.rejection import label_or_rejection
 from evaluator.threats.base import Threat
 
 Model = Callable[[Tensor], Tensor]
@@ -28,7 +29,8 @@ class Batch:
 
     x: (n, *shape) float32 clean inputs in [0, 1]; y: (n,) int64 true labels; draws: one random stream per example;
     target: (n,) int64 the class that a targeted attack must reach, else None; aim: (n,) int64 a class that losses steer
-    towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None.
+    towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None. rejects: the model has a
+    declared detector, and an input that it refuses is no success.
     """
 
     x: Tensor
@@ -36,6 +38,7 @@ class Batch:
     draws: Draws
     target: Tensor | None = None
     aim: Tensor | None = None
+    rejects: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,7 +47,7 @@ class Batch:
         """A part of the examples, each with its own streams."""
         target = None if self.target is None else self.target[keep]
         aim = None if self.aim is None else self.aim[keep]
-        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim)
+        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.rejects)
 
     def fork(self, name: int | str) -> Batch:
         """The same examples with independent random streams (one per restart or sub-attack)."""
@@ -55,9 +58,9 @@ class Batch:
         return dataclasses.replace(self, aim=classes)
 
     def success(self, logits: Tensor) -> Tensor:
-        """(n,) bool: the adversary's goal is met. Untargeted: argmax != y; targeted: argmax == target."""
-        labels = logits.argmax(dim=1)
-        return labels != self.y if self.target is None else labels == self.target
+        """(n,) bool: the adversary's goal is met. Untargeted: argmax != y; targeted: argmax == target; never where refused."""
+        labels = label_or_rejection(logits, self.rejects)
+        return (labels != self.y) & (labels >= 0) if self.target is None else labels == self.target
 
 
 class Attack(ABC):

@@ -59,10 +59,7 @@ class Queries:
         """(m,) bool: whether the predicted label alone meets the adversary's goal."""
         if not len(rows):
             return torch.zeros(0, dtype=torch.bool, device=rows.device)
-        labels = self.scores(rows, points).argmax(dim=1)
-        if self.batch.target is not None:
-            return labels == self.batch.target[rows]
-        return labels != self.batch.y[rows]
+        return self.batch[rows].success(self.scores(rows, points))
 
     def successes(self, rows: Tensor, points: Tensor) -> Tensor:
         """(m, k) bool for points (m, k, *shape): k queries of every example of `rows` (m,)."""

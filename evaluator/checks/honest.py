@@ -54,13 +54,13 @@ class Honest:
         with checked.spending(model.meter):
             sample = sampled(batch)
             if len(sample):
-                subject = Subject(asked, sample, threat, self.randomized)
+                subject = Subject(asked, dataclasses.replace(sample, rejects=False), threat, self.randomized, batch.rejects)
                 findings, random = examine(subject), subject.random
                 if random:
                     asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
         checked.tried = len(sample)
         search = self.inner.run(asked, batch, threat, observe)
-        flags = self._told(joined(search.flags, findings))
+        flags = self._told(joined(search.flags, findings), batch.rejects)
         loosely = search.broken_by
         if random:
             loosely, strictly = self._outvoted(search, model, batch, threat)
@@ -69,7 +69,7 @@ class Honest:
         records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
         attack = Automatic(declared=self.bpda, random=random, votes=self.votes)
         spent, points, broken_by = Tally(), search.points.clone(), search.broken_by.clone()
-        doubted = self.randomized or self.bpda or any(flag.severity == "unverified" for flag in flags)
+        doubted = self.randomized or self.bpda or batch.rejects or any(flag.severity == "unverified" for flag in flags)
         if doubted and len(standing):
             observe(Step(ADAPTIVE, len(batch) - len(standing), len(standing)))
             with spent.spending(model.meter):
@@ -93,9 +93,10 @@ class Honest:
         strictly[claimed[~self.votes.strict.broken(counts, truth)]] = -1
         return loosely, strictly
 
-    def _told(self, flags: list[Flag]) -> list[Flag]:
-        """What a declared stand-in explains is information: its gradient is meant to differ from the function's."""
-        explained = EXPLAINED if self.bpda else set[str]()
+    def _told(self, flags: list[Flag], rejects: bool) -> list[Flag]:
+        """What a declaration explains is information: a stand-in's gradient is meant to differ from the function's, and the
+        climbs of the search, which a detector stops, know of none."""
+        explained = (EXPLAINED if self.bpda else set[str]()) | ({"black-box-beats-white-box"} if rejects else set[str]())
         return [flag.model_copy(update={"severity": "info"}) if flag.check in explained else flag for flag in flags]
 
     def _undeclared(self, found: Found) -> list[Flag]:

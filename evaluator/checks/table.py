@@ -53,14 +53,46 @@ _ADAPTIVE = """Where a check leaves doubt, or an entry declares what it does, th
 more, each way in turn; what falls counts on the unmodified model only.
 
 1. Through the declared stand-ins, straight through every custom part and every rounding, through small networks fitted to
-   those parts, and through the model's own gradient: APGD on the margin, on cross-entropy, and with three times as many steps.
-2. Around the parts: PGD on the network without them, and whatever transfers from a substitute trained on labels.
-3. Without gradients: Square with restarts, then HopSkipJump on decisions alone.
+   those parts, and through the model's own gradient: APGD on the margin, on cross-entropy, and with three times as many
+   steps.
+2. Where the gradient of cross-entropy or of the margin is zero for any of them: cross-entropy on rescaled logits (below),
+   and both losses through the model in float64.
+3. Around the parts: PGD on the network without them, and whatever transfers from a substitute trained on labels.
+4. Without gradients: Square with restarts, then HopSkipJump on decisions alone.
 
-Random models are attacked by PGD that never stops, on the mean of 4 to 16 answers (as many as signal-to-noise 2 or 90% equal
-signs ask for); the few that stand after that by the mean probabilities of 64. An input breaks a random model when fresh
-answers, at least 64, reject "right at least half of the time" at the level 0.01. The search asks for 1e-7, so that chance in
-verification costs nothing: with 32 answers and 1e-5 one image of noise layers in 180 was lost there, now none of 1,440."""
+### Numbers that float32 loses
+
+Logits of 10^6 leave cross-entropy no gradient, because their softmax is exactly 0 or 1; logits of 10^-30 lose theirs on the
+way back. Each row is multiplied by a positive constant that makes it 10 wide, which changes no label: the loss sees
+well-sized logits and the host gets well-sized cotangents. So nothing is left for a loss in float64, and none is computed.
+Logits cross the line in float32, and what the model itself has rounded away cannot be had back from them; for that the host
+repeats the pass with a copy of the module in float64 and differentiates the copy, while its answers stay the module's own
+bits. Code that insists on float32 keeps its own gradient. A softmax over classes inside the model passes, straight through,
+the gradient of its logarithm. Where all logits are equal no scale helps: random search and decisions are what is left.
+
+### Randomness
+
+Random models are attacked by PGD that never stops, on the mean of as many answers as signal-to-noise 2 or 90% equal signs
+ask for: at least 4, up to 16 for every example, up to 64 for those that stand after that. Draws are fresh in every pass;
+once more they are the same in every pass (the host starts its generators from a fixed seed; a generator of the model's own
+stays free), which makes one deterministic mean. The few that stand after all of that are attacked by the mean probabilities
+of 64.
+
+Neither decides. An input breaks a random model when fresh answers that only the scorer draws, as many as the declared votes
+and at least 64, reject "right at least half of the time" at the level 0.01 (exact binomial test; with several votes the
+true class against the leader); never the best of several draws. The search asks for 1e-7, so that chance in verification
+costs nothing: with 32 answers and 1e-5 one image of noise layers in 180 was lost there, now none of 1,440.
+
+### Detectors
+
+A defense that declares `detector = true` answers one column more, the detector's score; above 0 it refuses. A clean image
+that is refused is an error, and a perturbed one that is refused is no success, in the search, in its verification, in every
+cell of the matrix and in replays. The score travels as a shift of all logits (minus their mean), which changes neither
+label nor loss, so every attack runs as it is and only its successes are counted otherwise. What stands then is attacked
+first by two joint losses: the sum of margin and minus score, whose weight follows who is fooled, and the gradient of the
+one without its part along the other's (Bryniarski et al. 2021). The checks look at the classifier; `zero-gradients` looks
+at the score as well. Random answers and certificates cannot be declared together with a detector. One that is not declared
+shows as `traffic-anomalies`, `non-differentiable-operations` or `adaptive-attack`, and the entry is not ranked."""
 
 
 def markdown() -> str:

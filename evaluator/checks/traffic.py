@@ -25,11 +25,14 @@ class TrafficAnomalies(Check):
     definition = (
         f"Clean images and the ends of the shared climb are asked {REPEATS} times in turn. Fires when the fastest answers to "
         f"one kind take more than {SLOWER:g} times as long as to the other (and {SECONDS:g} s more), when {REPEATED:.0%} more "
-        "of the answers to attack traffic are bit-for-bit copies of one another, or when the median largest logit of one kind "
-        f"exceeds the other's by more than a factor {LARGER:g}."
+        "of the answers to attack traffic are bit-for-bit copies of one another, or when the median largest logit (less the "
+        f"mean of its row, which names no class) of one kind exceeds the other's by more than a factor {LARGER:g}."
     )
     meaning = "A model that notices the attack and answers it by another rule shows the attack something else than it deploys."
-    remedy = "Answer every input by the same rule; a detector's rejection of a clean image is an error."
+    remedy = (
+        "Answer every input by the same rule, or declare `detector = true` in defense.toml and give its score as a last "
+        "column of the answer; refusing a clean image is an error."
+    )
 
     def run(self, subject: Subject) -> Finding:
         clean, attack = subject.threat.start(subject.batch.x), subject.climb.points
@@ -44,7 +47,7 @@ class TrafficAnomalies(Check):
         short, long = sorted(fastest.values())
         slow = long > SLOWER * short and long - short > SECONDS
         copied = 0.0 if are_probabilities(answers) else share(_copies(answers)) - share(_copies(calm))
-        sizes = sorted(float(rows.abs().amax(dim=1).median()) for rows in (calm, answers))
+        sizes = sorted(float((rows - rows.mean(dim=1, keepdim=True)).abs().amax(dim=1).median()) for rows in (calm, answers))
         jump = sizes[1] / max(sizes[0], 1e-12)
         # Seconds are no part of the evidence: it must be the same when the evaluation is replayed.
         timing = f"one kind takes more than {SLOWER:g} times as long" if slow else "both kinds take about as long"

@@ -8,6 +8,9 @@ from torch import Tensor
 from evaluator.attacks.gradients import gradient_of
 from evaluator.attacks.losses import cross_entropy, difference_of_logits_ratio
 from evaluator.checks.base import Check, Finding, Subject, register
+from evaluator.rejection import detector_score
+
+_ROUNDED = 1e-9
 
 
 @register
@@ -19,26 +22,34 @@ class ZeroGradients(Check):
     definition = (
         "The gradients of cross-entropy and of DLR are taken at the clean inputs, at one random point each and where the "
         "shared climb ended, of the examples that are classified correctly there. Fires when one of them is exactly zero in "
-        'every coordinate for any example of the sample; only "info" when DLR, which the attacks climb on too, is not.'
+        'every coordinate for any example of the sample; only "info" when DLR, which the attacks climb on too, is not. Fires '
+        "as well when the score of a declared detector has no gradient there."
     )
     meaning = "Where the gradient is zero, a gradient attack does not move, whatever the true robustness is."
     remedy = "Declare a differentiable stand-in for the layers that cut the gradient: `bpda` in defense.toml."
 
     def run(self, subject: Subject) -> Finding:
-        flat_ce, flat_dlr = 0, 0
+        flat_ce, flat_dlr, flat_score = 0, 0, 0
         for points in (subject.threat.start(subject.batch.x), subject.probes, subject.climb.points):
-            ce, dlr = _zeros(subject, points)
+            ce, dlr, score = _zeros(subject, points)
             flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
+            flat_score = max(flat_score, int(score.sum()))
         evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
-        return self.says(max(flat_ce, flat_dlr) > 0, evidence, severity="unverified" if flat_dlr else "info")
+        if subject.detector:
+            evidence = f"{evidence[:-1]}, that of the detector's score for {flat_score}."
+        hidden = max(flat_dlr, flat_score) > 0
+        return self.says(hidden or flat_ce > 0, evidence, severity="unverified" if hidden else "info")
 
 
-def _zeros(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) bool each: classified correctly, and the gradient of cross-entropy and of DLR is zero."""
+def _zeros(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) bool each: classified correctly, and the gradient of cross-entropy, of DLR, of a detector's score is zero."""
     with torch.enable_grad():
         leaf = points.detach().requires_grad_(True)
         logits = subject.readable(subject.threat.apply(subject.batch.x, leaf)).float()
         ce = gradient_of(cross_entropy(logits, subject.batch).sum(), leaf, retain=True)
-        dlr = gradient_of(difference_of_logits_ratio(logits, subject.batch).sum(), leaf)
+        dlr = gradient_of(difference_of_logits_ratio(logits, subject.batch).sum(), leaf, retain=True)
+        score = gradient_of(detector_score(logits).sum(), leaf) if subject.detector else torch.ones_like(leaf)
     right = ~subject.batch.success(logits.detach())  # beyond the boundary DLR may be constant: y third of all, say
-    return right & (ce == 0).flatten(1).all(dim=1), right & (dlr == 0).flatten(1).all(dim=1)
+    sizes = [gradient.flatten(1).abs().amax(dim=1) for gradient in (ce, dlr, score)]
+    nothing = _ROUNDED * torch.maximum(sizes[0], sizes[1])  # the mean of a row without a score has a gradient of rounding
+    return right & (sizes[0] == 0), right & (sizes[1] == 0), right & (sizes[2] <= nothing)

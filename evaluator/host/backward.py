@@ -3,7 +3,8 @@
 "own": autograd of what forward() computes. "declared": the stand-ins of the submission's `bpda` file. "straight-through":
 every shape-preserving part that is no plain torch layer, and every rounding or detach, passes its gradient on as if it were
 the identity. "learned": as that, but every such part that keeps its pixels, whatever its channels, gets the slope of a small
-network fitted to it. In each of these the forward pass gives the model's own bits. "removed": the network without those parts,
+network fitted to it. "float64": autograd of the model in double precision, where products that float32 rounds to zero still
+are something. In each of these the forward pass gives the model's own bits. "removed": the network without those parts,
 in both passes. What falls is scored on the model alone.
 
 All this runs in the submission's process, which may sabotage it: it can only ever be evidence against an entry.
@@ -11,6 +12,7 @@ All this runs in the submission's process, which may sabotage it: it can only ev
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from evaluator.adaptive.bpda import Layer, identity, passed_through, with_backward
@@ -27,9 +30,10 @@ from evaluator.host.load import MANIFEST, load_function, tail
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest
 
-Backward = Literal["own", "declared", "straight-through", "learned", "removed"]
+Backward = Literal["own", "declared", "straight-through", "learned", "float64", "removed"]
 _MOST_LEARNED = 4  # parts, from the input on: each fit takes a second
 _ABOVE = {torch.gt, torch.ge, Tensor.gt, Tensor.ge, Tensor.__gt__, Tensor.__ge__}
+_SOFTMAX = {torch.softmax, Tensor.softmax, functional.softmax}
 _CAST = {Tensor.float, Tensor.double, Tensor.to, Tensor.type_as}
 _CUT = {
     torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, torch.heaviside, torch.detach,
@@ -43,6 +47,7 @@ class Backwards:
     def __init__(self, model: nn.Module, substitutes: Mapping[str, Layer]) -> None:
         self._model, self._substitutes = model, substitutes
         self._learned: dict[nn.Module, Layer] | None = None
+        self._double: nn.Module | None = None
 
     @contextmanager
     def use(self, name: str) -> Iterator[None]:
@@ -65,6 +70,13 @@ class Backwards:
                         yield
                 finally:
                     first.remove()
+            case "float64":
+                self._double = self._double or copy.deepcopy(self._model).double()
+                last = self._model.register_forward_hook(self._in_double)
+                try:
+                    yield
+                finally:
+                    last.remove()
             case "removed":
                 with _hooked(self._model, _hand_on):
                     yield
@@ -93,6 +105,17 @@ class Backwards:
                 handle.remove()
         learned = {part: learn_substitute(*pair) for part, pair in seen.items()}
         self._learned = {part: layer for part, layer in learned.items() if layer is not None}
+
+    def _in_double(self, model: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        """Forward hook: the answer with the gradient of the same pass in float64."""
+        x = inputs[0]
+        if self._double is None or not (torch.is_grad_enabled() and x.requires_grad):
+            return None
+        try:
+            approximation = self._double(x.double()).to(output.dtype)
+        except RuntimeError:
+            return None  # code that insists on float32 has its own gradient only
+        return passed_through(output, approximation) if approximation.requires_grad else None
 
     def _stand_in(self, part: nn.Module) -> Layer | None:
         return (self._learned or {}).get(part)
@@ -165,6 +188,7 @@ def _pass_on(g: Layer, inputs: tuple[object, ...], output: object) -> object:
 class _NothingCuts(TorchFunctionMode):
     """Rounding, signs, detach and thresholds (x > t cast to a float) keep their values and let gradients pass.
 
+    A softmax over classes passes the gradient of its logarithm, which does not vanish where its own has saturated.
     A gate between two answers (`torch.where`) passes its gradient to both: a detector's network and its squeezed view are
     then attacked together (the joint loss of Carlini and Wagner 2017, "Adversarial Examples Are Not Easily Detected").
     """
@@ -184,6 +208,8 @@ class _NothingCuts(TorchFunctionMode):
             compared = self._thresholded[id(first)][1]
             if torch.is_grad_enabled() and compared.requires_grad and compared.shape == value.shape:
                 return passed_through(value, compared)
+        if func in _SOFTMAX and isinstance(first, Tensor) and first.dim() == 2 and first.requires_grad:
+            return passed_through(value, torch.log_softmax(first, dim=1).to(value.dtype))
         if func is torch.where and len(args) == 3 and _gates(value, *args[1:]):
             return passed_through(value, args[1] + args[2])
         if func not in _CUT or not isinstance(first, Tensor) or not isinstance(value, Tensor):

@@ -13,6 +13,7 @@ from torch import nn
 
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.placing import folded
+from evaluator.rejection import with_score
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, load_manifest
 
@@ -55,7 +56,7 @@ def load_python(folder: Path, manifest: DefenseManifest) -> nn.Module:
     if not isinstance(model, nn.Module):
         what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
         raise SubmissionError(SubmissionReason.LOAD, what, where=entry)
-    return frozen(model)
+    return frozen(_answering_with_score(model) if manifest.detector else model)
 
 
 def load_function(folder: Path, entry: str, signature: str, *, where: str) -> Callable[..., Any]:
@@ -94,6 +95,12 @@ def load_submission(folder: Path) -> nn.Module:
             what = "ONNX submissions are not run by this version."
             help = 'Submit the weights as format = "safetensors" or wrap the model as format = "python".'
             raise SubmissionError(SubmissionReason.UNSUPPORTED, what, where=MANIFEST, help=help)
+
+
+def _answering_with_score(model: nn.Module) -> nn.Module:
+    """A hook, not a wrapper: the names of submodules stay those that a `bpda` file declares."""
+    model.register_forward_hook(lambda part, inputs, answers: with_score(answers))
+    return model
 
 
 def frozen(model: nn.Module) -> nn.Module:

@@ -72,17 +72,22 @@ class Line(Protocol):
 class RemoteModel(nn.Module):
     """x (n, *shape) float32 -> logits (n, classes), differentiable in x once; nothing about it betrays the host.
 
-    backward: the backward pass that the host should serve (`evaluator.host.backward`). Shape, dtype and finiteness of answers
+    backward: the backward pass that the host should serve (`evaluator.host.backward`). seed: what the host's generators start
+    every pass from; None leaves a random model its own randomness. Shape, dtype and finiteness of answers
     are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
     """
 
-    def __init__(self, channel: Line, *, classes: int, backward: str = "own") -> None:
+    def __init__(self, channel: Line, *, classes: int, backward: str = "own", seed: int | None = None) -> None:
         super().__init__()
-        self._channel, self._classes, self._backward, self._passes = channel, classes, backward, 0
+        self._channel, self._classes, self._backward, self._seed, self._passes = channel, classes, backward, seed, 0
 
     def with_backward(self, name: str) -> RemoteModel:
         """The same model over the same line with another backward pass."""
-        return RemoteModel(self._channel, classes=self._classes, backward=name)
+        return RemoteModel(self._channel, classes=self._classes, backward=name, seed=self._seed)
+
+    def with_seed(self, seed: int) -> RemoteModel:
+        """The same model over the same line, its randomness the same in every pass."""
+        return RemoteModel(self._channel, classes=self._classes, backward=self._backward, seed=seed)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
@@ -94,6 +99,8 @@ class RemoteModel(nn.Module):
         fields = {} if keep is None else {"keep": keep}
         if keep is not None and self._backward != "own":
             fields["backward"] = self._backward
+        if self._seed is not None:
+            fields["seed"] = str(self._seed)
         limit = ENVELOPE_BYTES + 8 * len(x) * max(self._classes, 1) * 2
         reply = self._channel.ask(Message("forward", fields, {"x": x}), limit=limit, doing=f"classify {len(x)} images")
         return _tensor(reply, "logits")
@@ -125,7 +132,7 @@ class RemoteModel(nn.Module):
     def next_pass(self) -> str:
         """A fresh name for a graph, one that no other backward pass over this line uses."""
         self._passes += 1
-        return f"{self._passes} {self._backward}"
+        return f"{self._passes} {self._backward} {self._seed}"
 
 
 class _Remote(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """The program inside the model sandbox: `python -m evaluator.host.serve FOLDER`. Answers logits and VJPs on stdin/stdout.
 
 It knows nothing worth stealing: no label, no index, no attack name. Everything it says is checked by the scorer.
-Requests: load -> ready | failed; forward(x, keep, backward) -> logits; vjp(id, cotangent) -> gradient | expired | failed.
+Requests: load -> ready | failed; forward(x, keep, backward, seed) -> logits; vjp(id, cotangent) -> gradient | expired | failed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from evaluator.host.backward import Backwards, declared_substitutes
 from evaluator.host.computing import settle
 from evaluator.host.inspection import inspect
 from evaluator.host.load import load_submission, read_manifest, tail
+from evaluator.host.seeding import seeded
 from evaluator.wire import Message, receive, send
 
 KEPT_GRAPHS = 8  # forward passes whose graph is held for a first VJP; older ones are recomputed by the proxy
@@ -75,14 +76,14 @@ class Host:
             return Message("failed", {"reason": "raised", "detail": tail(error)})
 
     def _forward(self, request: Message) -> Message:
-        x = request.tensors["x"]
+        x, seed = request.tensors["x"], request.fields.get("seed")
         if "keep" not in request.fields:
-            with torch.no_grad():
+            with torch.no_grad(), seeded(seed):
                 return Message("logits", {}, {"logits": _tensor(self._model(x))})
         for spent in self._differentiated:
             self._graphs.pop(spent, None)
         self._differentiated.clear()
-        with torch.enable_grad(), self._backwards.use(request.fields.get("backward", "own")):
+        with torch.enable_grad(), seeded(seed), self._backwards.use(request.fields.get("backward", "own")):
             leaf = x.requires_grad_(True)
             logits = _tensor(self._model(leaf))
         self._graphs[request.fields["keep"]] = (leaf, logits)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from evaluator.adaptive import EOT, choose_samples
+from evaluator.adaptive.automatic import Automatic
+from evaluator.adaptive.fixed_seeds import fixed_seeds
 from evaluator.attacks.base import Batch
 from evaluator.attacks.pgd import PGD
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.host.seeding import seeded
+from evaluator.meter import Meter, MeteredModel
 from evaluator.threats import Linf
 from tests.evaluator.blackbox import Counted, Linear, images
+from tests.evaluator.hosts import hosted, write_submission
 
 
 class Noisy:
@@ -148,3 +157,84 @@ def test_impossible_options_are_refused() -> None:
         EOT(Linear(torch.eye(2)), 0)
     with pytest.raises(InputError, match="logits"):
         EOT(Linear(torch.eye(2)), 1, average="logit")  # type: ignore[arg-type]
+
+
+class Seeded:
+    """`Noisy` whose noise starts from a seed in every pass, as a host does it."""
+
+    def __init__(self, sigma: float, seed: int | None = None) -> None:
+        self.weights, self.sigma, self.seed = torch.randn(2, 50, generator=torch.Generator().manual_seed(1)), sigma, seed
+
+    def with_seed(self, seed: int) -> Seeded:
+        return Seeded(self.sigma, seed)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        with seeded(None if self.seed is None else str(self.seed)):
+            noise = torch.randn(x.shape)
+        return (x + self.sigma * noise).square().flatten(1) @ self.weights.T
+
+
+def test_fixed_seeds_make_one_deterministic_mean_of_a_random_model_and_every_pass_is_charged() -> None:
+    meter, x = Meter(), images(3, 50)
+    model = MeteredModel(Seeded(0.5), meter, classes=2)
+    mean = fixed_seeds(model, 5)
+    assert mean is not None
+    assert torch.equal(mean(x), mean(x))
+    assert not torch.equal(model(x), model(x))
+    assert meter.forward_rows == 2 * 5 * 3 + 2 * 3
+    alone = torch.stack([Seeded(0.5, seed)(x) for seed in range(5)]).mean(dim=0)
+    assert torch.equal(mean(x), alone)
+
+
+def test_randomness_that_cannot_be_fixed_is_left_alone() -> None:
+    weights = torch.randn(2, 50, generator=torch.Generator().manual_seed(1))
+    assert fixed_seeds(MeteredModel(Noisy(weights, 1.0), Meter(), classes=2), 3) is None
+
+
+def test_a_seeded_pass_leaves_the_generators_where_they_were() -> None:
+    torch.manual_seed(5)
+    random.seed(5)
+    before = torch.random.get_rng_state(), random.getstate()
+    with seeded("7"):
+        first = torch.rand(3), random.random(), np.random.rand()
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    with seeded("7"):
+        again = torch.rand(3), random.random(), np.random.rand()
+    assert torch.equal(first[0], again[0])
+    assert first[1:] == again[1:]
+
+
+def test_a_host_repeats_itself_under_a_seed_and_differentiates_that_very_pass(tmp_path: Path) -> None:
+    code = """
+import torch
+from torch import nn
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return (x.flatten(1) * torch.randn(36))[:, :3]
+
+def load(directory):
+    return Noise()
+"""
+    x = torch.rand(2, 1, 6, 6) + 0.1
+    with hosted(write_submission(tmp_path / "noise", code)) as model:
+        fixed = model.with_seed(3)
+        assert torch.equal(fixed(x), fixed(x))
+        assert not torch.equal(model(x), model(x))
+        assert not torch.equal(fixed(x), model.with_seed(4)(x))
+        leaf = x.clone().requires_grad_(True)
+        kept = [fixed(leaf) for _ in range(12)]  # more graphs than the host keeps: the first is computed again
+        (slope,) = torch.autograd.grad(kept[0].sum(), leaf)
+        assert torch.allclose(slope.flatten(1)[:, :3] * x.flatten(1)[:, :3], fixed(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("sigma", "many"), [(0.2, False), (2.5, True)])
+def test_a_random_model_is_asked_as_often_as_its_noise_needs_on_fixed_seeds_too(sigma: float, many: bool) -> None:
+    x = images(20, 50)
+    asked = batch(x, torch.zeros(20, dtype=torch.long))
+    model = MeteredModel(Seeded(sigma), Meter(), classes=2)
+    torch.manual_seed(0)
+    names = [name for name, _, _ in Automatic(random=True, steps=1)._ways(model, asked, Linf(0.1))]
+    assert "own backward, fixed seeds" in names
+    assert any(name in ("own backward, 32 passes", "own backward, 64 passes") for name in names) == many

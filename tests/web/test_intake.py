@@ -33,6 +33,12 @@ def test_a_plain_archive_is_accepted(pack) -> None:  # type: ignore[no-untyped-d
     assert found.digest == hashlib.sha256(data).hexdigest()
 
 
+def test_a_declared_detector_is_kept_with_the_entry_and_a_wrong_declaration_is_refused() -> None:
+    assert accepted(zipped({**CODE, "defense.toml": f"{PYTHON}detector = true\n"})).manifest["detector"] is True
+    assert "detector: must be true or false" in refused(zipped({**CODE, "defense.toml": f'{PYTHON}detector = "yes"\n'}))
+    assert "randomized = true" in refused(zipped({**CODE, "defense.toml": f"{PYTHON}detector = true\nrandomized = true\n"}))
+
+
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_one_folder_around_everything_is_accepted(pack) -> None:  # type: ignore[no-untyped-def]
     found = accepted(pack({f"my defense/{name}": data for name, data in good_files().items()}))

@@ -91,7 +91,15 @@ def carry_out(order: Order) -> Done:
             text = f"{order.name}: {step.stage} · {step.survivors} still standing"
             bar.update(task, description=text, completed=step.done, total=step.total)
 
-        verdict = evaluate(lambda: lane.open(part.classes), part, order.threat, ensemble, seed=order.seed, on_progress=tell)
+        verdict = evaluate(
+            lambda: lane.open(part.classes),
+            part,
+            order.threat,
+            ensemble,
+            seed=order.seed,
+            rejects=manifest.detector,
+            on_progress=tell,
+        )
         rendered = order.threat.apply(part.x, verdict.points).detach()
         with lane.open(part.classes) as model, torch.no_grad():
             answers = torch.cat([model(rows).argmax(dim=1) for rows in rendered.split(250)])

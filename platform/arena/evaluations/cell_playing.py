@@ -129,7 +129,8 @@ class Cell:
     def play(self, piece: Examples, *, budget: int) -> CellCompleted:
         """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
         threat = build(self.pack.challenge.threat)
-        asked, checks, votes = Meter(budget if self.source.asks else None), Meter(), self._votes()
+        asked, checks = Meter(budget if self.source.asks else None), Meter()
+        votes, rejects = self._votes(), self.lane.manifest.detector
         watch = _Watch(self, len(piece), asked)
         first: Checked | None = None
         if self.source.asks:
@@ -139,15 +140,15 @@ class Cell:
                 ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
                 same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
-                first = verify(same, piece, threat, claims.points, claimed, self.seed, votes=votes)
+                first = verify(same, piece, threat, claims.points, claimed, self.seed, votes=votes, rejects=rejects)
         else:
             claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
         watch.stage("verifying")
         with self.lane.open(piece.classes) as model:
             fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
-            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, votes=votes)
+            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, votes=votes, rejects=rejects)
             broken = checked.correct & checked.broken
-            archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, votes)
+            archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, votes, rejects)
         flags = [] if first is None or votes is not None else disagreements(first.correct, checked, first.broken)
         robust = checked.correct & ~broken
         far = threat.distance(piece.x, claims.points).tolist()

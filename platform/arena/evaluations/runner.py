@@ -143,6 +143,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
             ),
             seed=request.seed,
             votes=Votes(manifest.votes) if manifest.randomized else None,
+            rejects=manifest.detector,
             keep=request.keep,
             on_progress=_shifted(listener.on_progress, first - start, stop - start, done),
             cancelled=listener.cancelled,

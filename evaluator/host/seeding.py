@@ -1,0 +1,32 @@
+"""A random model made to repeat itself: the generators that code usually draws from, started from a seed for one pass."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def seeded(seed: str | None) -> Iterator[None]:
+    """torch's, Python's and NumPy's global generators start from `seed` inside and go on as if nothing had been after it.
+
+    None changes nothing. A generator of the model's own is out of reach: its passes stay free. Raises ValueError for anything
+    but a whole number.
+    """
+    if seed is None:
+        yield
+        return
+    number, plain, arrays = int(seed) % 2**32, random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(number)
+        random.seed(number)
+        np.random.seed(number)
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(arrays)
