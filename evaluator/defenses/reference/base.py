@@ -19,6 +19,11 @@ def standard_network() -> nn.Sequential:
     return network.requires_grad_(False)
 
 
+def cifar_network() -> nn.Module:
+    """The shipped CIFAR-10 network trained without any defense, frozen: (n, 3, 32, 32) in [0, 1] -> logits (n, 10)."""
+    return load_weights("cifar-resnet8", _BASELINES / "cifar10-standard" / "weights.safetensors").requires_grad_(False)
+
+
 def small_network(channels: int = 1, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """An MNIST network of 60 k weights, the same for every entry that has to be trained."""
     return nn.Sequential(

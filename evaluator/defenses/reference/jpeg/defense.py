@@ -16,27 +16,28 @@ STEP = 0.25  # of every coefficient, growing with frequency: about quality 25
 
 
 class Compress(nn.Module):
-    """(n, 1, 28, 28) -> the same image after an 8 x 8 DCT whose coefficients were rounded."""
+    """(n, c, H, W) -> the same images after an 8 x 8 DCT whose coefficients were rounded; step: see STEP."""
 
     basis: Tensor
     steps: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, step: float = STEP) -> None:
         super().__init__()
         k, i = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None, :]
         basis = torch.cos(math.pi * (2 * i + 1) * k / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
         basis[0] /= math.sqrt(2)
         self.register_buffer("basis", basis)
-        self.register_buffer("steps", STEP * (1 + 0.5 * (k + i)))
+        self.register_buffer("steps", step * (1 + 0.5 * (k + i)))
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = functional.pad(x, (2, 2, 2, 2))
+        edge = -x.shape[-1] % BLOCK // 2
+        padded = functional.pad(x, (edge, edge, edge, edge))
         blocks = padded.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
         coefficients = self.basis @ blocks @ self.basis.T
         kept = (coefficients / self.steps).round() * self.steps
         restored = self.basis.T @ kept @ self.basis
         image = restored.permute(0, 1, 2, 4, 3, 5).reshape(padded.shape)
-        return image[..., 2:-2, 2:-2].clamp(0, 1)
+        return image[..., edge : edge + x.shape[-2], edge : edge + x.shape[-1]].clamp(0, 1)
 
 
 def load(directory: Path) -> nn.Module:

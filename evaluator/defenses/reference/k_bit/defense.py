@@ -8,16 +8,18 @@ from torch import Tensor, nn
 
 from evaluator.defenses.reference.base import standard_network
 
-LEVELS = 2**2 - 1
-
 
 class Quantise(nn.Module):
-    """x -> round(x (2^k - 1)) / (2^k - 1)."""
+    """x -> round(x (2^bits - 1)) / (2^bits - 1)."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.levels: int = 2**bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x * LEVELS).round() / LEVELS
+        return (x * self.levels).round() / self.levels
 
 
 def load(directory: Path) -> nn.Module:
     """The quantiser before the standard network."""
-    return nn.Sequential(Quantise(), standard_network())
+    return nn.Sequential(Quantise(bits=2), standard_network())

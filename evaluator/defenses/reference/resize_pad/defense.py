@@ -10,19 +10,22 @@ from torch.nn import functional
 
 from evaluator.defenses.reference.base import standard_network
 
-SIDE, SMALLEST = 28, 23
-
 
 class ResizePad(nn.Module):
-    """Shrinks the batch to a random side and puts it at a random place on black."""
+    """Shrinks the batch of square images to a random side, at least `smallest`, and puts it at a random place on black."""
+
+    def __init__(self, smallest: int) -> None:
+        super().__init__()
+        self.smallest = smallest
 
     def forward(self, x: Tensor) -> Tensor:
-        side = int(torch.randint(SMALLEST, SIDE + 1, ()))
+        full = x.shape[-1]
+        side = int(torch.randint(self.smallest, full + 1, ()))
         small = functional.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-        left, top = (int(torch.randint(0, SIDE - side + 1, ())) for _ in range(2))
-        return functional.pad(small, (left, SIDE - side - left, top, SIDE - side - top))
+        left, top = (int(torch.randint(0, full - side + 1, ())) for _ in range(2))
+        return functional.pad(small, (left, full - side - left, top, full - side - top))
 
 
 def load(directory: Path) -> nn.Module:
     """The randomisation before the standard network."""
-    return nn.Sequential(ResizePad(), standard_network())
+    return nn.Sequential(ResizePad(smallest=23), standard_network())
