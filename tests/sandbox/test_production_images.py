@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "deploy" / "images"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("prepare", "web", "beat", "worker", "launcher")
+OURS = ("prepare", "fetch", "web", "beat", "worker", "launcher")
 # A small system to build on where no registry can be reached: enough to run the build's own steps, and what they must undo.
 PROGRAMS = (
     "sh", "cat", "chmod", "chown", "env", "false", "find", "head", "id", "mkdir", "rm", "sleep", "su", "tail", "touch", "true",
@@ -233,7 +233,7 @@ def test_only_the_launcher_holds_the_engines_socket_and_it_has_neither_network_n
     assert set(launcher["environment"]) == {"SANDBOX_IMAGE"}
     assert not any(volume.startswith("data:") for volume in launcher["volumes"])
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    assert [name for name, service in SERVICES.items() if "outside" in service.get("networks", [])] == ["web"]
+    assert [name for name, service in SERVICES.items() if "outside" in service.get("networks", [])] == ["fetch", "web"]
 
 
 def test_worker_launcher_and_programs_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +247,7 @@ def test_worker_launcher_and_programs_agree(monkeypatch: pytest.MonkeyPatch) -> 
     jobs = str(template.inputs.parent)
     assert template.scratch.parent == template.inputs.parent
     assert all(f"{jobs}:{jobs}" in SERVICES[name]["volumes"] for name in ("worker", "launcher")), "the engine's own path"
+    assert {SERVICES[name]["environment"]["REDOUBT_CACHE"] for name in ("fetch", "web", "worker")} == {worker["REDOUBT_CACHE"]}
     assert template.programs == {
         "evaluator.host.serve": lanes.SUBMISSION,
         "evaluator.host.attack_serve": attack_zone.ATTACK,
