@@ -3,8 +3,8 @@
     python -m benchmarks.host [--images 500] [--steps 40] [--rounds 5] [--write]
 
 Prints, for the MNIST CNN at batch 500 and a CIFAR-10 ResNet-18 at batch 50, the median over rounds of host time / in-process
-time of a forward and backward pass, the lanes taking turns; then the wall time of PGD in the host, and whether both lanes
-answer the same bits. `--images 1000` is the promise of PGD-40 on 1,000 images within 60 s.
+time of a forward and backward pass, the lanes taking turns, and whether both lanes answer the same bits; then how long a
+cancelled pass goes on, and the wall time of PGD in the host: `--images 1000` is the promise of PGD-40 within 60 s.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -28,9 +29,10 @@ from evaluator.attacks import PGD
 from evaluator.attacks.base import Model
 from evaluator.data import examples
 from evaluator.defenses.architectures import build
+from evaluator.errors import Cancelled
 from evaluator.host.computing import settle
 from evaluator.host.load import read_manifest
-from evaluator.spec import DataSpec, LimitsSpec
+from evaluator.spec import DataSpec, DefenseManifest, LimitsSpec
 from evaluator.threats import Linf
 from sandbox.choose import open_sandbox
 
@@ -42,17 +44,22 @@ HEAD = (
 )
 
 
+def lanes(folder: Path, manifest: DefenseManifest, cancelled: Callable[[], bool] = lambda: False) -> list[Lane]:
+    """The network in this process, and the same in the sandbox."""
+    threads = torch.get_num_threads()
+    return [
+        Lane(name, folder, manifest, LimitsSpec(), open_sandbox("auto"), threads, lambda text: None, cancelled=cancelled)
+        for name in ("in-process", "host")
+    ]
+
+
 @contextmanager
 def both_lanes(folder: Path) -> Iterator[tuple[Model, Model, float]]:
     """(the model in this process, the same in the sandbox, seconds to start both)."""
     with staged(folder) as copy:
-        manifest, threads = read_manifest(copy.folder), torch.get_num_threads()
-        lanes = [
-            Lane(name, copy.folder, manifest, LimitsSpec(), open_sandbox("auto"), threads, lambda text: None)
-            for name in ("in-process", "host")
-        ]
+        inside_lane, hosted_lane = lanes(copy.folder, read_manifest(copy.folder))
         begun = time.perf_counter()
-        with lanes[0].open(10) as inside, lanes[1].open(10) as hosted:
+        with inside_lane.open(10) as inside, hosted_lane.open(10) as hosted:
             yield inside, hosted, time.perf_counter() - begun
 
 
@@ -73,6 +80,36 @@ def compared(name: str, folder: Path, x: Tensor, rounds: int) -> str:
     ratio = statistics.median(there[0] / here[0] for here, there in runs)
     same = all(torch.equal(a[1], b[1]) and torch.equal(a[2], b[2]) for a, b in runs)
     return f"| {name} | {len(x)} | {here:.3f} | {there:.3f} | {ratio:.3f} | {start:.1f} | {'yes' if same else 'NO'} |"
+
+
+def cancelled_pass(lane: Lane, cancelled: threading.Event, x: Tensor, after: float) -> float:
+    """Seconds for which the lane goes on after a cancellation that comes `after` so many seconds of passes."""
+    told: list[float] = []
+
+    def cancel() -> None:
+        told.append(time.perf_counter())
+        cancelled.set()
+
+    cancelled.clear()
+    with suppress(Cancelled), lane.open(10) as model:
+        threading.Timer(after, cancel).start()
+        while True:
+            one_pass(model, x)
+    return time.perf_counter() - told[0]
+
+
+def cancelling(folder: Path, x: Tensor, moments: int) -> str:
+    """The longest that each lane goes on after a cancellation, at moments spread over two seconds."""
+    cancelled = threading.Event()
+    with staged(folder) as copy:
+        inside, hosted = (
+            max(cancelled_pass(lane, cancelled, x, 2 * (number + 1) / moments) for number in range(moments))
+            for lane in lanes(copy.folder, read_manifest(copy.folder), cancelled.is_set)
+        )
+    return (
+        f"Cancelled in the middle of a pass over {len(x)} images of cifar-resnet18, at {moments} moments: the evaluation ended "
+        f"within {inside:.2f} s in-process and {hosted:.2f} s in a host."
+    )
 
 
 def promise(images: int, steps: int) -> str:
@@ -104,7 +141,8 @@ def main() -> None:
         (folder / "defense.toml").write_text(manifest)
         save_file(build("cifar-resnet18").state_dict(), folder / "w.safetensors")
         lines.append(compared("cifar-resnet18", folder, torch.rand(50, 3, 32, 32), arguments.rounds))
-    text = "\n".join([*lines, "", promise(arguments.images, arguments.steps)])
+        ended = cancelling(folder, torch.rand(250, 3, 32, 32), arguments.rounds)
+    text = "\n".join([*lines, "", ended, "", promise(arguments.images, arguments.steps)])
     print(text)
     if arguments.write:
         write_section("The sandboxed host beside the same model in-process", f"{provenance()}\n\n{text}")

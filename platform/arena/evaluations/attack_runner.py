@@ -114,7 +114,7 @@ def replay_inputs(
         archive = AdversarialArchive.from_bytes(stored)
         source = Stored(archive, build(pack.challenge.threat))
         with staged(defense) as copy:
-            lane = _lane(pack, copy, sandbox, on_log)
+            lane = _lane(pack, copy, sandbox, Listener(on_progress, on_log, cancelled))
             cell = Cell(pack, name, "", source, lane, copy.digest, seed, on_progress, cancelled)
             return _pieces(cell, ranked_examples(pack.challenge.data), rows=0)
 
@@ -134,7 +134,7 @@ def _run(request: AttackRequest, sandbox: Sandbox, listener: Listener) -> CellOu
             attack = stack.enter_context(staged(request.attack))
             manifest = read_attack_manifest(attack.folder)
         defense = stack.enter_context(staged(request.defense))
-        lane = _lane(request.pack, defense, sandbox, lambda text: None)  # its output is its team's
+        lane = _lane(request.pack, defense, sandbox, replace(listener, on_log=lambda text: None))  # its output is its team's
         source = _source(request, attack, lane, listener, everything)
         cell = Cell(
             request.pack,
@@ -163,13 +163,14 @@ def _source(request: AttackRequest, attack: Staged, lane: Lane, listener: Listen
         return Submitted(read_array(attack.folder / str(manifest.array), (challenge.data.examples, *point)))
 
 
-def _lane(pack: Pack, defense: Staged, sandbox: Sandbox, on_log: Callable[[bytes], None]) -> Lane:
+def _lane(pack: Pack, defense: Staged, sandbox: Sandbox, listener: Listener) -> Lane:
     """The defense's lane. Its host lives as long as the attack does, whose clock is its own."""
     limits = pack.challenge.limits
     threads = settled_threads(limits)
     manifest = read_manifest(defense.folder)
     life: LimitsSpec = limits.model_copy(update={"seconds": int(2 * limits.seconds + 2 * LOAD_SECONDS)})
-    return Lane(choose("auto", manifest), defense.folder, manifest, life, sandbox, threads, on_log)
+    lane = choose("auto", manifest)
+    return Lane(lane, defense.folder, manifest, life, sandbox, threads, listener.on_log, cancelled=listener.cancelled)
 
 
 def _pieces(cell: Cell, part: Examples, *, rows: int) -> CellOutcome:

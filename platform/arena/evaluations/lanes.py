@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
@@ -14,19 +15,21 @@ from typing import Literal, TypeVar
 import evaluator
 from arena.evaluations.warm import pool
 from evaluator.attacks.base import Model
-from evaluator.errors import InputError, SubmissionError
+from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.computing import settle
+from evaluator.host.interrupting import interruptible
 from evaluator.host.load import load_weights_only
 from evaluator.host.placing import placed
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, LimitsSpec
-from sandbox import Job, Limits, Running, Sandbox
+from sandbox import Job, Limits, Running, Sandbox, SandboxError
 from sandbox.python_env import python_mounts
 
 LaneName = Literal["in-process", "host"]
 LOAD_SECONDS = 120.0
+_POLL_SECONDS = 0.1
 Outcome = TypeVar("Outcome")
 logger = logging.getLogger(__name__)
 SUBMISSION = PurePosixPath("/submission")
@@ -55,7 +58,8 @@ class Lane:
     """How one submission's model is opened.
 
     folder: the staged copy; threads: torch threads in the host; on_log: told the host's own output when it ends.
-    device: where an in-process model runs; a host has the devices that its sandbox gives it.
+    device: where an in-process model runs; a host has the devices that its sandbox gives it. cancelled: polled while a model
+    computes, in the middle of a pass too; the pass then raises Cancelled.
     """
 
     name: LaneName
@@ -66,11 +70,13 @@ class Lane:
     threads: int
     on_log: Callable[[bytes], None]
     device: str = "cpu"
+    cancelled: Callable[[], bool] = lambda: False
 
     def open(self, classes: int) -> AbstractContextManager[Model]:
         """A fresh copy of the model."""
         if self.name == "in-process":
-            return nullcontext(placed(load_weights_only(self.folder, self.manifest), self.device))
+            model = placed(load_weights_only(self.folder, self.manifest), self.device)
+            return nullcontext(interruptible(model, unless(self.cancelled)))
         return self._host(classes)
 
     @contextmanager
@@ -79,9 +85,10 @@ class Lane:
         with pool().host(self.sandbox, job, self.folder, SUBMISSION) as running:
             channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
             try:
-                channel.load()
-                pool().prepare(self.sandbox, job, SUBMISSION)
-                yield RemoteModel(channel, classes=classes)
+                with _unless_cancelled(running, self.cancelled):
+                    channel.load()
+                    pool().prepare(self.sandbox, job, SUBMISSION)
+                    yield RemoteModel(channel, classes=classes)
             except SubmissionError as error:
                 raise explained(error, running, self.limits) from error
             finally:
@@ -99,6 +106,40 @@ class Lane:
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=limits.seconds),
             required=limits.required,
         )
+
+
+def unless(cancelled: Callable[[], bool]) -> Callable[[], None]:
+    """To be called again and again: raises Cancelled once `cancelled()` says so."""
+
+    def tick() -> None:
+        if cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+
+    return tick
+
+
+@contextmanager
+def _unless_cancelled(running: Running, cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Kills the host as soon as `cancelled()` says so: nobody waits for its answer, and its end is no failure but Cancelled."""
+    left = threading.Event()
+
+    def watch() -> None:
+        while not left.wait(_POLL_SECONDS):
+            if cancelled():
+                with suppress(SandboxError):
+                    running.kill()
+                return
+
+    watcher = threading.Thread(target=watch, name="kills a cancelled host", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Exception:
+        unless(cancelled)()
+        raise
+    finally:
+        left.set()
+        watcher.join()
 
 
 class HostKilled(SubmissionError):

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 
 import evaluator
-from arena.evaluations.lanes import Lane, choose, once_more, settled_threads
+from arena.evaluations.lanes import Lane, choose, once_more, settled_threads, unless
 from arena.evaluations.merging import merge
 from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.staging import Staged, staged
@@ -91,7 +91,7 @@ def run_defense(
     """Runs the evaluation of a defense (or one shard of it) and returns a typed outcome; raises only Cancelled.
 
     on_progress: called several times a second with the current Progress. on_log: the submission's own output so far
-    (bounded, untrusted bytes). cancelled: polled at every model call. The report is unsigned (`evaluator.receipt.sign`).
+    (bounded, untrusted bytes). cancelled: polled within passes too. The report is unsigned (`evaluator.receipt.sign`).
     """
     try:
         with staged(request.submission) as copy:
@@ -124,6 +124,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
         threads,
         listener.on_log,
         request.device,
+        listener.cancelled,
     )
     threat, asked = build(challenge.threat), manifest.certificate
     if asked is not None:
@@ -151,7 +152,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
         proof = None
         if asked is not None:
             with lane.open(part.classes) as model, _told_to_the_team():
-                asked_model = MeteredModel(model, Meter(), classes=part.classes, tick=_unless(listener.cancelled)).eval()
+                asked_model = MeteredModel(model, Meter(), classes=part.classes, tick=unless(listener.cancelled)).eval()
                 whose = asked_model if asked.method == "smoothing" else load_weights_only(copy.folder, manifest)
                 searched = Searched(verdict.correct, verdict.robust, verdict.points)
                 proof = certified(whose, part, searched, threat, asked, request.seed, challenge.certified)
@@ -182,16 +183,6 @@ def _told_to_the_team() -> Iterator[None]:
     except InputError as error:
         where = f"defense.toml, {error.where or 'certificate'}"
         raise SubmissionError(SubmissionReason.MANIFEST, error.what, where=where, help=error.help) from error
-
-
-def _unless(cancelled: Callable[[], bool]) -> Callable[[], None]:
-    """Called before every pass: raises Cancelled once `cancelled()` says so."""
-
-    def tick() -> None:
-        if cancelled():
-            raise Cancelled("the evaluation was cancelled.")
-
-    return tick
 
 
 def _shifted(
