@@ -17,6 +17,7 @@ import django  # noqa: E402
 django.setup()
 
 from tests.e2e.certified_season import make_certified_season  # noqa: E402
+from tests.e2e.phased_season import make_phased_season  # noqa: E402
 from tests.e2e.season import fall, make_challenge, make_season  # noqa: E402
 from tests.e2e.season_matrix import make_matrix, make_targets  # noqa: E402
 
@@ -29,6 +30,7 @@ def main(command: str, *arguments: str) -> None:
             proven = {"proven": "CNN, trained under noise of 0.5", "refuted": "refuted"}
             made = make_certified_season()
             ids |= {key: made[name].submission.public_id for key, name in proven.items()}
+            ids |= {key: each.submission.public_id for key, each in make_phased_season().items()}
             print(json.dumps(ids | make_matrix()))
         case "challenge", (examples,):
             make_challenge(examples=int(examples))
