@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from evaluator.defenses.networks.cnn_a import cifar_cnn_a, mnist_cnn_a
-from evaluator.defenses.networks.denoised import cifar_denoised_resnet8
+from evaluator.defenses.networks.denoised import cifar_denoised_resnet8, mnist_denoised_cnn
 from evaluator.defenses.networks.mnist_cnn import mnist_cnn
 from evaluator.defenses.networks.resnet import cifar_resnet8, cifar_resnet18
 from evaluator.defenses.networks.trades_smallcnn import TradesSmallCNN
@@ -44,6 +44,7 @@ _ENTRIES = {
     entry.name: entry
     for entry in (
         Architecture("mnist-cnn", "2 strided convolutions, 2 dense layers, 348 k weights", _MNIST, 10, mnist_cnn),
+        Architecture("mnist-denoised-cnn", "a denoiser before mnist-cnn, 378 k weights", _MNIST, 10, mnist_denoised_cnn),
         Architecture("mnist-cnn-a", "CNN-A of Dathathri et al. 2020, 166 k weights", _MNIST, 10, mnist_cnn_a),
         Architecture("trades-smallcnn", "SmallCNN of Zhang et al. 2019, 312 k weights", _MNIST, 10, TradesSmallCNN),
         Architecture("cifar-cnn-a", "CNN-A of Dathathri et al. 2020, 215 k weights", _CIFAR, 10, cifar_cnn_a),

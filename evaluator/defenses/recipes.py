@@ -87,6 +87,12 @@ RECIPES = {
         "CNN, PGD-trained at L2 2.0", PGDTraining(_L2, steps=5, step_size=0.8), replace(_WARM, epochs=8), _L2
     ),
     "mnist-smooth": _smoothed(_mnist("CNN, trained under noise of 0.5", NoiseTraining(0.5), _PLAIN, L2(1.0)), 0.5),
+    "mnist-denoised": replace(
+        _smoothed(_mnist("Standard CNN behind a denoiser", DenoisedSmoothing(0.5), replace(_PLAIN, epochs=4), L2(1.0)), 0.5),
+        architecture="mnist-denoised-cnn",
+        classifier="mnist-standard",
+        measured=200,
+    ),
     "mnist-ibp": _bounded(
         Recipe("CNN-A, IBP-trained at Linf 0.3", "mnist", "mnist-cnn-a", IBPTraining(0.3), _SLOW, _LINF),
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from evaluator.certify import certify
-from evaluator.defenses.architectures import load_weights
+from evaluator.data import load
+from evaluator.defenses.architectures import find, load_weights
 from evaluator.defenses.networks.denoised import Denoised
 from evaluator.defenses.recipes import BASELINES, find_recipe
 from evaluator.defenses.train import initialised
@@ -82,11 +84,42 @@ def test_a_denoiser_leaves_its_classifier_untouched_and_lowers_the_error_of_nois
     assert float((network.clean(noisy) - x).square().mean()) < 0.3 * float((noisy - x).square().mean())
 
 
-def test_the_recipe_for_denoised_smoothing_begins_with_the_shipped_classifier_frozen_behind_a_denoiser() -> None:
-    recipe = find_recipe("cifar10-denoised")
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_classifier_and_its_denoiser_are_certified_as_one_network(factor: int) -> None:
+    classifier = trained(StandardTraining())
+    network = trained(DenoisedSmoothing(SIGMA), Denoised(classifier, 1, width=16, depth=3, factor=factor))
+    options = {"method": "smoothing", "sigma": SIGMA, "n": 2000, "seed": 1}
+    assert share(network, radii=(0.2,), **options) >= 0.9
+    assert share(network, radii=(1.2,), **options) == 0.0  # farther than half of the two classes lie apart
+
+
+def test_the_shipped_denoiser_triples_what_its_frozen_classifier_certifies() -> None:
+    data = load("mnist", "test")
+    x, y = data.images[:20].float() / 255, data.labels[:20]
+    found = {}
+    for name in ("mnist-standard", "mnist-denoised"):
+        network = load_weights(find_recipe(name).architecture, BASELINES / name / "weights.safetensors")
+        options = {"sigma": 0.5, "radii": (0.75,), "n": 500, "seed": 1}
+        found[name] = int(certify(network, x, y, method="smoothing", **options).certified.sum())
+    assert found["mnist-denoised"] >= 14
+    assert found["mnist-denoised"] >= 3 * found["mnist-standard"]
+
+
+@pytest.mark.parametrize("name", ["mnist-denoised", "cifar10-denoised"])
+def test_a_recipe_for_denoised_smoothing_begins_with_the_shipped_classifier_frozen_behind_a_denoiser(name: str) -> None:
+    recipe = find_recipe(name)
     network = initialised(recipe, seed=0)
     assert isinstance(network, Denoised)
-    shipped = load_weights("cifar-resnet8", BASELINES / "cifar10-standard" / "weights.safetensors").state_dict()
+    assert recipe.classifier is not None
+    inner = find_recipe(recipe.classifier).architecture
+    shipped = load_weights(inner, BASELINES / recipe.classifier / "weights.safetensors").state_dict()
     assert all(torch.equal(shipped[name], value) for name, value in network.classifier.state_dict().items())
     assert {name.split(".")[0] for name, weight in network.named_parameters() if weight.requires_grad} == {"denoiser"}
-    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert network(torch.rand(2, *find(recipe.architecture).shape)).shape == (2, 10)
+
+
+def test_the_shipped_denoised_network_holds_the_very_weights_of_its_classifier() -> None:
+    network = load_weights("mnist-denoised-cnn", BASELINES / "mnist-denoised" / "weights.safetensors")
+    assert isinstance(network, Denoised)
+    shipped = load_weights("mnist-cnn", BASELINES / "mnist-standard" / "weights.safetensors").state_dict()
+    assert all(torch.equal(shipped[name], value) for name, value in network.classifier.state_dict().items())
