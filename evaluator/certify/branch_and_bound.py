@@ -168,7 +168,7 @@ def branch_and_bound(
     epsilon: float,
     norm: Norm = "linf",
     seconds: float = 60.0,
-    iterations: int = 15,
+    iterations: int = 8,
     batch: int = 128,
     domains: int | None = None,
     clock: Callable[[], float] = time.perf_counter,

@@ -19,7 +19,7 @@ from torch import Tensor
 from evaluator.certify.ibp import outward
 from evaluator.certify.reduced import Reduced, Rows
 
-RATE, DECAY = 0.1, 0.97  # of Adam: its first step, and the factor from step to step
+RATE, DECAY = 0.3, 0.85  # of Adam: its first step, and the factor from step to step
 MOMENTS = (0.9, 0.999)
 GOAL = 1e-4  # what a bound in float32 should exceed before it is worth a proof in float64
 
