@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
 from arena.evaluations import tasks
 from arena.evaluations.tidying import tidy
+from sandbox.owner import Owner
 from tests.faults.site import Site
 from tests.sandbox.conformance.support import dead_owner
 from tests.web.backend_support import enter, good_files, person, small_challenge, zipped
@@ -104,6 +106,15 @@ def test_a_large_upload_is_stored_as_it_was_sent(stored: Path, settings: Setting
     archive = zipped({**good_files(), "notes.txt": os.urandom(300_000)})  # more than one of the chunks that are read at once
     assert post(client, make_token(user=person(), name="tests").secret, archive) == 201
     assert [file.read_bytes() for file in stored.iterdir()] == [archive]
+
+
+def test_the_folder_of_celerys_pool_is_one_that_the_janitor_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "tempdir", None)
+    tasks.own_the_pools_folder()
+    folder = Path(multiprocessing.util.get_temp_dir())
+    assert folder.parent == tmp_path
+    assert folder.name.startswith(f"redoubt-pool-{Owner.current()}-")
 
 
 def test_an_upload_that_was_killed_while_it_was_read_leaves_no_file(tmp_path: Path) -> None:
