@@ -7,17 +7,18 @@ import ctypes
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
-_KEPT_BYTES = 1 << 30
+_APART_BYTES = 32 << 20  # what is larger is mapped by itself: among the smaller ones it would leave gaps
+_KEPT_BYTES = 256 << 20
 
 
 def settle(threads: int) -> None:
     """Computes on `threads` threads and keeps freed memory for the next pass, from now on and in the whole process.
 
     The threads must be told: inside a sandbox MKL believes in one processor. By default the C library returns the memory of
-    every large tensor to the kernel and asks for it again, page by page, in the next pass: a tenth of a small network's time.
+    every large tensor to the kernel and asks for it again, page by page, in the next pass: a tenth of a network's time.
     """
     torch.set_num_threads(threads)
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):  # glibc's
-        library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        library.mallopt(_MMAP_THRESHOLD, _APART_BYTES)
         library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
