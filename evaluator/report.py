@@ -92,7 +92,8 @@ class Curve(Frozen):
 
 
 class CheckRecord(Frozen):
-    """What one honesty check measured, whether it fired or not. meaning: one sentence for people."""
+    """What one honesty check measured, whether it fired or not. meaning: one sentence for people; remedy: what to
+    declare or mend where it fires."""
 
     check: str = Field(max_length=60)
     title: str = Field(max_length=80)
@@ -100,6 +101,7 @@ class CheckRecord(Frozen):
     fired: bool
     severity: Literal["info", "unverified"]
     evidence: str = Field(max_length=1000)
+    remedy: str = Field(default="", max_length=240)
     curves: list[Curve] = Field(default_factory=list, max_length=4)
 
 

@@ -155,6 +155,7 @@ class Finding:
             fired=self.fired,
             severity=self.severity,
             evidence=self.evidence,
+            remedy=check.remedy,
             curves=list(self.curves),
         )
 

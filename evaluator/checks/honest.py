@@ -25,6 +25,7 @@ from evaluator.threats.base import Threat
 CHECKS = "honesty checks"
 ADAPTIVE = "adaptive attack"
 EXPLAINED = {"dynamic-inference", "gradient-accuracy", "non-differentiable-operations", "zero-gradients"}  # by a `bpda`
+_DECLARE = "Declare what hides the gradient in defense.toml: `bpda`, `randomized` or `detector`."
 MOST_SAMPLES = 8  # passes averaged per question of the official search; the adaptive attack takes as many as it needs
 
 
@@ -105,7 +106,9 @@ class Honest:
         if not by or self.randomized:
             return []
         ways = ", ".join(f"{count} by {name}" for name, count in by.most_common())
-        evidence = f"of {len(found.by)} examples that the standard search left standing, the adaptive attack broke {ways}."
+        evidence = (
+            f"of {len(found.by)} examples that the standard search left standing, the adaptive attack broke {ways}. {_DECLARE}"
+        )
         return [Flag(check="adaptive-attack", severity="unverified", evidence=evidence)]
 
 

@@ -37,12 +37,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One check. verdict: "unverified", "info", or "quiet" for one that did not fire."""
+    """One check. verdict: "unverified", "info", or "quiet" for one that did not fire; remedy: what to declare, "" unless
+    the check stands in the way of a rank."""
 
     title: str
     verdict: str
     evidence: str
     meaning: str
+    remedy: str
     drawings: list[Drawing]
 
     @property
@@ -64,14 +66,15 @@ def check_rows(evaluation: Evaluation) -> list[CheckRow]:
     raised = {flag.check: flag for flag in sorted(flags, key=lambda flag: flag.severity)}  # the gravest of a check stays
     rows = [_row(record, raised.get(record.check)) for record in records]
     listed = {record.check for record in records}
-    rows += [CheckRow(flag.check, flag.severity, flag.evidence, "", []) for flag in flags if flag.check not in listed]
+    rows += [CheckRow(flag.check, flag.severity, flag.evidence, "", "", []) for flag in flags if flag.check not in listed]
     return sorted(rows, key=lambda row: list(VERDICTS).index(row.verdict))
 
 
 def _row(record: CheckRecord, flag: Flag | None) -> CheckRow:
     """A record; its flag, where there is one, has the last word (a declaration turns "unverified" into "info")."""
     verdict = flag.severity if flag else record.severity if record.fired else "quiet"
-    return CheckRow(record.title, verdict, record.evidence, record.meaning, list(_drawings(record.curves)))
+    remedy = record.remedy if verdict == "unverified" else ""
+    return CheckRow(record.title, verdict, record.evidence, record.meaning, remedy, list(_drawings(record.curves)))
 
 
 def _drawings(curves: list[Curve]) -> Iterator[Drawing]:

@@ -24,6 +24,7 @@ CHANCE = Curve(name="along a random direction", x="distance", y="margin", points
 
 def _record(check: str, **fields: Any) -> CheckRecord:
     given: dict[str, Any] = {"title": check.title(), "meaning": "It matters.", "fired": False, "severity": "unverified"}
+    given["remedy"] = f"Declare {check}."
     return CheckRecord(check=check, evidence=f"measured {check}.", **given | fields)
 
 
@@ -66,6 +67,12 @@ def test_the_gravest_checks_come_first_and_each_has_its_verdict_evidence_and_mea
         assert verdict in item
     assert "measured zero. It matters." in " ".join(items[0].split())
     assert "Square broke <3> images." in items[1]
+
+
+def test_what_stands_in_the_way_of_a_rank_says_what_to_declare_and_nothing_else_does(client: Client, entry: Made) -> None:
+    items = [" ".join("".join(item.itertext()).split()) for item in _list(client, entry)]
+    assert "What to do: Declare zero." in items[0]
+    assert not any("What to do" in item for item in items[1:])
 
 
 def test_curves_with_the_same_axes_share_a_picture_and_a_table_with_every_figure(client: Client, entry: Made) -> None:
