@@ -124,14 +124,27 @@ class Loud(Cautious):
         return torch.where(near[:, None], self.net(x), 100 * self.net(x))
 
 
-class Listing(Knowing):
-    """Looks up everything within reach and stands as well when the images move by a pixel."""
+class Listing(Wrapped):
+    """Looks its input up among the images and the same images moved by a pixel: it stands as well there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        images = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        self.images = torch.cat([images, torch.nn.functional.pad(images, (1, 0))[..., :-1]])
+        self.answers = self.net(images).repeat(2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        distance = (x[:, None] - self.images[None]).flatten(2).norm(dim=2)
+        distance = (x[:, None] - self.images[None]).abs().flatten(2).amax(dim=2)
         nearest = distance.argmin(dim=1)
-        known = distance.gather(1, nearest[:, None]) < 2.5
-        return torch.where(known, self.net(self.images[nearest]), self.net(x))
+        known = distance.gather(1, nearest[:, None]) < 0.2
+        return torch.where(known, self.answers[nearest], self.net(x))
+
+
+class Murmuring(Knowing):
+    """Looks its input up, and adds a little of what it would have answered, so that no two answers have the same bits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1e-3 * self.net(x)  # type: ignore[no-any-return]
 
 
 class _Changed(torch.autograd.Function):

@@ -24,6 +24,7 @@ from evaluator.meter import Meter, MeteredModel
 from evaluator.rejection import Decisions, detector_score, rejected, with_score
 from evaluator.spec import DefenseManifest, parse_toml
 from evaluator.threats import Linf
+from evaluator.verification import verify
 from tests.evaluator.hosts import hosted, write_submission
 
 THREAT = Linf(0.2)
@@ -106,6 +107,25 @@ def test_the_joint_loss_goes_round_the_detector_where_the_margin_runs_into_it(by
     points = Joint(steps=100, by=by).run(model, asked, THREAT)  # type: ignore[arg-type]
     assert bool(asked.success(model(points)).all())
     assert bool(THREAT.contains(asked.x, points, slack=0).all())
+
+
+def test_a_refused_claim_does_not_outlive_verification() -> None:
+    part, claimed = examples(), torch.ones(COUNT, dtype=torch.bool)
+    strict, points = Guarded(offset=-0.1), GREY + 0.15
+    checked = verify(strict, part, THREAT, points, claimed, 0, rejects=True)
+    assert bool(checked.correct.all())
+    assert not bool(checked.broken.any())
+    assert bool(verify(strict, part, THREAT, points, claimed, 0).broken.all())
+
+
+def test_orthogonal_gradients_climb_one_goal_and_leave_the_other_where_it_is() -> None:
+    watched, free = directions()
+    for points in (GREY, GREY + 0.15):
+        sight = Joint(by="orthogonal")._look(Guarded(), batch(), THREAT, points, torch.ones(COUNT, 2))
+        fooled = Guarded()(points).argmax(dim=1) == 1
+        other = torch.where(fooled[:, None], 2 * watched + free, watched)  # the gradient of the goal that waits
+        assert bool((sight.direction.flatten(1) * other).sum(dim=1).abs().max() < 1e-3)
+        assert bool((sight.direction != 0).flatten(1).any(dim=1).all())
 
 
 def test_an_example_does_not_depend_on_its_neighbours() -> None:
