@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import evaluator.certify.branch_and_bound as bab
 from evaluator.attacks import PGD
-from evaluator.certify.branch_and_bound import Budget, Settings, branch_and_bound, root_problems, search
+from evaluator.certify.branch_and_bound import Budget, OutOfBudgetError, Settings, branch_and_bound, root_problems, search
 from evaluator.certify.crown import crown, network_bounds
 from evaluator.certify.dual import Duals, proved
 from evaluator.certify.graph import Graph
@@ -18,7 +19,7 @@ from evaluator.certify.ibp import margin_rows
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.milp import milp_verify
 from evaluator.certify.reduced import Reduced, Rows, reduce_network, settle
-from evaluator.certify.tightening import tightened
+from evaluator.certify.tightening import Problem, tightened
 from evaluator.certify.tracing import trace
 from evaluator.threats import Linf
 from tests.evaluator.support import sdp_images, sdp_model
@@ -138,6 +139,11 @@ def dense(seed: int, *widths: int) -> nn.Module:
     return nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
 
 
+def without_splitting(problem: Problem, settings: Settings, budget: Budget) -> list[Problem]:
+    """A search that proves nothing: what is left to bounds and tightening alone."""
+    raise OutOfBudgetError
+
+
 def test_a_search_decides_margins_a_little_above_and_a_little_below_zero() -> None:
     axis, visited = torch.linspace(-1, 1, 201, dtype=torch.float64), 0
     for seed in range(6):
@@ -192,6 +198,26 @@ def test_images_out_of_reach_of_optimised_slopes_are_certified_within_a_thousand
     assert bool(found.certified.all())
     points = PGD(steps=30, loss="margin")(net, x, y, Linf(epsilon))
     assert torch.equal(net(points).argmax(dim=1), y)
+
+
+@pytest.mark.parametrize(("name", "images", "epsilon", "image", "tightening"), [
+    ("mnist_cnn_a_adv", "mnist", 0.3, 23, True),
+    ("cifar_cnn_a_mix", "cifar", 2 / 255, 18, True),
+    ("cifar_cnn_a_adv", "cifar", 2 / 255, 95, False),  # tightening alone proves what a few domains prove there
+])  # fmt: skip
+def test_a_calibration_image_that_slopes_leave_open_is_certified_by_splitting_and_not_without(
+    name: str, images: str, epsilon: float, image: int, tightening: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, (x, y) = sdp_model(name), sdp_images(images)
+    x, y = x[image : image + 1], y[image : image + 1]
+    if not tightening:
+        monkeypatch.setattr(bab, "reduced_further", lambda problem, settings, budget: problem)
+    assert not crown(net, x, y, epsilon=epsilon, norm="linf", iterations=20).certified.any()
+    found = branch_and_bound(net, x, y, epsilon=epsilon, seconds=600, domains=1000)
+    assert bool(found.certified.all())
+    assert found.details["domains"][0] > 0
+    monkeypatch.setattr(bab, "search", without_splitting)
+    assert branch_and_bound(net, x, y, epsilon=epsilon, seconds=600).abstained.all()
 
 
 @pytest.mark.parametrize(("name", "images", "epsilon"), [
