@@ -5,14 +5,9 @@ Exit codes: 0 completed; 1 the submission failed; 2 wrong input; 3 the platform 
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
-
-# OpenMP threads that spin while they wait take the processor from the model host and the web beside them. Read by the
-# runtime when torch is loaded, so it is set before anything can import it; worker processes inherit it.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from arena.cli import attack, catalog, certify, doctor, evaluate, replay, serve, submit
 from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
