@@ -4,7 +4,8 @@
 
 Only images that PGD with the margin loss leaves standing are verified, and what stays open is attacked once more, by targeted
 Auto-PGD. Seconds are processor time, so that a busy machine
-changes nothing. With --log every image's outcome is kept and none is verified twice: a long run can be done in pieces.
+changes nothing. With --log every image's outcome is kept and none is verified twice: a long run can be done in pieces, and
+with more --seconds only what stayed open is tried again.
 --write puts one section per network into docs/certify-benchmarks.md.
 """
 
@@ -102,7 +103,8 @@ def verified(name: str, images: int, seconds: float, log: Path | None, until: fl
     known = {
         entry.image: entry
         for entry in recorded(log)
-        if entry.network == name and entry.limit == seconds and entry.image < images
+        if entry.network == name and entry.image < images and (entry.limit == seconds or entry.verdict != "open")
+        if entry.limit <= seconds
     }
     missing = [image for image in range(images) if image not in known]
     for entry in outcomes(name, missing, seconds):
@@ -133,8 +135,9 @@ def section(name: str, found: list[Outcome]) -> str:
     means = [f"{sum(part) / max(len(part), 1):.1f}" for part in (spent, settled)]
     cells = (str(count), *bounds, published, *means, f"{max(settled, default=0.0):.1f}")
     left = ", ".join(str(entry.image) for entry in found if entry.verdict == "open") or "none"
+    limit = max(entry.limit for entry in found)
     return (
-        f"The first {count} calibration images, Linf {setting.epsilon:.4g}, at most {found[0].limit:g} s of processor time an "
+        f"The first {count} calibration images, Linf {setting.epsilon:.4g}, at most {limit:g} s of processor time an "
         f"image.\n\n{table_of(head, [cells])}\nNeither proved nor broken: {left}."
     )
 

@@ -1,10 +1,11 @@
-"""Complete verification by branch and bound: neurons are tightened, unstable ReLUs split, and every part bounded.
+"""Complete verification by branch and bound: bounds are improved, unstable ReLUs split, and every part bounded.
 
-For every rival class whose margin is not proved at once, the question is whether an input with margin <= 0 exists. A problem
-is first tightened (`evaluator.certify.tightening`), then searched: domains, which are sets of splits, are bounded in large
-batches with slopes and multipliers optimised together (beta-CROWN, Wang et al. 2021), and split at the neuron whose two
-halves are bounded best among a few candidates (filtered smart branching, De Palma et al. 2021). A search that takes too many
-domains is given up for the two halves of its first split, which are tightened anew.
+For every rival class whose margin is not proved at once, the question is whether an input with margin <= 0 exists. A problem's
+neurons are first tightened (`evaluator.certify.tightening`) and bounded from above as functions of what they see
+(`evaluator.certify.envelope`), then it is searched: domains, which are sets of splits, are bounded in large batches with slopes
+and multipliers optimised together (beta-CROWN, Wang et al. 2021), and split at the neuron whose two halves are bounded best
+among a few candidates (filtered smart branching, De Palma et al. 2021). A search that would take too many domains is given up
+for the problem's two halves, at the neuron where both gain most; each is tightened anew.
 
 Everything is optimised in float32 for speed. Any slopes in [0, 1] and multipliers >= 0 give a true bound, so the final ones
 are put through one more backward pass in float64, and only that bound closes a domain or moves a neuron's bounds.
@@ -22,19 +23,23 @@ from torch import Tensor
 from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.crown import crown_margins, network_bounds
 from evaluator.certify.dual import GOAL, Duals, ascend, dual_bound, gaps, primal_point, proved
+from evaluator.certify.envelope import enveloped
 from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import allowance, bit_certificates, logits_shape, margin_rows, outward
 from evaluator.certify.inputs import InputSet, Norm
+from evaluator.certify.problem import Problem
 from evaluator.certify.reduced import Reduced, Rows, reduce_network
 from evaluator.certify.relaxation import check_relaxable
-from evaluator.certify.tightening import Problem, tightened
+from evaluator.certify.tightening import tightened
 from evaluator.certify.tracing import trace
 
-CANDIDATES = 4  # neurons tried per split
+CANDIDATES = 4  # neurons tried per split within a search
+STRONGEST = 32  # neurons tried, and bounded well, where a search is given up
 ROOT_STEPS = 30  # of Adam for the margins of a whole example
-DOMAINS = 2000  # after which a search is given up for its two halves
-PROGRESS = 0.95  # a round of tightening that leaves more than this of the margin's deficit was the last
-ROUNDS = 30  # of tightening at most
+DOMAINS = (500, 1000)  # that a search may take: before all layers are tightened, and after
+TRIAL = 32  # domains after which a search is given up that would take too many more
+PROGRESS = 0.9  # a round that leaves more than this of the margin's deficit was the last
+ROUNDS = 30  # of improving bounds at most
 MOST_UNSTABLE = 8000  # neurons; networks with more are bounded by CROWN alone
 PROVED = 1e-9  # stands for a margin that was proved positive, not measured
 
@@ -70,54 +75,58 @@ class Settings:
     batch: int
 
 
-def reduced_further(problem: Problem, settings: Settings, budget: Budget) -> Problem:
-    """Tightened until it is closed or stalls: the last layer first, which is cheap, then all but the first."""
-    last = len(problem.network.layers) - 1
-    if last < 0:
-        return problem
-    for first in (last, min(1, last)):
-        for _ in range(ROUNDS):
-            budget.check()
-            before = problem.lower
-            problem = tightened(problem, first, settings.steps)
-            if problem.closed:
-                return problem
-            if problem.lower < PROGRESS * before:
-                break
+def until_it_stalls(problem: Problem, step: Callable[[Problem], Problem], budget: Budget) -> Problem:
+    """A step that improves bounds, repeated until it closes the problem or helps little."""
+    for _ in range(ROUNDS):
+        budget.check()
+        before = problem.lower
+        problem = step(problem)
+        if problem.closed or problem.lower < PROGRESS * before:
+            break
     return problem
 
 
-def split(problem: Problem, domains: Duals) -> tuple[Duals, Tensor]:
-    """Both halves of every domain, at the candidate neuron whose worse half is bounded best, and those neurons (m,)."""
+def both_halves(domains: Duals, neurons: Tensor) -> Duals:
+    """(m k 2) domains: each of m split at each of its k neurons (m, k), z >= 0 first."""
+    found = domains.repeat(2 * neurons.shape[1])
+    at = torch.arange(len(found)), neurons.reshape(-1).repeat_interleave(2)
+    found.splits[at] = torch.tensor([1, -1], dtype=torch.int8).repeat(neurons.numel())
+    found.values[at] = 0.0
+    return found
+
+
+def split(problem: Problem, domains: Duals) -> Duals:
+    """Both halves of every domain, at the candidate neuron whose worse half is bounded best."""
     network, target = problem.narrow
     scores = gaps(network, dual_bound(network, target, domains), domains)
-    tried = min(CANDIDATES, int((domains.splits == 0).sum(dim=1).min()))
-    top, m = scores.topk(tried, dim=1).indices, len(domains)
-    halves = domains.repeat(2 * tried)
-    at = torch.arange(len(halves)), top.reshape(-1).repeat_interleave(2)
-    halves.splits[at] = torch.tensor([1, -1], dtype=torch.int8).repeat(m * tried)
-    halves.values[at] = 0.0
-    pairs = dual_bound(network, target, halves).lower.reshape(m, tried, 2)
+    tried, m = min(CANDIDATES, int((domains.splits == 0).sum(dim=1).min())), len(domains)
+    found = both_halves(domains, scores.topk(tried, dim=1).indices)
+    pairs = dual_bound(network, target, found).lower.reshape(m, tried, 2)
     best = (pairs.amin(dim=2) + 0.1 * pairs.amax(dim=2)).argmax(dim=1)
     rows = ((torch.arange(m) * tried + best) * 2)[:, None] + torch.arange(2)
-    return halves[rows.reshape(-1)], top[torch.arange(m), best]
+    return found[rows.reshape(-1)]
 
 
-def search(problem: Problem, settings: Settings, budget: Budget) -> list[Problem]:
-    """What is left of a problem: nothing where every domain was closed, else the open halves of its first split."""
+def expected(domains: int, gained: float) -> float:
+    """How many domains a search takes in all, if as many levels of its tree gain as much again; 0 while that is not known."""
+    if domains < TRIAL:
+        return 0.0
+    return float(domains ** (1 / gained)) if gained > 0.1 else torch.inf
+
+
+def search(problem: Problem, settings: Settings, budget: Budget, limit: int) -> bool:
+    """Whether splits alone prove a problem within `limit` domains; given up early where that cannot be expected."""
     network, target = problem.narrow
     open_, lower = problem.duals, torch.tensor([problem.lower])
-    begun, root = budget.domains, -1
+    begun = budget.domains
     while len(open_):
         budget.check()
-        if budget.domains - begun >= DOMAINS or not bool((open_.splits == 0).any(dim=1).all()):
-            break
+        if budget.domains - begun >= limit or not bool((open_.splits == 0).any(dim=1).all()):
+            return False
         order = lower.argsort()
         chosen, rest = order[: settings.batch], order[settings.batch :]
-        halves, neurons = split(problem, open_[chosen])
-        root = int(neurons[0]) if root < 0 else root
-        found = ascend(network, target, halves, steps=settings.steps, goal=GOAL)
-        budget.domains += len(halves)
+        found = ascend(network, target, split(problem, open_[chosen]), steps=settings.steps, goal=GOAL)
+        budget.domains += len(found.lower)
         left = found.lower <= 0
         hoped = (~left).nonzero().squeeze(1)
         if len(hoped):
@@ -125,9 +134,41 @@ def search(problem: Problem, settings: Settings, budget: Budget) -> list[Problem
         kept = found.duals[left]
         open_ = Duals(torch.cat([open_.splits[rest], kept.splits]), torch.cat([open_.values[rest], kept.values]), open_.scale)
         lower = torch.cat([lower[rest], found.lower[left]])
-    if len(open_) and root < 0:
-        raise OutOfBudgetError  # every neuron is split already
-    return [problem.child(root, sign) for sign in (1, -1) if bool((open_.splits[:, root] == sign).any())]
+        if len(lower) and expected(budget.domains - begun, 1 - float(lower.mean()) / problem.lower) > limit:
+            return False
+    return True
+
+
+def halves(problem: Problem, settings: Settings, budget: Budget) -> list[Problem]:
+    """The two parts of a problem, split where both gain most. Raises OutOfBudgetError when every neuron is split already."""
+    network, target = problem.narrow
+    scores = gaps(network, problem.dual(), problem.duals)[0]
+    tried = scores.topk(min(STRONGEST, int((problem.duals.splits == 0).sum()))).indices
+    if not len(tried):
+        raise OutOfBudgetError
+    pairs = both_halves(problem.duals, tried[None])
+    budget.domains += len(pairs)
+    gains = (ascend(network, target, pairs, steps=settings.steps, goal=GOAL).lower - problem.lower) / -problem.lower
+    best = int(tried[(gains.clamp(0, 1) + 1e-3).reshape(-1, 2).prod(dim=1).argmax()])
+    return [problem.child(best, sign) for sign in (1, -1)]
+
+
+def left_of(problem: Problem, settings: Settings, budget: Budget) -> list[Problem]:
+    """What is still to be proved once all that is known was tried on a problem, cheap first: nothing, or its two halves."""
+    last = len(problem.network.layers) - 1
+
+    def last_layer(part: Problem) -> Problem:
+        return tightened(part, last, settings.steps)
+
+    def layers(part: Problem) -> Problem:
+        return enveloped(tightened(part, min(1, last), settings.steps))
+
+    for steps, limit in zip(((last_layer, enveloped), (layers,)), DOMAINS, strict=True):
+        for step in steps if last >= 0 else ():
+            problem = problem if problem.closed else until_it_stalls(problem, step, budget)
+        if problem.closed or search(problem, settings, budget, limit):
+            return []
+    return halves(problem, settings, budget)
 
 
 def close(problem: Problem, settings: Settings, budget: Budget, refutes: Callable[[Tensor], bool]) -> None:
@@ -139,14 +180,12 @@ def close(problem: Problem, settings: Settings, budget: Budget, refutes: Callabl
             continue
         if refutes(primal_point(part.narrow[0], part.dual(), part.duals).x):
             raise RefutedError
-        part = reduced_further(part, settings, budget)
-        if not part.closed:
-            stack += search(part, settings, budget)
+        stack += left_of(part, settings, budget)
 
 
 def root_problems(network: Reduced, margins: Rows, steps: int) -> list[Problem]:
     """One problem for every margin that optimised slopes do not prove positive, the least open first."""
-    m, narrow, targets = len(margins), network.to(torch.float32), margins.to(torch.float32)
+    m, narrow, targets = len(margins), network.narrow, margins.narrow
     adaptive = (narrow.upper > -narrow.lower).to(torch.float32).expand(m, -1)
     zeros, ones = torch.zeros(m, len(network), dtype=torch.int8), torch.ones(len(network))
     found = ascend(narrow, targets, Duals(zeros, adaptive, ones), steps=steps, goal=GOAL)

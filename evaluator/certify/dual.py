@@ -1,9 +1,10 @@
 """Lower bounds of linear functions over a reduced network with splits, and their optimisation.
 
-An unstable ReLU lies between two lines (see `evaluator.certify.relaxation`); a split z >= 0 or z <= 0 makes it linear and
-enters as a Lagrangian term. Each neuron has one dual variable: its lower slope in [0, 1] while it is open, the multiplier
->= 0 of its constraint (in units of `scale`) once it is split. Any such values give a true bound, the best ones that of the
-linear program. Wang et al. 2021 (beta-CROWN).
+An unstable ReLU lies between two lines (see `evaluator.certify.relaxation`), some also below a function of the network's
+`envelope`; a split z >= 0 or z <= 0 makes it linear and enters as a Lagrangian term. Each neuron has one dual variable. While
+it is open that lies in [0, 1]: its lower slope where its coefficient is positive, the share of the envelope beside the upper
+line where it is negative. Once it is split it is the multiplier >= 0 of its constraint, in units of `scale`. Any such values
+give a true bound, the best ones that of the linear program. Wang et al. 2021 (beta-CROWN).
 
 The bound is concave in the duals where the coefficients keep their signs; its gradient is the relaxation's primal point, so
 a step of ascent is one product with each matrix backward and one forward.
@@ -11,6 +12,7 @@ a step of ascent is one product with each matrix backward and one forward.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -72,11 +74,15 @@ class Dual:
 
 @dataclass(frozen=True, eq=False)
 class Primal:
-    """The point where a bound is attained in the relaxation: x (m, d), inputs z and outputs r of the ReLUs (m, u)."""
+    """The point where a bound is attained in the relaxation: x (m, d), inputs z and outputs r of the ReLUs (m, u).
+
+    bend: (m, k), by how much the envelope lies above the upper lines of its neurons there.
+    """
 
     x: Tensor
     z: Tensor
     r: Tensor
+    bend: Tensor
 
 
 def upper_slope(network: Reduced) -> Tensor:
@@ -89,18 +95,25 @@ def dual_bound(network: Reduced, target: Rows, duals: Duals) -> Dual:
     slope = upper_slope(network)
     coefficients = target.on_relus.expand(len(duals), -1).clone()
     passed = torch.empty_like(coefficients)
-    for columns in reversed(network.layers):
+    curved = coefficients.new_empty(len(coefficients), len(network.envelope))
+    for columns, bent in zip(reversed(network.layers), reversed(network.bent), strict=True):
         a, value, split = coefficients[:, columns], duals.values[:, columns], duals.split_at(columns)
         through = torch.where(a > 0, value, slope[columns]).mul_(a)
         multipliers = split.sign * value[split.at] * duals.scale[columns][split.at[1]]
         through[split.at] = a[split.at].masked_fill(split.sign < 0, 0.0) - multipliers
+        at, earlier = network.envelope.at[bent], slice(0, columns.start)
+        part = duals.values[:, at] * coefficients[:, at].clamp_max(0)
+        curved[:, bent] = part.masked_fill_(duals.splits[:, at] != 0, 0.0)
+        through[:, at - columns.start] -= part * slope[at]
         passed[:, columns] = through
-        earlier = slice(0, columns.start)
         coefficients[:, earlier] += through @ network.neurons.on_relus[columns, earlier]
-    on_input = target.on_input + network.to_input(passed)
+        coefficients[:, earlier] += part @ network.envelope.rows.on_relus[bent, earlier]
+    on_input = target.on_input + network.neurons.to_input(passed) + network.envelope.rows.to_input(curved)
     below = coefficients.clamp_max(0)
     below[duals.split_at().at] = 0.0
-    constant = target.constant + passed @ network.neurons.constant - below @ (slope * network.lower)
+    below[:, network.envelope.at] -= curved
+    constant = target.constant + passed @ network.neurons.constant + curved @ network.envelope.rows.constant
+    constant = constant - below @ (slope * network.lower)
     return Dual(constant + network.inputs.minimum(on_input[None])[0], coefficients, on_input)
 
 
@@ -112,17 +125,20 @@ def proved(network: Reduced, target: Rows, duals: Duals) -> Tensor:
 def primal_point(network: Reduced, found: Dual, duals: Duals) -> Primal:
     """Where the bounds `found` are attained."""
     x, slope = network.inputs.minimizer(found.on_input[None])[0], upper_slope(network)
-    z = network.from_input(x) + network.neurons.constant
+    z = network.neurons.from_input(x) + network.neurons.constant
+    bend = network.envelope.rows.from_input(x) + network.envelope.rows.constant
     r = torch.empty_like(z)
-    for columns in network.layers:
-        earlier = slice(0, columns.start)
+    for columns, bent in zip(network.layers, network.bent, strict=True):
+        at, earlier = network.envelope.at[bent], slice(0, columns.start)
         z[:, columns] += r[:, earlier] @ network.neurons.on_relus[columns, earlier].T
         here, split = z[:, columns], duals.split_at(columns)
         below, above = duals.values[:, columns] * here, slope[columns] * (here - network.lower[columns])
+        bend[:, bent] += r[:, earlier] @ network.envelope.rows.on_relus[bent, earlier].T - above[:, at - columns.start]
+        above[:, at - columns.start] += duals.values[:, at] * bend[:, bent]
         out = torch.where(found.on_relus[:, columns] >= 0, below, above)
         out[split.at] = here[split.at].masked_fill(split.sign < 0, 0.0)
         r[:, columns] = out
-    return Primal(x, z, r)
+    return Primal(x, z, r, bend)
 
 
 def gaps(network: Reduced, found: Dual, duals: Duals) -> Tensor:
@@ -138,7 +154,8 @@ def gaps(network: Reduced, found: Dual, duals: Duals) -> Tensor:
 class _Adam:
     """Kingma and Ba 2015, ascending, for rows that may leave."""
 
-    def __init__(self, like: Tensor) -> None:
+    def __init__(self, like: Tensor, decay: float) -> None:
+        self.decay = decay
         self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
 
     def move(self, gradient: Tensor, step: int) -> Tensor:
@@ -147,7 +164,7 @@ class _Adam:
         self.first.lerp_(gradient, 1 - a)
         self.second.mul_(b).addcmul_(gradient, gradient, value=1 - b)
         size = (self.second / (1 - b**step)).sqrt_().add_(1e-8)
-        return (self.first / size).mul_(RATE * DECAY**step / (1 - a**step))
+        return (self.first / size).mul_(RATE * self.decay**step / (1 - a**step))
 
     def keep(self, rows: Tensor) -> None:
         """Forgets the other rows."""
@@ -180,14 +197,25 @@ class Ascent:
 
 
 def ascend(
-    network: Reduced, target: Rows, duals: Duals, *, steps: int, goal: float = torch.inf, cut: Cut | None = None
+    network: Reduced,
+    target: Rows,
+    duals: Duals,
+    *,
+    steps: int,
+    goal: float = torch.inf,
+    cut: Cut | None = None,
+    decay: float = DECAY,
+    watch: Callable[[Primal], None] | None = None,
 ) -> Ascent:
-    """Improves the bounds of `target` by `steps` of Adam; rows whose bound exceeds `goal` leave early."""
+    """Improves the bounds of `target` by `steps` of Adam; rows whose bound exceeds `goal` leave early.
+
+    watch: is shown where the bounds of each step are attained.
+    """
     best = torch.full((len(duals),), -torch.inf, dtype=duals.values.dtype)
     values = duals.values.clone()
     multipliers = None if cut is None else cut.multipliers.clone()
     live, now, term = torch.arange(len(duals)), duals, cut
-    adam, adam_cut = _Adam(duals.values), _Adam(best)
+    adam, adam_cut = _Adam(duals.values, decay), _Adam(best, decay)
     for step in range(1, steps + 2):
         own = target if len(target) == 1 else target[live]
         found = dual_bound(network, own if term is None else term.added(own), now)
@@ -205,7 +233,10 @@ def ascend(
             adam.keep(on)
             adam_cut.keep(on)
         point, split = primal_point(network, found, now), now.split_at()
+        if watch is not None:
+            watch(point)
         gradient = found.on_relus.clamp_min(0).mul_(point.z)
+        gradient[:, network.envelope.at] += found.on_relus[:, network.envelope.at].clamp_max(0) * point.bend
         gradient[split.at] = -split.sign * now.scale[split.at[1]] * point.z[split.at]
         moved = adam.move(gradient, step).add_(now.values).clamp_min_(0)
         beyond = moved[split.at]

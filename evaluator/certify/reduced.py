@@ -9,7 +9,7 @@ better bounds make stable is substituted away. Exact in real arithmetic; compute
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
@@ -59,6 +59,35 @@ class Rows:
         """(n, m): the values at points x (n, d) with ReLU outputs r (n, u)."""
         return x @ self.on_input.T + r @ self.on_relus.T + self.constant
 
+    @cached_property
+    def narrow(self) -> Rows:
+        """The same in float32."""
+        return self.to(torch.float32)
+
+    @cached_property
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """The first rows, which see little of the input, as a sparse matrix (m', d), and its transpose."""
+        wide = (self.on_input.count_nonzero(dim=1) > _DENSE * self.on_input.shape[1]).nonzero()
+        local = self.on_input[: int(wide[0]) if len(wide) else len(self)]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return local.to_sparse_csr(), local.T.contiguous().to_sparse_csr()
+
+    def to_input(self, passed: Tensor) -> Tensor:
+        """(n, d): coefficients (n, m) of the functions as coefficients of the input, passed @ on_input."""
+        back = self._seen[1]
+        count = back.shape[1]
+        if not count:
+            return passed @ self.on_input
+        found = back @ passed[:, :count].T.contiguous()  # (d, n) in memory, as `from_input` wants a point made from it
+        return found.addmm_(self.on_input[count:].T, passed[:, count:].T).T
+
+    def from_input(self, x: Tensor) -> Tensor:
+        """(n, m): what points x (n, d) alone give to the functions' values, x @ on_input^T."""
+        ahead = self._seen[0]
+        rest = x @ self.on_input[len(ahead) :].T
+        return rest if not len(ahead) else torch.cat([(ahead @ x.T.contiguous()).T, rest], dim=1)
+
     @staticmethod
     def cat(parts: list[Rows]) -> Rows:
         """All functions of several lists."""
@@ -66,51 +95,49 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
+class Envelope:
+    """Upper bounds of some ReLUs' outputs: r[at] <= rows wherever the neurons' bounds hold. at: (k,) neurons, in order.
+
+    rounds: how often it was renewed (see `evaluator.certify.envelope`).
+    """
+
+    at: Tensor
+    rows: Rows
+    rounds: int
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+@dataclass(frozen=True, eq=False)
 class Reduced:
-    """The unstable neurons of one example: z as `neurons` (u), lower <= z <= upper (u,), and each layer's columns."""
+    """The unstable neurons of one example: z as `neurons` (u), lower <= z <= upper (u,), and each layer's columns.
+
+    envelope: what is known of their outputs beyond that; its rows see pixels and outputs of earlier layers only.
+    """
 
     inputs: InputSet
     neurons: Rows
     lower: Tensor
     upper: Tensor
     layers: tuple[slice, ...]
+    envelope: Envelope
 
     def __len__(self) -> int:
         return len(self.lower)
 
-    def to(self, dtype: torch.dtype) -> Reduced:
-        """The same network in another dtype."""
-        bounds = (self.lower.to(dtype), self.upper.to(dtype))
-        return Reduced(self.inputs.to(dtype), self.neurons.to(dtype), *bounds, self.layers)
+    @cached_property
+    def narrow(self) -> Reduced:
+        """The same network in float32."""
+        bounds = (self.lower.float(), self.upper.float())
+        envelope = replace(self.envelope, rows=self.envelope.rows.narrow)
+        return Reduced(self.inputs.to(torch.float32), self.neurons.narrow, *bounds, self.layers, envelope)
 
     @cached_property
-    def _seen(self) -> tuple[Tensor, Tensor]:
-        """The first layers that see little of the input, as a sparse matrix (u', d), and its transpose."""
-        last = 0
-        for part in self.layers:
-            rows = self.neurons.on_input[part]
-            if rows.count_nonzero() > _DENSE * rows.numel():
-                break
-            last = part.stop
-        local = self.neurons.on_input[:last]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            return local.to_sparse_csr(), local.T.contiguous().to_sparse_csr()
-
-    def to_input(self, passed: Tensor) -> Tensor:
-        """(m, d): coefficients (m, u) of the neurons' values z as coefficients of the input, passed @ A."""
-        back = self._seen[1]
-        count = back.shape[1]
-        if not count:
-            return passed @ self.neurons.on_input
-        found = back @ passed[:, :count].T.contiguous()  # (d, m) in memory, as `from_input` wants a point made from it
-        return found.addmm_(self.neurons.on_input[count:].T, passed[:, count:].T).T
-
-    def from_input(self, x: Tensor) -> Tensor:
-        """(m, u): what points x (m, d) alone give to the neurons' values, x @ A^T."""
-        ahead = self._seen[0]
-        rest = x @ self.neurons.on_input[len(ahead) :].T
-        return rest if not len(ahead) else torch.cat([(ahead @ x.T.contiguous()).T, rest], dim=1)
+    def bent(self) -> tuple[slice, ...]:
+        """Each layer's rows in the envelope."""
+        stops = torch.searchsorted(self.envelope.at, torch.tensor([part.stop for part in self.layers])).tolist()
+        return tuple(slice(start, stop) for start, stop in pairwise([0, *stops]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +207,8 @@ def reduce_network(graph: Graph, bounds: dict[int, Bounds], inputs: InputSet, ma
         return torch.cat([margins.new_zeros(0), *values])
 
     layers = tuple(entry.columns for entry in unstable.values())
-    return Reduced(inputs, Rows.cat([target[:0], *parts]), ends("lower"), ends("upper"), layers), target
+    none = Envelope(torch.zeros(0, dtype=torch.int64), target[:0], 0)
+    return Reduced(inputs, Rows.cat([target[:0], *parts]), ends("lower"), ends("upper"), layers, none), target
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,13 +235,20 @@ def settle(network: Reduced, target: Rows, fixed: Tensor) -> Settled:
         constant[columns] += weight @ constant[before]
         on_relus[columns] = on_relus[columns].index_fill(1, before, 0.0) + weight @ on_relus[before]
     gone = active.nonzero().squeeze(1)
-    weight = target.on_relus[:, gone]
-    resolved = Rows(
-        target.on_input + weight @ on_input[gone],
-        target.on_relus[:, left] + weight @ on_relus[gone][:, left],
-        target.constant + weight @ constant[gone],
-    )
+
+    def resolved(of: Rows) -> Rows:
+        weight = of.on_relus[:, gone]
+        return Rows(
+            of.on_input + weight @ on_input[gone],
+            of.on_relus[:, left] + weight @ on_relus[gone][:, left],
+            of.constant + weight @ constant[gone],
+        )
+
+    position, bent = kept.cumsum(dim=0) - 1, kept[network.envelope.at]
+    rows = resolved(network.envelope.rows[bent])
+    envelope = Envelope(position[network.envelope.at[bent]], rows, network.envelope.rounds)
     ends = list(accumulate((int(kept[columns].sum()) for columns in network.layers), initial=0))
     layers = tuple(slice(start, end) for start, end in pairwise(ends))
     neurons = Rows(on_input[left], on_relus[left][:, left], constant[left])
-    return Settled(Reduced(network.inputs, neurons, network.lower[left], network.upper[left], layers), resolved, left)
+    bounds = network.lower[left], network.upper[left]
+    return Settled(Reduced(network.inputs, neurons, *bounds, layers, envelope), resolved(target), left)

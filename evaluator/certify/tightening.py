@@ -9,55 +9,16 @@ there is no counterexample at all. In global optimisation this is bound tighteni
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import torch
 
-from evaluator.certify.dual import GOAL, Cut, Dual, Duals, ascend, dual_bound, gaps, proved
-from evaluator.certify.reduced import Reduced, Rows, settle
+from evaluator.certify.dual import Cut, Duals, ascend, gaps, proved
+from evaluator.certify.problem import Problem
+from evaluator.certify.reduced import Rows, settle
 
 ROWS = 400  # neurons tightened at most in one round, those whose relaxation costs the margin most
 MULTIPLIER = 0.3  # where gamma starts, in units of width / -bound of the margin
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Is there an input with target <= 0 within the splits? One margin over a reduced network.
-
-    network, target: in float64, target one row; duals: one row in float32, the splits and the values that gave `lower`.
-    """
-
-    network: Reduced
-    target: Rows
-    duals: Duals
-    lower: float
-
-    @cached_property
-    def narrow(self) -> tuple[Reduced, Rows]:
-        """Network and target in float32, to search with."""
-        return self.network.to(torch.float32), self.target.to(torch.float32)
-
-    @property
-    def closed(self) -> bool:
-        """Whether a proof has been found that there is none."""
-        return self.lower > 0
-
-    def dual(self) -> Dual:
-        """The backward pass that gives `lower`."""
-        return dual_bound(*self.narrow, self.duals)
-
-    def bounded(self, steps: int) -> Problem:
-        """With improved duals; a `lower` above 0 is proved."""
-        found = ascend(*self.narrow, self.duals, steps=steps, goal=GOAL)
-        lower = found.lower if float(found.lower) <= 0 else proved(self.network, self.target, found.duals)
-        return replace(self, duals=found.duals, lower=float(lower))
-
-    def child(self, neuron: int, sign: int) -> Problem:
-        """The half with z >= 0 (sign 1) or z <= 0 (sign -1) of a neuron."""
-        splits, values = self.duals.splits.clone(), self.duals.values.clone()
-        splits[0, neuron], values[0, neuron] = sign, 0.0
-        return replace(self, duals=Duals(splits, values, self.duals.scale))
 
 
 def tightened(problem: Problem, first: int, steps: int) -> Problem:

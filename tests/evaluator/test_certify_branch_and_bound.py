@@ -3,70 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import evaluator.certify.branch_and_bound as bab
 from evaluator.attacks import PGD
 from evaluator.certify.branch_and_bound import Budget, OutOfBudgetError, Settings, branch_and_bound, root_problems, search
 from evaluator.certify.crown import crown, network_bounds
 from evaluator.certify.dual import Duals, proved
-from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import margin_rows
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.milp import milp_verify
-from evaluator.certify.reduced import Reduced, Rows, reduce_network, settle
-from evaluator.certify.tightening import Problem, tightened
+from evaluator.certify.problem import Problem
+from evaluator.certify.reduced import Rows, reduce_network, settle
+from evaluator.certify.tightening import tightened
 from evaluator.certify.tracing import trace
 from evaluator.threats import Linf
+from tests.evaluator.certify_cases import EPSILON, case, run
 from tests.evaluator.support import sdp_images, sdp_model
-
-EPSILON: dict[Norm, float] = {"linf": 0.15, "l2": 0.3, "l1": 0.5}
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A small convolutional network at one input, reduced to its unstable neurons, and points of the ball (n, *shape)."""
-
-    graph: Graph
-    inputs: InputSet
-    rows: Tensor
-    network: Reduced
-    margins: Rows
-    points: Tensor
-
-    def true_margins(self) -> Tensor:
-        """(n, rivals): what the network itself answers at the points."""
-        return self.graph.forward(self.points)[-1] @ self.rows[0].T
-
-
-def case(seed: int, norm: Norm) -> Case:
-    torch.manual_seed(seed)
-    net = nn.Sequential(
-        nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(16, 10), nn.ReLU(), nn.Linear(10, 3),
-    ).eval().requires_grad_(False)  # fmt: skip
-    graph, x = trace(net, (1, 5, 5)), torch.rand(1, 1, 5, 5, dtype=torch.float64)
-    inputs = InputSet(x, EPSILON[norm], norm)
-    rows = margin_rows(graph.forward(x)[-1].argmax(dim=1), 3, torch.float64)
-    network, margins = reduce_network(graph, network_bounds(graph, inputs).relus, inputs, rows)
-    noise = torch.randn(400, 1, 5, 5, dtype=torch.float64)
-    size = inputs.dual(noise.flatten(1)) if norm == "l2" else noise.flatten(1).abs().sum(dim=1)
-    moved = noise.sign() * torch.rand(400, 1, 1, 1) if norm == "linf" else noise / size.reshape(-1, 1, 1, 1)
-    return Case(graph, inputs, rows, network, margins, (x + inputs.epsilon * moved).clamp(0, 1))
-
-
-def run(network: Reduced, points: Tensor) -> tuple[Tensor, Tensor]:
-    """z and r (n, u) of the reduced network's neurons at points (n, *shape)."""
-    x = points.flatten(1)
-    z, r = torch.zeros(len(x), len(network)).double(), torch.zeros(len(x), len(network)).double()
-    for columns in network.layers:
-        z[:, columns] = network.neurons[columns].at(x, r)
-        r[:, columns] = z[:, columns].clamp_min(0)
-    return z, r
 
 
 @pytest.mark.parametrize("norm", list(EPSILON))
@@ -77,7 +34,7 @@ def test_the_reduced_network_is_the_network_inside_the_ball(norm: Norm) -> None:
     assert torch.allclose(made.margins.at(made.points.flatten(1), r), made.true_margins(), atol=1e-9)
     assert bool(((z >= made.network.lower - 1e-9) & (z <= made.network.upper + 1e-9)).all())
     assert torch.allclose(
-        made.network.from_input(made.points.flatten(1)), made.points.flatten(1) @ made.network.neurons.on_input.T
+        made.network.neurons.from_input(made.points.flatten(1)), made.points.flatten(1) @ made.network.neurons.on_input.T
     )
 
 
@@ -139,8 +96,8 @@ def dense(seed: int, *widths: int) -> nn.Module:
     return nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
 
 
-def without_splitting(problem: Problem, settings: Settings, budget: Budget) -> list[Problem]:
-    """A search that proves nothing: what is left to bounds and tightening alone."""
+def without_splitting(problem: Problem, settings: Settings, budget: Budget, limit: int) -> bool:
+    """A search that proves nothing: what is left to better bounds alone."""
     raise OutOfBudgetError
 
 
@@ -157,7 +114,7 @@ def test_a_search_decides_margins_a_little_above_and_a_little_below_zero() -> No
             target = Rows(margins.on_input, margins.on_relus, margins.constant - offset)
             for problem in root_problems(network, target, steps=5):
                 budget = Budget(deadline=float("inf"), most=None)
-                assert (search(problem, Settings(steps=40, batch=8), budget) == []) is safe
+                assert search(problem, Settings(steps=40, batch=8), budget, limit=4000) is safe
                 visited += budget.domains
     assert visited > 50
 
@@ -211,7 +168,7 @@ def test_a_calibration_image_that_slopes_leave_open_is_certified_by_splitting_an
     net, (x, y) = sdp_model(name), sdp_images(images)
     x, y = x[image : image + 1], y[image : image + 1]
     if not tightening:
-        monkeypatch.setattr(bab, "reduced_further", lambda problem, settings, budget: problem)
+        monkeypatch.setattr(bab, "until_it_stalls", lambda problem, step, budget: problem)
     assert not crown(net, x, y, epsilon=epsilon, norm="linf", iterations=20).certified.any()
     found = branch_and_bound(net, x, y, epsilon=epsilon, seconds=600, domains=1000)
     assert bool(found.certified.all())
