@@ -151,6 +151,15 @@ def gaps(network: Reduced, found: Dual, duals: Duals) -> Tensor:
     return torch.where(duals.splits == 0, intercept + found.on_relus.clamp_min(0) * reach, -1.0)
 
 
+def supergradient(network: Reduced, found: Dual, point: Primal, duals: Duals) -> Tensor:
+    """(m, u): how the bounds `found` change with the duals, from the point where they are attained."""
+    at, split = network.envelope.at, duals.split_at()
+    gradient = found.on_relus.clamp_min(0).mul_(point.z)
+    gradient[:, at] += found.on_relus[:, at].clamp_max(0) * point.bend
+    gradient[split.at] = -split.sign * duals.scale[split.at[1]] * point.z[split.at]
+    return gradient
+
+
 class _Adam:
     """Kingma and Ba 2015, ascending, for rows that may leave."""
 
@@ -235,9 +244,7 @@ def ascend(
         point, split = primal_point(network, found, now), now.split_at()
         if watch is not None:
             watch(point)
-        gradient = found.on_relus.clamp_min(0).mul_(point.z)
-        gradient[:, network.envelope.at] += found.on_relus[:, network.envelope.at].clamp_max(0) * point.bend
-        gradient[split.at] = -split.sign * now.scale[split.at[1]] * point.z[split.at]
+        gradient = supergradient(network, found, point, now)
         moved = adam.move(gradient, step).add_(now.values).clamp_min_(0)
         beyond = moved[split.at]
         moved.clamp_max_(1)[split.at] = beyond

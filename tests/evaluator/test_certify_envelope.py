@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from torch import Tensor
 
 import evaluator.certify.branch_and_bound as bab
 from evaluator.certify.branch_and_bound import branch_and_bound, root_problems
-from evaluator.certify.dual import Duals, proved
+from evaluator.certify.dual import Duals, dual_bound, primal_point, proved, supergradient
 from evaluator.certify.envelope import box, enveloped, facets, joined
 from evaluator.certify.inputs import Norm
 from evaluator.certify.problem import Problem
@@ -85,13 +85,14 @@ def curved(network: Reduced) -> Reduced:
 @pytest.mark.parametrize("norm", list(EPSILON))
 def test_any_share_of_an_envelope_gives_a_bound_that_holds_where_the_splits_do(norm: Norm) -> None:
     made, checked = case(2, norm), 0
-    network, (z, r) = curved(made.network), run(made.network, made.points)
-    values = made.margins.at(made.points.flatten(1), r)
+    z, r = run(made.network, made.points)
+    network = curved(replace(made.network, lower=z.amin(dim=0) - 1e-9, upper=z.amax(dim=0) + 1e-9))
+    x = made.points.flatten(1)
+    assert bool((network.envelope.rows.at(x, r) >= r[:, network.envelope.at] - 1e-9).all())
+    values = made.margins.at(x, r)
     for at in range(20):
         splits = torch.where(torch.rand(2, z.shape[1]) < 0.1, z[at].sign(), 0.0).to(torch.int8)
-        duals = Duals(splits, torch.rand(2, z.shape[1]), torch.rand(z.shape[1]))
-        lower = proved(network, made.margins, duals)
-        assert not torch.equal(lower, proved(made.network, made.margins, duals))
+        lower = proved(network, made.margins, Duals(splits, torch.rand(2, z.shape[1]), torch.rand(z.shape[1])))
         for rival in range(2):
             inside = (splits[rival] * z >= 0).all(dim=1)
             assert bool((values[inside, rival] >= lower[rival]).all())
@@ -99,20 +100,75 @@ def test_any_share_of_an_envelope_gives_a_bound_that_holds_where_the_splits_do(n
     assert checked > 100
 
 
-def test_an_envelope_still_holds_when_neurons_are_substituted_away() -> None:
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """A curved network with random splits and duals, in float64."""
+
+    network: Reduced
+    margins: Rows
+    duals: Duals
+
+
+def bounded(seed: int) -> Bounded:
+    made = case(seed, "linf")
+    z, _ = run(made.network, made.points)
+    splits = torch.where(torch.rand(2, z.shape[1]) < 0.4, z[0].sign(), 0.0).to(torch.int8)
+    duals = Duals(splits, torch.rand(2, z.shape[1]).double(), torch.rand(z.shape[1]).double())
+    return Bounded(curved(made.network), made.margins, duals)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bound_is_the_value_of_its_target_where_the_relaxation_attains_it(seed: int) -> None:
+    made = bounded(seed)
+    network, duals, splits = made.network, made.duals, made.duals.splits
+    found = dual_bound(network, made.margins, duals)
+    point = primal_point(network, found, duals)
+    slope, at = network.upper / (network.upper - network.lower), network.envelope.at
+    for row in range(2):
+        z, r = network.neurons.at(point.x[row : row + 1], point.r[row : row + 1])[0], point.r[row]
+        assert torch.allclose(z, point.z[row])
+        above, share = slope * (z - network.lower), duals.values[row]
+        bend = network.envelope.rows.at(point.x[row : row + 1], r[None])[0] - above[at]
+        assert torch.allclose(bend, point.bend[row])
+        above[at] += share[at] * bend
+        relaxed = torch.where(found.on_relus[row] >= 0, share * z, above)
+        expected = torch.where(splits[row] == 0, relaxed, torch.where(splits[row] > 0, z, 0.0))
+        assert torch.allclose(r, expected)
+        paid = (share * duals.scale * splits[row] * z).sum()
+        value = made.margins[row : row + 1].at(point.x[row : row + 1], r[None])[0, 0]
+        assert float(found.lower[row]) == pytest.approx(float(value - paid))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_supergradient_is_what_a_small_change_of_each_dual_does_to_the_bound(seed: int) -> None:
+    made = bounded(seed)
+    network, duals = made.network, made.duals
+    found = dual_bound(network, made.margins, duals)
+    expected = supergradient(network, found, primal_point(network, found, duals), duals)
+    for neuron in range(len(network)):
+        moved = duals.values.clone()
+        moved[:, neuron] += 1e-6
+        change = dual_bound(network, made.margins, Duals(duals.splits, moved, duals.scale)).lower - found.lower
+        assert torch.allclose(change / 1e-6, expected[:, neuron], atol=1e-5)
+    assert bool((expected[:, network.envelope.at] != 0).any())
+
+
+def test_an_envelope_keeps_its_values_when_neurons_are_substituted_away() -> None:
     made = case(1, "linf")
-    z, r = run(made.network, made.points[:3])
+    z, r = run(made.network, made.points[:8])
     lower, upper = made.network.lower.clone(), made.network.upper.clone()
     lower[z.amin(dim=0) >= 0] = 0.0
     upper[z.amax(dim=0) <= 0] = 0.0
-    network = replace(curved(made.network), lower=lower, upper=upper)
-    settled = settle(network, made.margins, torch.zeros(len(lower), dtype=torch.bool)).network
-    assert 0 < len(settled.envelope) < len(network.envelope)
-    before = network.envelope.rows.at(made.points[:3].flatten(1), r)
-    z, r = run(settled, made.points[:3])
-    after = settled.envelope.rows.at(made.points[:3].flatten(1), r)
-    assert bool((after >= r[:, settled.envelope.at] - 1e-9).all())
-    assert all(torch.isclose(before, column[:, None], atol=1e-9).all(dim=0).any() for column in after.T)
+    envelope = Envelope(torch.arange(len(lower)), made.network.neurons, 1)  # any functions of what the neurons see
+    network = replace(made.network, lower=lower, upper=upper, envelope=envelope)
+    settled = settle(network, made.margins, torch.zeros(len(lower), dtype=torch.bool))
+    kept = torch.isin(network.envelope.at, settled.left)
+    assert bool(network.envelope.rows.on_relus[kept][:, lower == 0.0].any())  # some see a neuron that goes
+    before = network.envelope.rows.at(made.points[:8].flatten(1), r)[:, kept]
+    _, r = run(settled.network, made.points[:8])
+    after = settled.network.envelope.rows.at(made.points[:8].flatten(1), r)
+    assert torch.equal(settled.left[settled.network.envelope.at], network.envelope.at[kept])
+    assert torch.allclose(after, before)
 
 
 @pytest.mark.parametrize("norm", list(EPSILON))
