@@ -37,7 +37,7 @@ def seen_values(weights: Tensor) -> Tensor:
     """(m, s): the columns where each row of weights (m, n) is not 0, filled up with others."""
     row, column = weights.nonzero(as_tuple=True)
     count = torch.bincount(row, minlength=len(weights))
-    found = torch.zeros(len(weights), int(count.max()), dtype=torch.int64)
+    found = torch.zeros(len(weights), max(1, int(count.max())), dtype=torch.int64)
     found[row, torch.arange(len(row)) - (count.cumsum(dim=0) - count)[row]] = column
     short = torch.arange(found.shape[1]) >= count[:, None]
     return torch.where(short, weights.shape[1], found)

@@ -62,6 +62,15 @@ def test_a_facet_is_the_concave_envelope_at_its_point_and_above_the_relu_everywh
     assert kinds == {(True, True), (True, False), (False, True)}  # unstable, always on, always off
 
 
+def test_neurons_that_see_nothing_any_more_are_bounded_by_what_they_are() -> None:
+    blind = Rows(torch.zeros(2, PIXELS).double(), torch.zeros(2, RELUS).double(), torch.tensor([0.5, -0.5]).double())
+    size = PIXELS + RELUS
+    found = facets(blind, torch.zeros(size).double(), torch.ones(size).double(), torch.full((size,), 0.5).double())
+    assert found.constant.tolist() == [0.5, 0.0]
+    assert not found.on_input.any()
+    assert not found.on_relus.any()
+
+
 def test_a_mean_of_facets_keeps_both_and_weighs_where_both_know_a_neuron() -> None:
     torch.manual_seed(1)
     rows = neurons(6)
