@@ -3,10 +3,9 @@
     python -m benchmarks.certify_calibration [--images N] [--seconds S] [--log FILE [--minutes M]] [--write] [NETWORK ...]
 
 Only images that PGD with the margin loss leaves standing are verified, and what stays open is attacked once more, by targeted
-Auto-PGD. Seconds are processor time, so that a busy machine
-changes nothing. With --log every image's outcome is kept and none is verified twice: a long run can be done in pieces, and
-with more --seconds only what stayed open is tried again.
---write puts one section per network into docs/certify-benchmarks.md.
+Auto-PGD. Seconds are processor time, so that a busy machine changes nothing. With --log every image's outcome is kept and none
+is verified twice: a long run can be done in pieces, and with more --seconds only what stayed open is tried again. --write puts
+one section per network into docs/certify-benchmarks.md.
 """
 
 from __future__ import annotations
@@ -98,13 +97,17 @@ def recorded(log: Path | None) -> list[Outcome]:
     return [Outcome(**json.loads(line)) for line in log.read_text().splitlines()]
 
 
+def settles(entry: Outcome, seconds: float) -> bool:
+    """Whether an outcome is what `seconds` an image would give: one of that limit, or settled within a smaller one."""
+    return entry.limit == seconds or (entry.limit < seconds and entry.verdict != "open")
+
+
 def verified(name: str, images: int, seconds: float, log: Path | None, until: float) -> list[Outcome]:
     """Every outcome of the first `images` images, the log's first; stops early `until` (time.monotonic) has passed."""
     known = {
         entry.image: entry
         for entry in recorded(log)
-        if entry.network == name and entry.image < images and (entry.limit == seconds or entry.verdict != "open")
-        if entry.limit <= seconds
+        if entry.network == name and entry.image < images and settles(entry, seconds)
     }
     missing = [image for image in range(images) if image not in known]
     for entry in outcomes(name, missing, seconds):

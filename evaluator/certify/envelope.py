@@ -116,4 +116,4 @@ def enveloped(problem: Problem) -> Problem:
     values[0, new.at[~torch.isin(new.at, old.at)]] = SHARE
     network = replace(network, envelope=joined(old, new, max(LATEST, 1 / (old.rounds + 2))))
     duals = Duals(problem.duals.splits, values, problem.duals.scale)
-    return Problem(network, problem.target, duals, problem.lower).bounded(STEPS)
+    return replace(problem, network=network, duals=duals).bounded(STEPS)

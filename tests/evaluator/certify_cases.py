@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,3 +57,9 @@ def run(network: Reduced, points: Tensor) -> tuple[Tensor, Tensor]:
         z[:, columns] = network.neurons[columns].at(x, r)
         r[:, columns] = z[:, columns].clamp_min(0)
     return z, r
+
+
+def stable_at(network: Reduced, z: Tensor) -> Reduced:
+    """The network with those neurons stable whose values z (n, u) all have one sign."""
+    lower = torch.where(z.amin(dim=0) >= 0, 0.0, network.lower)
+    return replace(network, lower=lower, upper=torch.where(z.amax(dim=0) <= 0, 0.0, network.upper))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ from evaluator.certify.reduced import Rows, reduce_network, settle
 from evaluator.certify.tightening import tightened
 from evaluator.certify.tracing import trace
 from evaluator.threats import Linf
-from tests.evaluator.certify_cases import EPSILON, case, run
+from tests.evaluator.certify_cases import EPSILON, case, run, stable_at
 from tests.evaluator.support import sdp_images, sdp_model
 
 
@@ -51,12 +51,10 @@ def test_the_reduced_network_is_the_network_inside_the_ball(norm: Norm) -> None:
 def test_neurons_that_become_stable_are_substituted_without_a_change() -> None:
     made = case(1, "linf")
     z, _ = run(made.network, made.points[:3])
-    lower, upper = made.network.lower.clone(), made.network.upper.clone()
-    lower[z.amin(dim=0) >= 0] = 0.0
-    upper[z.amax(dim=0) <= 0] = 0.0
-    fixed = torch.zeros(len(lower), dtype=torch.bool)
+    network = stable_at(made.network, z)
+    fixed = torch.zeros(len(network), dtype=torch.bool)
     fixed[::7] = True
-    settled = settle(replace(made.network, lower=lower, upper=upper), made.margins, fixed)
+    settled = settle(network, made.margins, fixed)
     after, r = run(settled.network, made.points[:3])
     assert fixed.sum() <= len(settled.network) < len(made.network)
     assert torch.allclose(after, z[:, settled.left], atol=1e-9)

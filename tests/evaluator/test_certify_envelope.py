@@ -19,7 +19,7 @@ from evaluator.certify.inputs import Norm
 from evaluator.certify.problem import Problem
 from evaluator.certify.reduced import Envelope, Reduced, Rows, settle
 from evaluator.certify.tightening import tightened
-from tests.evaluator.certify_cases import EPSILON, case, run
+from tests.evaluator.certify_cases import EPSILON, case, run, stable_at
 from tests.evaluator.support import sdp_images, sdp_model
 
 PIXELS, RELUS = 3, 2
@@ -165,14 +165,11 @@ def test_the_supergradient_is_what_a_small_change_of_each_dual_does_to_the_bound
 def test_an_envelope_keeps_its_values_when_neurons_are_substituted_away() -> None:
     made = case(1, "linf")
     z, r = run(made.network, made.points[:8])
-    lower, upper = made.network.lower.clone(), made.network.upper.clone()
-    lower[z.amin(dim=0) >= 0] = 0.0
-    upper[z.amax(dim=0) <= 0] = 0.0
-    envelope = Envelope(torch.arange(len(lower)), made.network.neurons, 1)  # any functions of what the neurons see
-    network = replace(made.network, lower=lower, upper=upper, envelope=envelope)
-    settled = settle(network, made.margins, torch.zeros(len(lower), dtype=torch.bool))
+    envelope = Envelope(torch.arange(len(made.network)), made.network.neurons, 1)  # any functions of what the neurons see
+    network = replace(stable_at(made.network, z), envelope=envelope)
+    settled = settle(network, made.margins, torch.zeros(len(network), dtype=torch.bool))
     kept = torch.isin(network.envelope.at, settled.left)
-    assert bool(network.envelope.rows.on_relus[kept][:, lower == 0.0].any())  # some see a neuron that goes
+    assert bool(network.envelope.rows.on_relus[kept][:, network.lower == 0.0].any())  # some see a neuron that goes
     before = network.envelope.rows.at(made.points[:8].flatten(1), r)[:, kept]
     _, r = run(settled.network, made.points[:8])
     after = settled.network.envelope.rows.at(made.points[:8].flatten(1), r)
