@@ -163,8 +163,8 @@ def supergradient(network: Reduced, found: Dual, point: Primal, duals: Duals) ->
 class _Adam:
     """Kingma and Ba 2015, ascending, for rows that may leave."""
 
-    def __init__(self, like: Tensor, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, like: Tensor, rate: float, decay: float) -> None:
+        self.rate, self.decay = rate, decay
         self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
 
     def move(self, gradient: Tensor, step: int) -> Tensor:
@@ -173,7 +173,7 @@ class _Adam:
         self.first.lerp_(gradient, 1 - a)
         self.second.mul_(b).addcmul_(gradient, gradient, value=1 - b)
         size = (self.second / (1 - b**step)).sqrt_().add_(1e-8)
-        return (self.first / size).mul_(RATE * self.decay**step / (1 - a**step))
+        return (self.first / size).mul_(self.rate * self.decay**step / (1 - a**step))
 
     def keep(self, rows: Tensor) -> None:
         """Forgets the other rows."""
@@ -213,6 +213,7 @@ def ascend(
     steps: int,
     goal: float = torch.inf,
     cut: Cut | None = None,
+    rate: float = RATE,
     decay: float = DECAY,
     watch: Callable[[Primal], None] | None = None,
 ) -> Ascent:
@@ -224,7 +225,7 @@ def ascend(
     values = duals.values.clone()
     multipliers = None if cut is None else cut.multipliers.clone()
     live, now, term = torch.arange(len(duals)), duals, cut
-    adam, adam_cut = _Adam(duals.values, decay), _Adam(best, decay)
+    adam, adam_cut = _Adam(duals.values, rate, decay), _Adam(best, rate, decay)
     for step in range(1, steps + 2):
         own = target if len(target) == 1 else target[live]
         found = dual_bound(network, own if term is None else term.added(own), now)

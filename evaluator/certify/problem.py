@@ -4,21 +4,60 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
 from evaluator.certify.dual import GOAL, Dual, Duals, ascend, dual_bound, proved
 from evaluator.certify.reduced import Reduced, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronDuals:
+    """What single neurons were bounded with, where bounding them again begins.
+
+    at (k,): the neurons; splits (u,): those of that time; values (2, k, u) and gamma (2, k): the duals, and the multiplier of
+    the margin, for the lower bounds and the upper ones.
+    """
+
+    at: Tensor
+    splits: Tensor
+    values: Tensor
+    gamma: Tensor
+
+    def __getitem__(self, rows: Tensor) -> NeuronDuals:
+        return NeuronDuals(self.at[rows], self.splits, self.values[:, rows], self.gamma[:, rows])
+
+    def place(self) -> Tensor:
+        """(u,): the row of each neuron, -1 where there is none."""
+        return torch.full_like(self.splits, -1, dtype=torch.int64).index_copy_(0, self.at, torch.arange(len(self.at)))
+
+    def joined(self, other: NeuronDuals, splits: Tensor) -> NeuronDuals:
+        """Both, the other's where both know a neuron; with multipliers of 0 for what is split since then."""
+        parts = self[~torch.isin(self.at, other.at)], other
+        values = [part.values.masked_fill(part.splits != splits, 0.0) for part in parts]
+        gamma = torch.cat([part.gamma for part in parts], dim=1)
+        return NeuronDuals(torch.cat([part.at for part in parts]), splits, torch.cat(values, dim=1), gamma)
+
+    def left(self, neurons: Tensor) -> NeuronDuals:
+        """Over these neurons (positions) alone."""
+        position = torch.full_like(self.splits, -1, dtype=torch.int64).index_copy_(0, neurons, torch.arange(len(neurons)))
+        found = self[position[self.at] >= 0]
+        return NeuronDuals(position[found.at], self.splits[neurons], found.values[:, :, neurons], found.gamma)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Is there an input with target <= 0 within the splits? One margin over a reduced network.
 
-    network, target: in float64, target one row; duals: one row in float32, the splits and the values that gave `lower`.
+    network, target: in float64, target one row; duals: one row in float32, the splits and the values that gave `lower`;
+    of_neurons: what bounded its neurons so far.
     """
 
     network: Reduced
     target: Rows
     duals: Duals
     lower: float
+    of_neurons: NeuronDuals | None = None
 
     @property
     def narrow(self) -> tuple[Reduced, Rows]:

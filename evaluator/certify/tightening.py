@@ -12,37 +12,61 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from evaluator.certify.dual import Cut, Duals, ascend, gaps, proved
-from evaluator.certify.problem import Problem
+from evaluator.certify.problem import NeuronDuals, Problem
 from evaluator.certify.reduced import Rows, settle
 
 ROWS = 400  # neurons tightened at most in one round, those whose relaxation costs the margin most
+RATE, DECAY = 0.1, 0.88  # of Adam: slower than elsewhere, for a round goes on where the last one ended
 MULTIPLIER = 0.3  # where gamma starts, in units of width / -bound of the margin
+
+
+def beginning(problem: Problem, chosen: Tensor) -> NeuronDuals:
+    """Where bounding the neurons `chosen` begins: where it last ended, and at the margin's own duals for new ones."""
+    width = (problem.network.upper - problem.network.lower)[chosen].float()
+    gamma = (MULTIPLIER * width / max(-problem.lower, 1e-3)).expand(2, -1)
+    own = NeuronDuals(chosen, problem.duals.splits[0], problem.duals.values.expand(2, len(chosen), -1), gamma)
+    if problem.of_neurons is None:
+        return own
+    found = own.joined(problem.of_neurons, own.splits)
+    return found[found.place()[chosen]]
+
+
+def bounded_again(problem: Problem, chosen: Tensor, steps: int) -> tuple[NeuronDuals, Tensor, Tensor]:
+    """Bounds (k,) of the neurons `chosen` where a counterexample can be, and the duals that give them."""
+    network, target = problem.narrow
+    begun = beginning(problem, chosen)
+    unit = (network.upper - network.lower)[chosen].repeat(2) / max(-problem.lower, 1e-3)
+    cut, values = Cut(target, begun.gamma.flatten() / unit, unit), begun.values.flatten(0, 1)
+    duals = Duals(begun.splits.expand(len(values), -1), values, problem.duals.scale)
+    neurons = network.neurons[chosen]
+    found = ascend(network, Rows.cat([neurons, -neurons]), duals, steps=steps, rate=RATE, decay=DECAY, cut=cut)
+    assert found.cut is not None
+    exact = problem.network.neurons[chosen]
+    rows = replace(found.cut, target=problem.target).added(Rows.cat([exact, -exact]))
+    low, high = proved(problem.network, rows, found.duals).chunk(2)
+    gamma = (found.cut.multipliers * unit).reshape(begun.gamma.shape)
+    return NeuronDuals(chosen, begun.splits, found.duals.values.reshape(begun.values.shape), gamma), low, -high
 
 
 def tightened(problem: Problem, first: int, steps: int) -> Problem:
     """Better bounds of the neurons in layers `first` and later, then a better bound of the margin."""
-    network, target = problem.narrow
-    costs = gaps(network, problem.dual(), problem.duals)[0]
+    network = problem.network
+    costs = gaps(problem.narrow[0], problem.dual(), problem.duals)[0]
     costs[: network.layers[first].start] = -1.0
     chosen = costs.topk(min(ROWS, int((costs > 0).sum()))).indices
     if not len(chosen):
         return problem
-    width = (network.upper - network.lower)[chosen].repeat(2)
-    start = torch.full_like(width, MULTIPLIER)
-    cut = Cut(target, start, width / max(-problem.lower, 1e-3))
-    neurons = network.neurons[chosen]
-    found = ascend(network, Rows.cat([neurons, -neurons]), problem.duals.repeat(len(start)), steps=steps, cut=cut)
-    assert found.cut is not None
-    exact = problem.network.neurons[chosen]
-    rows = Cut(problem.target, found.cut.multipliers, found.cut.unit).added(Rows.cat([exact, -exact]))
-    low, high = proved(problem.network, rows, found.duals).chunk(2)
-    lower, upper = problem.network.lower.clone(), problem.network.upper.clone()
-    lower[chosen], upper[chosen] = torch.maximum(lower[chosen], low), torch.minimum(upper[chosen], -high)
+    known, low, high = bounded_again(problem, chosen, steps)
+    if problem.of_neurons is not None:
+        known = problem.of_neurons.joined(known, known.splits)
+    lower, upper = network.lower.clone(), network.upper.clone()
+    lower[chosen], upper[chosen] = torch.maximum(lower[chosen], low), torch.minimum(upper[chosen], high)
     if bool((lower > upper).any()):
         return replace(problem, lower=torch.inf)
-    settled = settle(replace(problem.network, lower=lower, upper=upper), problem.target, problem.duals.splits[0] != 0)
+    settled = settle(replace(network, lower=lower, upper=upper), problem.target, problem.duals.splits[0] != 0)
     splits, values = (part[:, settled.left] for part in (problem.duals.splits, problem.duals.values))
     duals = Duals(splits, values, problem.duals.scale[settled.left])
-    return Problem(settled.network, settled.target, duals, problem.lower).bounded(steps)
+    return Problem(settled.network, settled.target, duals, problem.lower, known.left(settled.left)).bounded(steps)
