@@ -5,6 +5,9 @@ below wherever a counterexample can be, and often far better than without the te
 point, the more the term helps. Tighter neurons give a tighter margin, and so in turn; where a neuron's two bounds cross,
 there is no counterexample at all. In global optimisation this is bound tightening with an objective cutoff (Gleixner et al.
 2017, "Three enhancements for optimization-based bound tightening"); for networks see Kotha et al. 2023 (INVPROP).
+
+The few steps that a round can afford leave a neuron's duals far from their best. They are kept with the problem, through splits
+and substitutions, and the next round goes on from there.
 """
 
 from __future__ import annotations
