@@ -11,6 +11,11 @@ from evaluator.certify.dual import GOAL, Dual, Duals, ascend, dual_bound, proved
 from evaluator.certify.reduced import Reduced, Rows
 
 
+def places(of: Tensor, count: int) -> Tensor:
+    """(count,): where each of 0, 1, ... stands in `of`, -1 where it does not."""
+    return torch.full((count,), -1).index_copy_(0, of, torch.arange(len(of)))
+
+
 @dataclass(frozen=True, eq=False)
 class NeuronDuals:
     """What single neurons were bounded with, where bounding them again begins.
@@ -27,10 +32,6 @@ class NeuronDuals:
     def __getitem__(self, rows: Tensor) -> NeuronDuals:
         return NeuronDuals(self.at[rows], self.splits, self.values[:, rows], self.gamma[:, rows])
 
-    def place(self) -> Tensor:
-        """(u,): the row of each neuron, -1 where there is none."""
-        return torch.full_like(self.splits, -1, dtype=torch.int64).index_copy_(0, self.at, torch.arange(len(self.at)))
-
     def joined(self, other: NeuronDuals, splits: Tensor) -> NeuronDuals:
         """Both, the other's where both know a neuron; with multipliers of 0 for what is split since then."""
         parts = self[~torch.isin(self.at, other.at)], other
@@ -40,7 +41,7 @@ class NeuronDuals:
 
     def left(self, neurons: Tensor) -> NeuronDuals:
         """Over these neurons (positions) alone."""
-        position = torch.full_like(self.splits, -1, dtype=torch.int64).index_copy_(0, neurons, torch.arange(len(neurons)))
+        position = places(neurons, len(self.splits))
         found = self[position[self.at] >= 0]
         return NeuronDuals(position[found.at], self.splits[neurons], found.values[:, :, neurons], found.gamma)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from evaluator.certify.dual import Cut, Duals, ascend, gaps, proved
-from evaluator.certify.problem import NeuronDuals, Problem
+from evaluator.certify.problem import NeuronDuals, Problem, places
 from evaluator.certify.reduced import Rows, settle
 
 ROWS = 400  # neurons tightened at most in one round, those whose relaxation costs the margin most
@@ -34,7 +34,7 @@ def beginning(problem: Problem, chosen: Tensor) -> NeuronDuals:
     if problem.of_neurons is None:
         return own
     found = own.joined(problem.of_neurons, own.splits)
-    return found[found.place()[chosen]]
+    return found[places(found.at, len(found.splits))[chosen]]
 
 
 def bounded_again(problem: Problem, chosen: Tensor, steps: int) -> tuple[NeuronDuals, Tensor, Tensor]:

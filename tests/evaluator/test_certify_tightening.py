@@ -11,7 +11,7 @@ import torch
 from evaluator.certify import tightening
 from evaluator.certify.branch_and_bound import root_problems
 from evaluator.certify.inputs import Norm
-from evaluator.certify.problem import NeuronDuals, Problem
+from evaluator.certify.problem import NeuronDuals, Problem, places
 from evaluator.certify.reduced import Rows
 from evaluator.certify.tightening import beginning, bounded_again, tightened
 from tests.evaluator.certify_cases import EPSILON, Case, case, run
@@ -88,7 +88,7 @@ def test_later_duals_count_and_what_is_split_since_then_has_no_multiplier_yet() 
     now = torch.tensor([0, 1, 0, -1], dtype=torch.int8)
     both = known([3, 0], [0, 1, 0, 0], 1.0).joined(known([0, 2], [0, 1, 0, -1], 2.0), now)
     assert both.at.tolist() == [3, 0, 2]
-    assert both.place().tolist() == [1, -1, 2, 0]
+    assert places(both.at, 4).tolist() == [1, -1, 2, 0]
     assert torch.equal(both.splits, now)
     expected = torch.tensor([[1.0, 1.1, 1.2, 0.0], [2.0, 2.1, 2.2, 2.3], [2.01, 2.11, 2.21, 2.31]])
     assert torch.allclose(both.values, expected.expand(2, -1, -1))
