@@ -16,6 +16,7 @@ from evaluator.attacks.base import Batch, Model
 from evaluator.compaction import compact_broken
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
+from evaluator.drift import Opening
 from evaluator.ensembles.base import Ensemble, Step
 from evaluator.errors import Cancelled
 from evaluator.meter import Meter, MeteredModel
@@ -72,10 +73,13 @@ def evaluate(
     with open_model() as model:
         search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         watch.stage("clean")
+        opening = Opening.of(search_model, examples, threat, seed)
         clean = correct_by(search_model, examples, votes, batch_size, rejects)
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
         batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)[clean]
         search = ensemble.run(search_model, batch, threat, watch.observe)
+        random = votes is not None or any(flag.check == "randomness" for flag in search.flags)
+        drift = [] if random else opening.flags()
     broken_by = torch.full_like(examples.ids, -1)
     broken_by[clean] = search.broken_by
     points = threat.start(examples.x)
@@ -91,7 +95,7 @@ def evaluate(
             uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick)
             archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes, rejects)
     robust = correct & ~checked.broken
-    flags = [*search.flags, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
+    flags = [*search.flags, *drift, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
     return Verdict(
         correct=correct,

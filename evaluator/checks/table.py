@@ -15,6 +15,12 @@ _ELSEWHERE = (
         "examples and at least two. The ensemble then searches the whole block with its full attacks.",
     ),
     (
+        "drift",
+        "unverified",
+        "Some clean images and random points are asked before anything else and once more when the search has ended, and "
+        "answered differently (same tolerance as `randomness`): the model changes with time, or with what it was asked.",
+    ),
+    (
         "clean-repeat",
         "unverified",
         "A fresh copy of the model classifies clean images differently from the copy that was searched.",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from evaluator.attacks import FGSM, PGD
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.data.tensors import Examples
+from evaluator.drift import SAMPLE
 from evaluator.ensembles import Sequence, Stage
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
@@ -57,7 +58,7 @@ def test_records_account_for_every_fall_and_every_row() -> None:
     correct = int(verdict.correct.sum())
     assert verdict.attacks[0].tried == correct
     assert correct - sum(record.broken for record in verdict.attacks) == int(verdict.robust.sum())
-    checks = len(part) + len(part) + int((verdict.broken_by >= 0).sum())
+    checks = 4 * SAMPLE + len(part) + len(part) + int((verdict.broken_by >= 0).sum())
     assert sum(record.forward_rows for record in verdict.attacks) + checks == verdict.forward_rows
     assert sum(record.backward_rows for record in verdict.attacks) == verdict.backward_rows
 
@@ -109,7 +110,7 @@ class Forgetful(nn.Module):
 
 def test_a_claim_that_a_fresh_model_does_not_repeat_is_a_flag_and_no_fall() -> None:
     verdict = evaluate(lambda: nullcontext(Forgetful()), examples(), Linf(1e-6), ENSEMBLE, seed=1)
-    assert [flag.check for flag in verdict.flags if flag.severity == "unverified"] == ["claim-repeat"]
+    assert [flag.check for flag in verdict.flags if flag.severity == "unverified"] == ["drift", "claim-repeat"]
     assert torch.equal(verdict.robust, verdict.correct)
 
 
