@@ -1,7 +1,8 @@
-"""Whether a model is at the end of a search what it was at the start.
+"""Whether the copy of a model that was searched is, at the end of the search, the model that a fresh copy is.
 
-The fresh copy that verifies is as young as the searched one was at first. A model that changes with time, or with the number
-of its answers, would be searched as one network and verified as another: what stands is then what the search lost its way on.
+A model that changes with time, or with the number of its answers, would be searched as one network and verified as another:
+every claim may hold on the young copy, and what stands is what the search lost its way on. Both copies are asked about points
+that neither was asked before, so that no memory of earlier answers helps.
 """
 
 from __future__ import annotations
@@ -22,25 +23,24 @@ SAMPLE = 16  # examples that are asked about, each as it is and as a random poin
 
 
 @dataclass(frozen=True)
-class Opening:
-    """The first thing that a model was asked, and what it said: inputs (2n, *shape) in [0, 1], logits (2n, K)."""
+class LastAnswers:
+    """The last thing that the searched copy was asked, and what it said: inputs (2n, *shape) in [0, 1], logits (2n, K)."""
 
-    model: Model
     inputs: Tensor
     logits: Tensor
 
     @classmethod
-    def of(cls, model: Model, examples: Examples, threat: Threat, seed: int) -> Opening:
+    def of(cls, searched: Model, examples: Examples, threat: Threat, seed: int) -> LastAnswers:
         """Asks about the first examples, in one pass that can be repeated as it was. seed: secret, of the random points."""
         part = examples[:SAMPLE]
-        points = threat.random_start(part.x, Draws(seed, part.ids).fork("opening"))
+        points = threat.random_start(part.x, Draws(seed, part.ids).fork("last answers"))
         inputs = torch.cat([part.x, threat.apply(part.x, points).float()])
-        return cls(model, inputs, _answers(model, inputs))
+        return cls(inputs, _answers(searched, inputs))
 
-    def flags(self) -> list[Flag]:
-        """Asks the same again: a flag where the answers differ by more than repeated ones may (`evaluator.checks.base`)."""
-        moved = int(different(self.logits, _answers(self.model, self.inputs)).sum())
-        evidence = f"{moved} of {len(self.inputs)} inputs were answered differently at the end of the search."
+    def flags(self, fresh: Model) -> list[Flag]:
+        """Asks a fresh copy the same: a flag where answers differ by more than repeated ones may (`evaluator.checks.base`)."""
+        moved = int(different(self.logits, _answers(fresh, self.inputs)).sum())
+        evidence = f"{moved} of {len(self.inputs)} inputs were answered differently after the search and by a fresh copy."
         return [Flag(check="drift", severity="unverified", evidence=evidence)] if moved else []
 
 

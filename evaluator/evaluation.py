@@ -16,7 +16,7 @@ from evaluator.attacks.base import Batch, Model
 from evaluator.compaction import compact_broken
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
-from evaluator.drift import Opening
+from evaluator.drift import LastAnswers
 from evaluator.ensembles.base import Ensemble, Step
 from evaluator.errors import Cancelled
 from evaluator.meter import Meter, MeteredModel
@@ -73,13 +73,12 @@ def evaluate(
     with open_model() as model:
         search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         watch.stage("clean")
-        opening = Opening.of(search_model, examples, threat, seed)
         clean = correct_by(search_model, examples, votes, batch_size, rejects)
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
         batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)[clean]
         search = ensemble.run(search_model, batch, threat, watch.observe)
         random = votes is not None or any(flag.check == "randomness" for flag in search.flags)
-        drift = [] if random else opening.flags()
+        last = None if random else LastAnswers.of(search_model, examples, threat, seed)
     broken_by = torch.full_like(examples.ids, -1)
     broken_by[clean] = search.broken_by
     points = threat.start(examples.x)
@@ -87,6 +86,7 @@ def evaluate(
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
     with open_model() as model:
         fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
+        drift = [] if last is None else last.flags(fresh)
         checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes, rejects)
         correct = clean & checked.correct
         archive = None

@@ -17,8 +17,9 @@ _ELSEWHERE = (
     (
         "drift",
         "unverified",
-        "Some clean images and random points are asked before anything else and once more when the search has ended, and "
-        "answered differently (same tolerance as `randomness`): the model changes with time, or with what it was asked.",
+        "Some clean images and random points, which nobody asked about before, are answered differently by the searched copy "
+        "after the search and by a fresh one (same tolerance as `randomness`): the model changes with time, or with what it "
+        "was asked.",
     ),
     (
         "clean-repeat",

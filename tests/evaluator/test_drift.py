@@ -74,16 +74,16 @@ def flagged(verdict: Verdict) -> list[str]:
 
 @pytest.mark.parametrize("spared", [False, True])
 def test_whenever_a_model_turns_it_is_unverified_or_stands_as_it_would_have(spared: bool) -> None:
-    """... and drift is what shows it where the fresh copy repeats whatever the search claims."""
+    """... and nothing but drift shows it, where clean images are spared and the fresh copy repeats every claim."""
     honest = judge(Turning)
     assert flagged(honest) == []
     alone = 0
-    for after in range(2 * SAMPLE, honest.forward_rows, COUNT):
+    for after in range(COUNT, honest.forward_rows, COUNT):
         verdict = judge(lambda: Turning(after, spared=spared))  # noqa: B023 (called only within this round)
         more = int(verdict.robust.sum()) > int(honest.robust.sum())
         assert not more or "drift" in flagged(verdict), after
         alone += more and flagged(verdict) == ["drift"]
-    assert alone > 0, "the test needs a model that nothing else catches"
+    assert alone > 0 or not spared, "the test needs a model that nothing else catches"
 
 
 def test_answers_that_are_declared_random_may_differ() -> None:

@@ -96,7 +96,7 @@ def test_a_claim_outside_the_budget_never_counts(value: float) -> None:
 
 
 class Forgetful(nn.Module):
-    """Answers wrongly from its 90th row on: what the search host did cannot be repeated on a fresh one."""
+    """Answers wrongly from its 130th row on: what the search host did cannot be repeated on a fresh one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Forgetful(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.seen += len(x)
         logits: Tensor = self.net(x)
-        return logits if self.seen < 90 else -logits
+        return logits if self.seen < 130 else -logits
 
 
 def test_a_claim_that_a_fresh_model_does_not_repeat_is_a_flag_and_no_fall() -> None:
