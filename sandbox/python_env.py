@@ -10,11 +10,6 @@ from typing import NamedTuple
 
 from sandbox.base import Mount, SandboxError
 
-# How OpenMP threads wait for work: some tens of microseconds awake, which bridges the gaps between the operations of a network,
-# then asleep. Threads that spin on take the processor from whoever works meanwhile; threads that sleep at once are woken for
-# every operation, and two of them take longer over a small network than one.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}  # for any runtime, and how long for GNU's
-
 _PREFIX, _PACKAGES, _EXTRA = PurePosixPath("/py"), PurePosixPath("/venv"), PurePosixPath("/app")
 
 
@@ -24,11 +19,6 @@ class PythonEnvironment(NamedTuple):
     mounts: tuple[Mount, ...]
     interpreter: str
     env: dict[str, str]
-
-
-def on_threads(count: int) -> dict[str, str]:
-    """The environment of a process that computes on `count` OpenMP threads."""
-    return {"OMP_NUM_THREADS": str(count), **WAITING}
 
 
 def python_mounts(extra: Sequence[Path] = ()) -> PythonEnvironment:

@@ -27,7 +27,6 @@ from sandbox.launcher_client import SCRATCH, SOCKET, LauncherSandbox
 from sandbox.launcher_protocol import LINE_BYTES, Template, ask_start, checked, decode, encode
 from sandbox.owner import Owner, boot_id
 from sandbox.probe import PROMISES
-from sandbox.python_env import on_threads
 from tests.sandbox.conformance.support import PYTHON, dead_owner, finish, soon
 from tests.sandbox.engine import owned_containers, reachable_engine
 
@@ -89,7 +88,7 @@ def test_a_right_request_becomes_the_templates_job(place: Place) -> None:
     start = checked(place.request(), place.template)
     assert start.job.argv == (PYTHON, "-m", "teller", "/submission")
     assert start.job.mounts == (*place.template.mounts, Mount(place.submission.resolve(), TARGET))
-    assert start.job.env == {"PYTHONPATH": "/app", **on_threads(1)}
+    assert start.job.env == {"PYTHONPATH": "/app", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @pytest.mark.parametrize(

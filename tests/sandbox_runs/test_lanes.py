@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,7 +14,6 @@ from evaluator.errors import Cancelled
 from evaluator.host.load import read_manifest
 from evaluator.spec import LimitsSpec
 from sandbox.choose import open_sandbox
-from sandbox.python_env import WAITING
 
 TELLS_ITS_THREADS = r"""
 import re
@@ -53,14 +49,6 @@ class Sleeper(nn.Module):
 def load(directory):
     return Sleeper()
 """
-
-
-def test_threads_of_the_platform_wait_as_those_of_its_jobs_do() -> None:
-    """Two threads that sleep at once are woken for every operation: a small network then takes twice the time."""
-    unset = {name: value for name, value in os.environ.items() if name not in WAITING}
-    shown = "import arena, os; print(os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'])"
-    told = subprocess.run([sys.executable, "-c", shown], env=unset, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == [WAITING["OMP_WAIT_POLICY"], WAITING["GOMP_SPINCOUNT"]]
 
 
 def test_a_host_that_computes_is_killed_when_its_evaluation_is_cancelled(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from evaluator.host.proxy import Channel
 from evaluator.spec import LimitsSpec
 from evaluator.wire import Transport
 from sandbox import Job, Limits, Sandbox
-from sandbox.python_env import on_threads, python_mounts
+from sandbox.python_env import python_mounts
 
 ATTACK = PurePosixPath("/attack")
 
@@ -69,7 +69,7 @@ class AttackZone:
         return Job(
             argv=(python, "-m", "evaluator.host.attack_serve", str(ATTACK)),
             mounts=mounts,
-            env={**env, **on_threads(self.threads)},
+            env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=seconds),
             required=limits.required,
         )

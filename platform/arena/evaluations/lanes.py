@@ -25,7 +25,7 @@ from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, LimitsSpec
 from sandbox import Job, Limits, Running, Sandbox, SandboxError
-from sandbox.python_env import on_threads, python_mounts
+from sandbox.python_env import python_mounts
 
 LaneName = Literal["in-process", "host"]
 LOAD_SECONDS = 120.0
@@ -102,7 +102,7 @@ class Lane:
         return Job(
             argv=(python, "-m", "evaluator.host.serve", str(SUBMISSION)),
             mounts=mounts,
-            env={**env, **on_threads(self.threads)},
+            env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=limits.seconds),
             required=limits.required,
         )
