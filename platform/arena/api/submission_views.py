@@ -9,12 +9,11 @@ from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.decorators import api_view, parser_classes, permission_classes, throttle_classes
+from rest_framework.decorators import api_view, parser_classes, permission_classes
 from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import UserRateThrottle
 
 from arena.accounts.access import get_own_team, own_teams
 from arena.accounts.models import User
@@ -32,19 +31,11 @@ from arena.challenges.access import get_challenge
 from arena.evaluations.queries import Live, live_of
 from arena.submissions import services
 from arena.submissions.access import get_own_submission, get_submission
+from arena.submissions.body_limit import takes_uploads
 from arena.submissions.models import Submission
 from arena.submissions.queries import of_user, with_evaluations
 
 _NOTHING = Live(queue_position=None, progress=None)
-
-
-class SubmitThrottle(UserRateThrottle):
-    """Uploads are dear: they have a rate of their own."""
-
-    scope = "submit"
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        return request.method != "POST" or super().allow_request(request, view)
 
 
 @extend_schema(summary="Whose token this is", responses=MeSerializer)
@@ -56,6 +47,7 @@ def me(request: Request) -> Response:
     return Response(MeSerializer(person).data)
 
 
+@takes_uploads
 @extend_schema(methods=["GET"], summary="Your teams' submissions, newest first", responses=EntrySerializer(many=True))
 @extend_schema(
     methods=["POST"],
@@ -66,7 +58,6 @@ def me(request: Request) -> Response:
 @api_view(["GET", "POST"])
 @permission_classes([IsAuthenticated])
 @parser_classes([MultiPartParser])
-@throttle_classes([UserRateThrottle, SubmitThrottle])
 def submissions(request: Request) -> Response:
     person = person_of(request)
     assert isinstance(person, User)

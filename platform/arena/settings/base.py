@@ -115,14 +115,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_THROTTLE_CLASSES": [
-        "rest_framework.throttling.AnonRateThrottle",
-        "rest_framework.throttling.UserRateThrottle",
-    ],
-    "DEFAULT_THROTTLE_RATES": {"anon": "240/min", "user": "600/min", "submit": "60/hour"},
+    "DEFAULT_THROTTLE_CLASSES": ["arena.api.throttling.CallThrottle"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "arena.api.errors.handle",
-    "NUM_PROXIES": 0,  # how many proxies in front append to X-Forwarded-For; 0: the header is not believed
+    # How many proxies in front append to X-Forwarded-For; 0: the header is not believed (arena.accounts.limits).
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
@@ -161,11 +158,17 @@ REDOUBT_PROGRESS_SECONDS = 0.34
 REDOUBT_LOG_BYTES = 64 * 1024
 
 REDOUBT_UPLOAD_BYTES = env.int("REDOUBT_UPLOAD_BYTES", default=256 * 1024 * 1024)
-# Rate limits, as (how often, in how many seconds); see arena.accounts.limits.
+# From which networks a proxy may say whose request it passes on; None: from wherever the connection comes.
+REDOUBT_PROXIES = env.list("REDOUBT_PROXIES", default=None)
+# Rate limits, as (how often, in how many seconds); see arena.accounts.limits. None counts what a person's name alone is used
+# for: whoever knows the name could lock that person out.
 REDOUBT_RATES = {
-    "log-in of one person from one address": (10, 300),
     "log-in from one address": (60, 300),
-    "log-in of one person": (100, 3600),
+    "log-in of one person from one address": (10, 300),
     "sign-up from one address": (20, 3600),
+    "wrong tokens from one address": (60, 300),
+    "API from one address": (240, 60),
+    "API of one person": (600, 60),
+    "uploads of one person": (60, 3600),
 }
-REDOUBT_SUBMISSIONS_PER_DAY = env.int("REDOUBT_SUBMISSIONS_PER_DAY", default=50)  # per team and challenge
+REDOUBT_SUBMISSIONS_PER_DAY = env.int("REDOUBT_SUBMISSIONS_PER_DAY", default=50)  # per challenge: of a team, and of a person

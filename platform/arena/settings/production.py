@@ -31,7 +31,7 @@ CELERY_BEAT_SCHEDULE = {
     "clear-storage": {"task": "arena.evaluations.tasks.clear_storage", "schedule": 3600.0, "options": {"expires": 3600.0}},
 }
 
-REST_FRAMEWORK = {**REST_FRAMEWORK, "NUM_PROXIES": env.int("NUM_PROXIES", default=1)}
+REST_FRAMEWORK = {**REST_FRAMEWORK, "NUM_PROXIES": env.int("NUM_PROXIES", default=1)}  # TLS ends at a proxy
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY")  # one key for all workers
 
 STATIC_ROOT = DATA_DIR / "static"  # filled by `manage.py collectstatic`

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from arena.settings.base import *  # noqa: F403
-from arena.settings.base import REDOUBT_RATES, REST_FRAMEWORK, env
+from arena.settings.base import REDOUBT_RATES, env
 
 SECRET_KEY = "only for tests"  # noqa: S105
 DEBUG = False
@@ -21,10 +21,6 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
-REST_FRAMEWORK = {
-    **REST_FRAMEWORK,
-    "DEFAULT_THROTTLE_RATES": {"anon": "10000/min", "user": "10000/min", "submit": "10000/min"},
-}
 REDOUBT_WARM_HOSTS = 0  # tests of the sandbox count what is left in this very process
 REDOUBT_RATES = {name: (10_000, seconds) for name, (_, seconds) in REDOUBT_RATES.items()}
 

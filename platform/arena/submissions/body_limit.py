@@ -1,24 +1,62 @@
-"""Refuses oversized request bodies before a byte of them is stored: Django itself would first save all of a body to disk."""
+"""Refuses large request bodies before a byte of them is stored: Django itself would first save all of a body to disk.
+
+Large ones are taken at the addresses of uploads alone, from people who are known: the log-in is read from the headers before
+the body is asked for.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.core.handlers.asgi import ASGIRequest
+from django.db import close_old_connections
+from django.urls import Resolver404, resolve
+
+from arena.accounts.limits import RateLimited, check
+from arena.accounts.models import User
+from arena.accounts.queries import user_of_token
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+View = TypeVar("View", bound=Callable[..., Any])
 
-FORM_BYTES = 64 * 1024  # the other fields of an upload form
+FORM_BYTES = 64 * 1024  # of any request but an upload, and of the other fields of an upload's form
+UPLOAD_RATE = "uploads of one person"
+
+
+@dataclass(eq=False)  # not frozen: an exception is given its traceback
+class Refusal(Exception):
+    """Why a body is not taken."""
+
+    status: int
+    what: str
+    help: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def takes_uploads(view: View) -> View:
+    """Marks a view at whose addresses people who are logged in may send a body larger than FORM_BYTES."""
+    view.takes_uploads = True  # type: ignore[attr-defined]
+    return view
 
 
 class BodyLimit:
-    """ASGI middleware: a body over `limit` bytes is answered with 413.
+    """ASGI middleware: a body over FORM_BYTES is let through to views that take uploads alone, up to `limit` bytes.
 
-    A declared length is refused at once, an undeclared one where it passes the limit.
+    There it must come from people who are logged in and have uploads left. The answer is 401, 413 or 429 otherwise.
+
+    A declared length is judged at once, an undeclared one where the body passes FORM_BYTES.
     """
 
     def __init__(self, app: App, *, limit: int) -> None:
@@ -29,35 +67,101 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _declared_length(scope) > self._limit:
-            await self._refuse(scope, send)
-            return
-        received, answered = 0, False
+        allowed, received, answered = FORM_BYTES, 0, False
+        refusal: Refusal | None = None
+
+        async def judge(size: int) -> None:
+            nonlocal allowed
+            if size > allowed:
+                allowed = await self._allowed(scope)
+                if size > allowed:
+                    raise self._too_large(allowed)
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if received > self._limit else message
+            nonlocal received, refusal
+            if refusal is None:
+                message = await receive()
+                received += len(message.get("body", b""))
+                try:
+                    await judge(received)
+                except Refusal as error:
+                    refusal = error
+            return message if refusal is None else {"type": "http.disconnect"}
 
         async def noted(message: Message) -> None:
             nonlocal answered
             answered = True
             await send(message)
 
+        try:
+            await judge(_declared_length(scope))
+        except Refusal as error:
+            await _refuse(error, scope, send)
+            return
         await self._app(scope, counted, noted)
-        if received > self._limit and not answered:
-            await self._refuse(scope, send)
+        if refusal is not None and not answered:
+            await _refuse(refusal, scope, send)
 
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        what = f"The upload is larger than {self._limit // 1024**2} MiB."
-        help = "Submit smaller weights, for instance in half precision."
-        api = scope["path"].startswith("/api/")
-        body = json.dumps({"what": what, "where": "archive", "help": help}) if api else f"{what} {help}\n"
-        kind = b"application/json" if api else b"text/plain; charset=utf-8"
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body.encode()})
+    async def _allowed(self, scope: Scope) -> int:
+        """How many bytes this request's body may have. Raises Refusal for people who may send none of them."""
+        if not _is_upload(scope):
+            return FORM_BYTES
+        await sync_to_async(_check_person)(scope)
+        return self._limit
+
+    def _too_large(self, allowed: int) -> Refusal:
+        if allowed == self._limit:
+            size = f"{self._limit // 1024**2} MiB"
+            return Refusal(413, f"The upload is larger than {size}.", "Submit smaller weights, for instance in half precision.")
+        what = f"The request is larger than the {FORM_BYTES // 1024} KiB that are taken at this address."
+        return Refusal(413, what, "Archives are taken by a challenge's submission form and by POST /api/v1/submissions.")
+
+
+def _is_upload(scope: Scope) -> bool:
+    try:
+        view = resolve(scope["path"]).func
+    except Resolver404:
+        return False
+    return scope["method"] == "POST" and getattr(view, "takes_uploads", False)
+
+
+def _check_person(scope: Scope) -> None:
+    """Raises Refusal where the headers name nobody, or somebody who made too many uploads."""
+    close_old_connections()
+    try:
+        person = _person(scope)
+        if person is None:
+            help = "Log in, or send a token from your account page, and upload again."
+            raise Refusal(401, "Uploads are taken from people who are logged in.", help, ((b"www-authenticate", b"Bearer"),))
+        try:
+            check(rate=UPLOAD_RATE, key=str(person.pk))
+        except RateLimited as error:
+            retry = (b"retry-after", str(error.seconds).encode())
+            raise Refusal(429, error.what, error.help, (retry,)) from error
+    finally:
+        close_old_connections()
+
+
+def _person(scope: Scope) -> User | None:
+    """Whose token or session the headers hold; the body is not looked at."""
+    request = ASGIRequest(scope, io.BytesIO())
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme:
+        return user_of_token(secret.strip()) if scheme.lower() == "bearer" else None
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    person = get_user(request)
+    return person if isinstance(person, User) else None
+
+
+async def _refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
+    api = scope["path"].startswith("/api/")
+    table = {"what": refusal.what, "where": "archive", "help": refusal.help}
+    body = (json.dumps(table) if api else f"{refusal.what} {refusal.help}\n").encode()
+    kind = b"application/json" if api else b"text/plain; charset=utf-8"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": [*headers, *refusal.headers]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _declared_length(scope: Scope) -> int:

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from arena.accounts.limits import hit
 from arena.accounts.models import Team, User
 from arena.challenges.models import Challenge
 from arena.challenges.phases import check_open
@@ -18,6 +19,7 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel, enqueue
 from arena.matrix import services as matrix
 from arena.matrix.models import Trial
+from arena.submissions.body_limit import UPLOAD_RATE
 from arena.submissions.certificates import check_certificate
 from arena.submissions.intake import inspect
 from arena.submissions.models import Submission
@@ -33,6 +35,7 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
     Raises InputError saying what is wrong with the archive, its manifest or the attempt.
     """
     if not at_any_time:
+        hit(rate=UPLOAD_RATE, key=str(user.pk))
         check_open(challenge.season)
     _check_quota(team=team, challenge=challenge)
     inspection = inspect(archive)

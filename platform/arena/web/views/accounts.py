@@ -6,13 +6,16 @@ from typing import Any
 
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from arena.accounts import services
+from arena.accounts.limits import client_address
 from arena.accounts.models import User
 from arena.accounts.queries import teams_of, tokens_of
 from arena.matrix.queries import with_trials
@@ -42,7 +45,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     form = SignUpForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            return _enter(request, services.sign_up(**form.cleaned_data, address=request.META.get("REMOTE_ADDR", "")))
+            return _enter(request, services.sign_up(**form.cleaned_data, address=client_address(request)))
         except RedoubtError as error:
             blame(form, error)
     return render(request, "web/accounts/signup.html", {"form": form, "next": _next(request)})
@@ -55,10 +58,16 @@ def log_in(request: HttpRequest) -> HttpResponse:
     form = LogInForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            return _enter(request, services.check_log_in(**form.cleaned_data, address=request.META.get("REMOTE_ADDR", "")))
+            return _enter(request, services.check_log_in(**form.cleaned_data, address=client_address(request)))
         except RedoubtError as error:
             blame(form, error)
     return render(request, "web/accounts/login.html", {"form": form, "next": _next(request)})
+
+
+@require_safe
+def admin_log_in(request: HttpRequest) -> HttpResponse:
+    """In place of the admin's own page, which knows no limits: the log-in of the site, and back to the admin afterwards."""
+    return redirect_to_login(_next(request) or reverse("admin:index"), reverse("web:login"))
 
 
 @require_POST

@@ -18,6 +18,7 @@ from arena.challenges.models import Challenge
 from arena.leaderboards import queries
 from arena.matrix.export_queries import bit_rows
 from arena.matrix.queries import significance
+from arena.submissions.body_limit import takes_uploads
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown
 from arena.web.board_csv import board_csv
@@ -87,6 +88,7 @@ def rules(request: HttpRequest, slug: str) -> HttpResponse:
     return respond(request, "web/challenges/rules.html", _about(challenge) | more)
 
 
+@takes_uploads
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def submit(request: HttpRequest, slug: str) -> HttpResponse:
