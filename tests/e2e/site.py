@@ -48,7 +48,7 @@ class Site:
     def serve(self) -> None:
         """Starts the web process and waits until it answers."""
         options = ["--port", str(self.port), "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "1"]
-        self._start("web", "-m", "uvicorn", "arena.asgi:application", *options)
+        self._start("web", "-m", "uvicorn", "tests.e2e.counted:application", *options)
         end = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -57,6 +57,11 @@ class Site:
             except (URLError, TimeoutError):  # not listening yet, or too busy to answer
                 assert time.monotonic() < end, f"the site did not start:\n{self.log('web')}"
                 time.sleep(0.1)
+
+    def streams(self) -> int:
+        """How many streams of events are open at the server."""
+        with urllib.request.urlopen(f"{self.url}/open-streams", timeout=20) as answer:
+            return int(answer.read())
 
     def work(self) -> None:
         """Starts an evaluation worker."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.db.models import Count, Q, QuerySet
 
 from arena.challenges.models import Challenge
+
+
+class Revision(NamedTuple):
+    """How often a board changed so far, and whether everybody may see it."""
+
+    number: int
+    published: bool
 
 
 def published() -> QuerySet[Challenge]:
@@ -18,11 +27,7 @@ def entry_counts() -> dict[int, int]:
     return dict(published().annotate(entries=Count("submissions", filter=standing)).values_list("pk", "entries"))
 
 
-def revisions(challenge_ids: list[int]) -> dict[int, int]:
-    """Challenge id -> revision of its board, in one small query: what the live stream polls."""
-    return dict(Challenge.objects.filter(pk__in=challenge_ids).values_list("pk", "revision"))
-
-
-def every_revision() -> dict[int, int]:
+def every_revision() -> dict[int, Revision]:
     """Challenge id -> revision of its board, for all challenges: what one process's live streams share."""
-    return dict(Challenge.objects.values_list("pk", "revision"))
+    rows = Challenge.objects.values_list("pk", "revision", "published")
+    return {pk: Revision(number, published) for pk, number, published in rows}

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "arena.web.admission.admission",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -156,6 +157,12 @@ REDOUBT_MAX_ATTEMPTS = 3  # platform failures of one shard before the evaluation
 REDOUBT_MAX_CLAIMS = 12  # claims of one shard before it is taken to kill its workers
 REDOUBT_PROGRESS_SECONDS = 0.34
 REDOUBT_LOG_BYTES = 64 * 1024
+
+# What one web process does at once (see arena.web.admission). Requests beyond REDOUBT_REQUESTS wait so many seconds at most.
+REDOUBT_REQUESTS = env.int("REDOUBT_REQUESTS", default=8)
+REDOUBT_WAIT_SECONDS = env.float("REDOUBT_WAIT_SECONDS", default=10.0)
+REDOUBT_OPEN_REQUESTS = env.int("REDOUBT_OPEN_REQUESTS", default=250)
+REDOUBT_STREAMS = env.int("REDOUBT_STREAMS", default=2000)
 
 REDOUBT_UPLOAD_BYTES = env.int("REDOUBT_UPLOAD_BYTES", default=256 * 1024 * 1024)
 # From which networks a proxy may say whose request it passes on; None: from wherever the connection comes.

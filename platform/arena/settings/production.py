@@ -5,14 +5,29 @@ from __future__ import annotations
 import structlog
 
 from arena.settings.base import *  # noqa: F403
-from arena.settings.base import DATA_DIR, REST_FRAMEWORK, env
+from arena.settings.base import DATA_DIR, REDOUBT_REQUESTS, REST_FRAMEWORK, env
 
 DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[f"https://{host}" for host in ALLOWED_HOSTS if host != "*"])
 
-DATABASES = {"default": {**env.db_url("DATABASE_URL"), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+# Each process has a pool of its own: a place for every request at work, one for the streams' look at the boards, one to spare.
+# A connection belongs to no thread, so none outlives its request. Their sum over all processes stays below max_connections.
+DATABASE_POOL = env.int("DATABASE_POOL", default=REDOUBT_REQUESTS + 2)
+_DATABASE = env.db_url("DATABASE_URL")
+DATABASES = {
+    "default": {
+        **_DATABASE,
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **_DATABASE.get("OPTIONS", {}),
+            "connect_timeout": 5,
+            "pool": {"min_size": 0, "max_size": DATABASE_POOL, "timeout": 5.0, "max_idle": 60.0},
+        },
+    }
+}
 
 REDIS_URL = env.str("REDIS_URL")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}

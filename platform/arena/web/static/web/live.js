@@ -48,8 +48,7 @@
   }
 
   let open = false;
-  document.addEventListener("htmx:sseOpen", () => line((open = true)));
-  document.addEventListener("htmx:sseError", () => line((open = false)));
+  document.addEventListener("stream:line", (event) => line((open = event.detail)));
   document.addEventListener("htmx:afterSwap", () => { mark(); tell(); line(open); });
   setInterval(tell, 1000);
   tell();
