@@ -60,13 +60,13 @@ def test_an_attack_is_looked_at_before_it_plays(challenge: Challenge) -> None:
 
 def test_a_broken_attack_is_refused_at_once_and_free_of_quota(challenge: Challenge) -> None:
     bob = person("bob")
-    before = attempts_left(team=team_of(bob), challenge=challenge)
+    before = attempts_left(user=bob, team=team_of(bob), challenge=challenge)
     mine = upload_attack(challenge, bob, name="broken")
-    assert attempts_left(team=team_of(bob), challenge=challenge) == before - 1
+    assert attempts_left(user=bob, team=team_of(bob), challenge=challenge) == before - 1
     look_once(owner="a", player=FakePlayer(plan=[SubmissionFailed("raised", "attack.py, line 2: KeyError")]))
     trial = Trial.objects.get(submission=mine)
     assert (trial.verdict, trial.reason, trial.detail) == ("refused", "raised", "attack.py, line 2: KeyError")
-    assert attempts_left(team=team_of(bob), challenge=challenge) == before
+    assert attempts_left(user=bob, team=team_of(bob), challenge=challenge) == before
     assert Cell.objects.count() == 0
     upload_attack(challenge, bob, name="broken")
 

@@ -15,7 +15,7 @@ from tests.web.production_support import POSTGRES, ROOT, Production, installatio
 
 pytestmark = needs_services
 RULES = ["test_claims.py", "test_worker.py", "test_boards.py", "test_submitting.py", "test_api.py"]
-RULES += ["test_matrix_play.py", "test_matrix_pages.py", "test_attack_intake.py"]
+RULES += ["test_quotas.py", "test_matrix_play.py", "test_matrix_pages.py", "test_attack_intake.py"]
 
 
 def test_the_rules_of_claims_workers_boards_and_api_hold_on_postgresql() -> None:

@@ -15,7 +15,7 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live
 from arena.submissions.identifiers import new_public_id
 from arena.submissions.models import Submission
-from arena.submissions.services import attempts_left, submit, withdraw
+from arena.submissions.services import submit, withdraw
 from evaluator.errors import InputError
 from tests.web.backend_support import current, enter, good_files, person, small_challenge, small_pack, team_of, zipped
 
@@ -60,51 +60,12 @@ def test_an_attack_is_told_that_there_is_nothing_to_attack_yet(challenge: Challe
         submit(user=alice, team=team_of(alice), challenge=challenge, archive=upload({**ATTACK}))
 
 
-def test_the_same_archive_is_judged_once_per_team_and_challenge(challenge: Challenge) -> None:
-    alice = person("alice")
-    first = enter(challenge, alice)
-    with pytest.raises(InputError, match=first.public_id):
-        enter(challenge, alice)
-    withdraw(submission=first)
-    enter(challenge, alice)
-    enter(challenge, person("bob"))
-    enter(small_challenge("mnist-l2"), alice)
-
-
-def test_withdrawing_after_a_verdict_does_not_buy_another_seed(challenge: Challenge) -> None:
-    alice = person()
-    first = enter(challenge, alice)
-    Evaluation.objects.update(state=Evaluation.State.COMPLETED)
-    withdraw(submission=first)
-    with pytest.raises(InputError, match="judged once"):
-        enter(challenge, alice)
-
-
-def test_a_team_has_so_many_tries_a_day_and_the_platforms_failures_are_free(challenge: Challenge, settings) -> None:  # type: ignore[no-untyped-def]
-    settings.REDOUBT_SUBMISSIONS_PER_DAY = 2
-    alice = person()
-    first = enter(challenge, alice, name="one")
-    enter(challenge, alice, name="two")
-    with pytest.raises(InputError, match="within a day"):
-        enter(challenge, alice, name="three")
-    Evaluation.objects.filter(submission=first).update(state=Evaluation.State.PLATFORM_FAILED)
-    assert attempts_left(team=team_of(alice), challenge=challenge) == 1
-    enter(challenge, alice, name="three")
-
-
 def test_withdrawing_stops_the_evaluation_and_can_be_done_once(challenge: Challenge) -> None:
     submission = enter(challenge, person())
     withdraw(submission=submission)
     assert current(submission).state == Evaluation.State.CANCELLED
     with pytest.raises(InputError):
         withdraw(submission=submission)
-
-
-def test_seeds_differ_and_have_63_bits(challenge: Challenge) -> None:
-    seeds = {current(enter(challenge, person(f"user{number}"))).seed for number in range(5)}
-    assert len(seeds) == 5
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert max(seeds) > 2**55
 
 
 def test_an_evaluation_keeps_the_pack_it_was_queued_with(challenge: Challenge) -> None:

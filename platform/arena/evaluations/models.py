@@ -14,7 +14,7 @@ from evaluator.spec import Pack
 
 
 def new_seed() -> int:
-    """63 random bits; drawn after the archive is fixed, so no submission can be made for its seed."""
+    """63 random bits, where no entry's files decide (`arena.submissions.seeds`)."""
     return secrets.randbits(63)
 
 

@@ -10,6 +10,7 @@ from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation, Shard
 from arena.matrix import transfers
 from arena.submissions.models import Submission
+from arena.submissions.seeds import seed_of
 from evaluator.errors import InputError
 
 
@@ -22,10 +23,13 @@ def enqueue(*, submission: Submission) -> Evaluation:
         for earlier in Evaluation.objects.filter(submission=submission, current=True):
             cancel(evaluation=earlier)
         Evaluation.objects.filter(submission=submission, current=True).update(current=False)
+        # A verdict's seed is known to all; what never came to a verdict is judged under the seed that it had.
+        verdicts = Evaluation.objects.filter(submission=submission, state=Evaluation.State.COMPLETED).count()
         evaluation = Evaluation.objects.create(
             submission=submission,
             pack=pack.model_dump(mode="json"),
             rules_digest=challenge.rules_digest,
+            seed=seed_of(submission, what=f"evaluation {verdicts}"),
             examples=examples,
         )
         Shard.objects.bulk_create(

@@ -13,7 +13,10 @@ from arena.matrix import adversarial, priorities, survival
 from arena.matrix.models import Archive, Cell, CellShard, Survival, Trial
 from arena.rankings.bits import count
 from arena.submissions.models import Submission
+from arena.submissions.seeds import seed_of
 from evaluator.errors import InputError
+
+WITHDRAWN = "withdrawn"  # why a first look that its own team stopped ended
 
 
 def standing_defenses(challenge: Challenge) -> list[Evaluation]:
@@ -58,7 +61,7 @@ def target_of(challenge: Challenge, name: str | None) -> Submission:
 
 def receive(*, submission: Submission, target: Submission) -> Trial:
     """Queues the first look at an attack that was just stored."""
-    trial = Trial.objects.create(submission=submission, target=target)
+    trial = Trial.objects.create(submission=submission, target=target, seed=seed_of(submission, target, what="look"))
     bump(submission.challenge_id)
     transaction.on_commit(lambda: _send("arena.matrix.tasks.look", [trial.pk]), robust=True)
     return trial
@@ -114,7 +117,8 @@ def _pair(defense: Evaluation, trial: Trial, gap: int, source: Archive | None) -
     for kind, sort, size in kinds:
         with transaction.atomic():
             replayed = {"source": source} if kind == Cell.Kind.REPLAY else {}
-            defaults = common | replayed | {"priority": priorities.urgency(sort, gap)}
+            seed = seed_of(attack, defense.submission, what=kind)
+            defaults = common | replayed | {"priority": priorities.urgency(sort, gap), "seed": seed}
             cell, new = Cell.objects.get_or_create(**pair, kind=kind, defaults=defaults)
             if new:
                 CellShard.objects.bulk_create(
@@ -156,7 +160,7 @@ def cancel_cells(*, submission: Submission) -> None:
     for cells in (unfinished.filter(attack=submission), unfinished.filter(defense=submission)):
         cells.update(state=Cell.State.CANCELLED, finished=timezone.now())
     Trial.objects.filter(submission=submission, verdict="").update(
-        state=Trial.State.DONE, verdict=Trial.Verdict.REFUSED, reason="withdrawn", finished=timezone.now()
+        state=Trial.State.DONE, verdict=Trial.Verdict.REFUSED, reason=WITHDRAWN, finished=timezone.now()
     )
 
 

@@ -16,6 +16,7 @@ from arena.matrix import priorities
 from arena.matrix.models import Cell, CellShard, Survival
 from arena.matrix.services import hint
 from arena.rankings.bits import overlap
+from arena.submissions.seeds import seed_of
 
 FIRST = 8  # defenses whose inputs are replayed before the search; those of others, on what then still stands
 
@@ -83,6 +84,7 @@ def _queue(pairs: Iterable[tuple[Evaluation, Survival]]) -> int:
             "team_id": later.submission.team_id,
             "examples": evaluation.examples,
             "source": origin.archive,
+            "seed": seed_of(found.submission, evaluation.submission, what=Cell.Kind.TRANSFER),
             "priority": priorities.urgency(priorities.REPLAY, 0),
         }
         with transaction.atomic():

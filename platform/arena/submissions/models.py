@@ -18,7 +18,8 @@ def archive_path(submission: Submission, filename: str) -> str:
 class Submission(models.Model):
     """One entry of a team in a challenge: an archive that passed the intake.
 
-    manifest: its defense.toml, validated, as JSON. digest: SHA-256 of the archive. size: of the archive, bytes.
+    manifest: its defense.toml, validated, as JSON. digest: SHA-256 of the archive. contents: of the unpacked files
+    (`intake.inspection`), "" for entries from before it was kept. size: of the archive, bytes.
     """
 
     class Kind(models.TextChoices):
@@ -33,6 +34,7 @@ class Submission(models.Model):
     name = models.CharField(max_length=80)
     manifest = models.JSONField()
     digest = models.CharField(max_length=64, db_index=True)
+    contents = models.CharField(max_length=64, db_index=True, default="", blank=True, editable=False)
     archive = models.FileField(upload_to=archive_path)
     size = models.PositiveBigIntegerField()
     created = models.DateTimeField(auto_now_add=True)

@@ -37,25 +37,28 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
     if not at_any_time:
         hit(rate=UPLOAD_RATE, key=str(user.pk))
         check_open(challenge.season)
-    _check_quota(team=team, challenge=challenge)
+    _check_quota(user=user, team=team, challenge=challenge)  # before the work of looking at it
     inspection = inspect(archive)
     attack = inspection.kind == "attack"
     if not attack:
         check_certificate(inspection.manifest, challenge.spec)
     target = matrix.target_of(challenge, inspection.manifest.get("target")) if attack else None
-    _check_new(team=team, challenge=challenge, digest=inspection.digest)
+    submission = Submission(
+        challenge=challenge,
+        team=team,
+        user=user,
+        kind=inspection.kind,
+        name=inspection.name,
+        manifest=inspection.manifest,
+        digest=inspection.digest,
+        contents=inspection.contents,
+        size=inspection.size,
+    )
     archive.seek(0)
     with transaction.atomic():
-        submission = Submission(
-            challenge=challenge,
-            team=team,
-            user=user,
-            kind=inspection.kind,
-            name=inspection.name,
-            manifest=inspection.manifest,
-            digest=inspection.digest,
-            size=inspection.size,
-        )
+        _one_after_the_other(user, team)
+        _check_quota(user=user, team=team, challenge=challenge)
+        _check_new(submission)
         submission.archive.save(f"archive{inspection.suffix}", archive, save=False)
         submission.save()
         if target is None:
@@ -63,6 +66,15 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
         else:
             matrix.receive(submission=submission, target=target)
     return submission
+
+
+def _one_after_the_other(user: User, team: Team) -> None:
+    """Makes entries of one person, and those of one team, wait for each other until the transaction ends.
+
+    Always in this order, so that no two wait for each other for good. SQLite has one writer at a time anyway.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 def withdraw(*, submission: Submission) -> None:
@@ -77,39 +89,44 @@ def withdraw(*, submission: Submission) -> None:
         bump(submission.challenge_id)
 
 
-def attempts_left(*, team: Team, challenge: Challenge) -> int:
-    """How many submissions the team may still make within a day.
+def attempts_left(*, user: User, team: Team, challenge: Challenge) -> int:
+    """How many submissions the person may still make for the team within a day: of the team, and of the person in all teams.
 
+    Only those who enter are counted: anybody can be made a member of a team without being asked, and must lose nothing by it.
     The platform's own failures do not count, nor attacks that the first look refused.
     """
     ours = Evaluation.objects.filter(current=True, state=Evaluation.State.PLATFORM_FAILED)
-    recent = Submission.objects.filter(team=team, challenge=challenge, created__gt=timezone.now() - DAY)
+    free = Trial.objects.filter(verdict__in=(Trial.Verdict.REFUSED, Trial.Verdict.PLATFORM_FAILED))
+    free = free.exclude(reason=matrix.WITHDRAWN)
+    recent = Submission.objects.filter(challenge=challenge, created__gt=timezone.now() - DAY)
+    counted = recent.exclude(pk__in=ours.values("submission")).exclude(pk__in=free.values("submission"))
+    made = max(counted.filter(team=team).count(), counted.filter(user=user).count())
     per_day: int = settings.REDOUBT_SUBMISSIONS_PER_DAY
-    free = (Trial.Verdict.REFUSED, Trial.Verdict.PLATFORM_FAILED)
-    counted = recent.exclude(pk__in=ours.values("submission")).exclude(
-        pk__in=Trial.objects.filter(verdict__in=free).values("submission")
-    )
-    return max(0, per_day - counted.count())
+    return max(0, per_day - made)
 
 
-def _check_quota(*, team: Team, challenge: Challenge) -> None:
-    if attempts_left(team=team, challenge=challenge) == 0:
+def _check_quota(*, user: User, team: Team, challenge: Challenge) -> None:
+    if attempts_left(user=user, team=team, challenge=challenge) == 0:
         raise InputError(
-            f"Your team made {settings.REDOUBT_SUBMISSIONS_PER_DAY} submissions to this challenge within a day.",
+            f"You or your team made {settings.REDOUBT_SUBMISSIONS_PER_DAY} submissions to this challenge within a day.",
             where="team",
-            help="Try again later; failures of the platform do not count.",
+            help="Try again later; failures of the platform do not count, but entries for your other teams do.",
         )
 
 
-def _check_new(*, team: Team, challenge: Challenge, digest: str) -> None:
-    """An archive is judged once: a second try with another seed would only be fishing for luck."""
+def _check_new(submission: Submission) -> None:
+    """The same files are judged once, however they are packed and for whichever team one enters them."""
     judged = (*Evaluation.UNFINISHED, Evaluation.State.COMPLETED)
-    mine = Submission.objects.filter(team=team, challenge=challenge, digest=digest)
+    mine = Submission.objects.filter(
+        Q(team=submission.team) | Q(user=submission.user),
+        Q(contents=submission.contents) | Q(digest=submission.digest),
+        challenge=submission.challenge,
+    )
     played = Q(trial__verdict__in=["", Trial.Verdict.ACCEPTED])
     earlier = mine.filter(Q(evaluations__current=True, evaluations__state__in=judged) | played).first()
     if earlier is not None:
         raise InputError(
-            f"Your team entered exactly this archive before, as {earlier.public_id}.",
+            f"Exactly these files were entered before, as {earlier.public_id}.",
             where="archive",
             help="An entry is judged once; change it, or ask an organiser for a re-evaluation.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickletools
 import re
@@ -33,9 +34,14 @@ CONVERT = (
 )
 
 
-def check_file(entry: Entry, limits: Limits) -> None:
-    """Reads the file to its end once and refuses what it must not hold. Raises InputError."""
-    head = _read_through(entry)
+def check_file(entry: Entry, limits: Limits) -> str:
+    """Reads the file to its end and refuses what it must not hold; its SHA-256, hexadecimal. Raises InputError."""
+    head, digest = _read_through(entry)
+    _check_kind(entry, head, limits)
+    return digest
+
+
+def _check_kind(entry: Entry, head: bytes, limits: Limits) -> None:
     suffix = PurePosixPath(entry.name).suffix.lower()
     if suffix == ".safetensors" or looks_like_safetensors(head):
         check_safetensors(entry)
@@ -51,13 +57,14 @@ def check_file(entry: Entry, limits: Limits) -> None:
         raise refuse(f"is a {packer} archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
 
 
-def _read_through(entry: Entry) -> bytes:
-    """The entry's first 64 KiB, after reading all of it: a wrong check sum or length shows only at the end."""
-    head = b""
+def _read_through(entry: Entry) -> tuple[bytes, str]:
+    """The entry's first 64 KiB and its SHA-256, after reading all of it: a wrong check sum or length shows only at the end."""
+    head, digest = b"", hashlib.sha256()
     for chunk in chunks(entry):
         if not head:
             head = chunk[:_HEAD]
-    return head
+        digest.update(chunk)
+    return head, digest.hexdigest()
 
 
 def _is_pickle(head: bytes) -> bool:
@@ -99,6 +106,6 @@ def _check_inner_zip(entry: Entry, limits: Limits, *, torch: bool) -> None:
         if unpacked > min(limits.unpacked_bytes, max(limits.ratio_from, limits.ratio * entry.size)):
             raise refuse("unpacks to more than is accepted.", where=entry.name)
         for array in arrays:
-            head = _read_through(array)
+            head, _ = _read_through(array)
             if not array.name.endswith(".npy") or not head.startswith(_NPY) or _holds_objects(head):
                 raise refuse("holds something that is not a plain array.", where=entry.name, help=CONVERT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, Literal
@@ -16,12 +17,16 @@ from evaluator.spec import MANIFEST_BYTES, AttackManifest, DefenseManifest, pars
 
 @dataclass(frozen=True)
 class Inspection:
-    """An archive that passed. manifest: validated, as JSON. digest: SHA-256 of the archive; size: its bytes."""
+    """An archive that passed. manifest: validated, as JSON. digest: SHA-256 of the archive; size: its bytes.
+
+    contents: SHA-256 of its files' names and contents alone, the same for the same files however they are packed.
+    """
 
     kind: Literal["defense", "attack"]
     name: str
     manifest: dict[str, Any]
     digest: str
+    contents: str
     size: int
     suffix: str
     files: tuple[str, ...]
@@ -44,8 +49,7 @@ def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
                     f'names "{name}", which is not in the archive.', where=contents.manifest, help="Add it or mend its name."
                 )
         files = [entry for entry in contents.entries if not entry.directory]
-        for entry in files:
-            check_file(entry, limits)
+        digests = {entry.name: check_file(entry, limits) for entry in files}
         if isinstance(manifest, DefenseManifest) and manifest.format == "safetensors":
             check_safetensors(*(entry for entry in files if entry.name == str(PurePosixPath(manifest.weights or ""))))
     return Inspection(
@@ -53,10 +57,17 @@ def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
         name=manifest.name,
         manifest=manifest.model_dump(mode="json", exclude_none=True),
         digest=sha256(file),
+        contents=_of_files(digests),
         size=file.seek(0, 2),
         suffix=contents.suffix,
         files=tuple(sorted(entry.name for entry in files)),
     )
+
+
+def _of_files(digests: dict[str, str]) -> str:
+    """One digest of files, given name -> SHA-256. No name holds the zero byte that ends it here."""
+    lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _read_manifest(contents: Contents) -> DefenseManifest | AttackManifest:
