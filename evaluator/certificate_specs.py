@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from evaluator.errors import InputError
-from evaluator.strict import Strict
+from evaluator.strict import FieldError, Real, Strict
 
 CertificateMethod = Literal["smoothing", "ibp", "crown", "bab", "milp", "lipschitz"]
 SPEAKS_OF: dict[CertificateMethod, tuple[str, ...]] = {
@@ -30,12 +29,12 @@ class CertificateSpec(Strict):
     """
 
     method: CertificateMethod
-    sigma: float | None = Field(default=None, gt=0, le=10)
+    sigma: Real | None = Field(default=None, gt=0, le=10)
     noise: Literal["gaussian", "ball", "quantized-gaussian"] | None = None
     n: int | None = Field(default=None, ge=100, le=10_000_000)
-    alpha: float | None = Field(default=None, gt=0, le=0.05)
+    alpha: Real | None = Field(default=None, gt=0, le=0.05)
     iterations: int | None = Field(default=None, ge=0, le=1000)
-    seconds: float | None = Field(default=None, gt=0, le=3600)
+    seconds: Real | None = Field(default=None, gt=0, le=3600)
 
     @model_validator(mode="after")
     def _parameters(self) -> CertificateSpec:
@@ -49,9 +48,10 @@ class CertificateSpec(Strict):
         if self.method == "smoothing" and self.sigma is None:
             raise ValueError('method "smoothing" needs sigma, the standard deviation of its noise, for example sigma = 0.25')
         if given - takes:
-            raise ValueError(f'method "{self.method}" does not take {", ".join(sorted(given - takes))}')
+            first = min(given - takes)
+            raise FieldError(f'method "{self.method}" does not take {", ".join(sorted(given - takes))}', first)
         if self.n is not None and self.n % 50:
-            raise ValueError("n must be a multiple of 50")
+            raise FieldError("must be a multiple of 50", "n")
         return self
 
     def parameters(self) -> dict[str, float | int | str]:
@@ -66,15 +66,15 @@ class ReferenceCurve(Strict):
     """
 
     title: str = Field(min_length=1, max_length=40)
-    radii: tuple[float, ...] = Field(min_length=1, max_length=32)
-    accuracy: tuple[float, ...]
+    radii: tuple[Real, ...] = Field(min_length=1, max_length=32)
+    accuracy: tuple[Real, ...]
     source: str = ""
 
     @model_validator(mode="after")
     def _whole(self) -> ReferenceCurve:
         if len(self.accuracy) != len(self.radii) or any(not 0 <= value <= 100 for value in self.accuracy):
-            raise ValueError(f"accuracy must hold one percentage for each of the {len(self.radii)} radii")
-        _increasing(self.radii)
+            raise FieldError(f"must hold one percentage for each of the {len(self.radii)} radii", "accuracy")
+        _increasing(self.radii, "radii")
         return self
 
 
@@ -86,8 +86,8 @@ class CertifiedSpec(Strict):
     may ask for. references: published curves to draw beside the entries.
     """
 
-    radii: tuple[float, ...] = Field(min_length=1, max_length=12)
-    alpha: float = Field(default=ALPHA, gt=0, le=0.05)
+    radii: tuple[Real, ...] = Field(min_length=1, max_length=12)
+    alpha: Real = Field(default=ALPHA, gt=0, le=0.05)
     samples: int = Field(default=SAMPLES, ge=100, le=10_000_000)
     references: tuple[ReferenceCurve, ...] = Field(default=(), max_length=4)
 
@@ -105,9 +105,10 @@ class CertifiedSpec(Strict):
         return value
 
 
-def _increasing(radii: tuple[float, ...]) -> None:
-    if radii[0] < 0 or any(later <= earlier for earlier, later in pairwise(radii)):
-        raise ValueError("radii must be at least 0 and increase")
+def _increasing(radii: tuple[float, ...], *at: str) -> None:
+    for number, radius in enumerate(radii):
+        if radius < 0 or (number and radius <= radii[number - 1]):
+            raise FieldError("radii must be at least 0 and increase", *at, number)
 
 
 def check_request(request: CertificateSpec, *, threat: str, board: CertifiedSpec | None = None) -> CertificateSpec:

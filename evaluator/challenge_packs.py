@@ -12,9 +12,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from evaluator.errors import InputError
 from evaluator.report import Report
 from evaluator.spec import Challenge, Pack, load_manifest
-from evaluator.strict import Strict
+from evaluator.strict import Real, Strict
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[Real, Field(ge=0, le=1)]
 
 
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:
@@ -24,23 +24,23 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+MANIFEST = "challenge.toml"
 PACKS = Path(__file__).resolve().parent.parent / "challenges"
 
 
 def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
     """Loads the pack at a folder, or the one named by a slug below `root`.
 
-    Raises InputError naming the nearest known slug when there is none, or the field that is wrong.
+    Raises InputError naming the nearest known slug when there is none, or the file, line and field that is wrong.
     """
-    folder = Path(where)
-    if not (folder / "challenge.toml").is_file():
-        folder = root / str(where)
-    if not (folder / "challenge.toml").is_file():
-        near = difflib.get_close_matches(str(where), list_packs(root=root), n=1)
-        help = f'Did you mean "{near[0]}"?' if near else f"Known packs: {', '.join(list_packs(root=root)) or 'none'}."
+    folder = next((found for found in (Path(where), root / str(where)) if _is_pack(found)), None)
+    if folder is None:
+        known = list_packs(root=root)
+        near = difflib.get_close_matches(str(where), known, n=1)
+        help = f'Did you mean "{near[0]}"?' if near else f"Known packs: {', '.join(known) or 'none'}."
         raise InputError("is neither a folder with a challenge.toml nor a known pack.", where=str(where), help=help)
-    challenge = load_manifest(folder / "challenge.toml", Challenge)
     folder = folder.resolve()
+    challenge = load_manifest(folder / MANIFEST, Challenge, where=f"{folder.name}/{MANIFEST}")
     try:
         return Pack(slug=folder.name, folder=folder, challenge=challenge, digest=_digest(folder))
     except ValidationError as error:
@@ -49,8 +49,32 @@ def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
 
 
 def list_packs(*, root: Path = PACKS) -> list[str]:
-    """Slugs of the packs below `root`, sorted."""
-    return sorted(path.parent.name for path in root.glob("*/challenge.toml"))
+    """Slugs of the packs below `root`, sorted; a pack whose folder cannot be read is among them, and fails to load."""
+    return sorted(path.name for path in root.iterdir() if _is_pack(path)) if root.is_dir() else []
+
+
+def read_rules(pack: Pack) -> str:
+    """The pack's README.md, "" where there is none. Raises InputError where it is no text."""
+    path = pack.folder / "README.md" if pack.folder else None
+    if path is None or not path.exists():
+        return ""
+    where = f"{pack.slug}/README.md"
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start}).", where=where, help="Save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=where) from error
+    if "\0" in text:
+        raise InputError(f"holds a zero byte on line {text[: text.index(chr(0))].count(chr(10)) + 1}.", where=where)
+    return text
+
+
+def _is_pack(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).exists()
+    except PermissionError:
+        return folder.is_dir()
 
 
 class ExpectedScore(Strict):
@@ -93,7 +117,10 @@ def load_golden(pack: Pack) -> Golden:
     if pack.folder is None:
         raise InputError("came without its folder, so it has no golden entries.", where=pack.slug)
     golden = load_manifest(pack.folder / "golden" / "expected.toml", Golden)
-    for name in golden.entries:
+    for name, expected in golden.entries.items():
+        if expected.examples > (most := pack.challenge.data.examples):
+            what = f"entries.{name}.examples: must be at most {most}, the examples of the challenge, not {expected.examples}."
+            raise InputError(what, where="golden/expected.toml")
         if not (pack.folder / "golden" / name / "defense.toml").is_file():
             raise InputError(f"entries.{name}: there is no {name}/defense.toml beside it.", where="golden/expected.toml")
     return golden
@@ -101,4 +128,4 @@ def load_golden(pack: Pack) -> Golden:
 
 def _digest(folder: Path) -> str:
     """SHA-256 of the manifest's bytes: what determines a verdict. The README and the golden entries do not."""
-    return hashlib.sha256((folder / "challenge.toml").read_bytes()).hexdigest()
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from evaluator.errors import InputError
+from evaluator.strict import FieldError
 
 _KINDS = {
     "string_type": "text in quotes",
@@ -20,7 +22,11 @@ _KINDS = {
     "float_type": "a number",
     "bool_type": "true or false",
     "tuple_type": "a list",
+    "dict_type": "a table",
     "model_type": "a table",
+    "model_attributes_type": "a table",
+    "datetime_type": "a date with a time",
+    "finite_number": "a finite number",
 }
 _SHOWN = 60
 _BOUNDS = {
@@ -39,17 +45,27 @@ _LENGTHS = {
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an error is. path: as a person writes it; table: the model that holds the field `leaf`; choices: what it may be."""
+    """Where an error is.
+
+    path: for people, list members counted from 1; keys: the same as keys of the parsed text, list members counted from 0;
+    table: the model that holds the field `leaf`; choices: what it may be.
+    """
 
     path: str
+    keys: tuple[str | int, ...]
     table: type[BaseModel] | None
     leaf: str
     choices: list[str]
 
 
-def explain(error: ValidationError, model: type[BaseModel], *, where: str) -> InputError:
-    """The validation errors of one manifest as one error: `field: what is wrong` for each, and help for each."""
-    located = [(item, _locate(item["loc"], model)) for item in error.errors()]
+def explain(
+    error: ValidationError, model: type[BaseModel], *, where: str, lines: Mapping[tuple[str | int, ...], int] | None = None
+) -> InputError:
+    """The validation errors of one manifest as one error: `line, field: what is wrong` for each, and help for each.
+
+    lines: of the text, as `evaluator.toml_lines.lines` tells them; without them no line is named.
+    """
+    located = [(item, _locate(_location(item), model)) for item in error.errors() if not _follows(item)]
     located.sort(key=lambda pair: pair[0]["type"] == "missing")
     meant: set[tuple[str, str]] = set()
     problems, helps = [], []
@@ -60,10 +76,34 @@ def explain(error: ValidationError, model: type[BaseModel], *, where: str) -> In
         problem, help = _sentence(item, place)
         if item["type"] == "extra_forbidden":
             meant.update((parent, name) for name in _near(place.leaf, _fields(place.table)))
-        problems.append(f"{place.path}: {problem}" if place.path else problem)
+        named = ", ".join(part for part in (_line(place, lines or {}), place.path) if part)
+        problem = f"{named}: {problem}" if named else problem
+        if problem not in problems:
+            problems.append(problem)
         if help and help not in helps:
             helps.append(help)
     return InputError("; ".join(problems) + ".", where=where, help=" ".join(helps))
+
+
+def _follows(item: ErrorDetails) -> bool:
+    """Whether a list is called too short only because its wrong members, which are told of, do not count."""
+    return item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]
+
+
+def _location(item: ErrorDetails) -> tuple[int | str, ...]:
+    """Where pydantic or, below that, a validator of a whole table found the error."""
+    cause = item.get("ctx", {}).get("error")
+    location = (*item["loc"], *cause.at) if isinstance(cause, FieldError) else item["loc"]
+    of_the_list = item["type"] == "missing" and location and isinstance(location[-1], int)
+    return location[:-1] if of_the_list else location  # a list is too short: no member is there to be named
+
+
+def _line(place: _Place, lines: Mapping[tuple[str | int, ...], int]) -> str:
+    """The line of the field or, where the text has none, of the table that it is missing in."""
+    for length in range(len(place.keys), 0, -1):
+        if place.keys[:length] in lines:
+            return f"line {lines[place.keys[:length]]}"
+    return ""
 
 
 def _sentence(item: ErrorDetails, place: _Place) -> tuple[str, str]:
@@ -74,6 +114,8 @@ def _sentence(item: ErrorDetails, place: _Place) -> tuple[str, str]:
         near = _near(place.leaf, known)
         return "unknown field", f'Did you mean "{near[0]}"?' if near else f"Known fields here: {', '.join(sorted(known))}."
     if kind == "missing":
+        if not isinstance(value, dict):
+            return f"must have more than {len(value)} {'entry' if len(value) == 1 else 'entries'}", ""
         return "is required", f'Add "{place.leaf}".'
     if kind == "union_tag_not_found":
         return "has no kind", f"Add kind = one of {_quoted(place.choices)}."
@@ -83,8 +125,7 @@ def _sentence(item: ErrorDetails, place: _Place) -> tuple[str, str]:
         problem = f"must be {_quoted(place.choices)}, not {_shown(wrong)}"
         return problem, f'Did you mean "{near[0]}"?' if near else ""
     if kind in _KINDS:
-        quoted = kind in {"int_type", "float_type"} and isinstance(value, str) and value.replace(".", "", 1).isdigit()
-        return f"must be {_KINDS[kind]}, not {_shown(value)}", "Write it without quotes." if quoted else ""
+        return f"must be {_KINDS[kind]}, not {_shown(value)}", _spelling(kind, value)
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
         return f"must be {words} {context[key]:g}, not {_shown(value)}", ""
@@ -94,22 +135,38 @@ def _sentence(item: ErrorDetails, place: _Place) -> tuple[str, str]:
     return item["msg"].removeprefix("Value error, ").rstrip("."), ""
 
 
+def _spelling(kind: str, value: Any) -> str:
+    """How to write a value of the kind that is wanted, where what was written tells what was meant."""
+    if isinstance(value, str) and kind in {"int_type", "float_type"}:
+        if value.replace(".", "", 1).isdigit():
+            return "Write it without quotes."
+        return 'A fraction is written "8/255".' if kind == "float_type" and "/" in value else ""
+    if kind == "datetime_type":
+        if isinstance(value, date):
+            return f"Write {value.isoformat()}T00:00:00Z, where Z is UTC."
+        return f"Write it {'without quotes, ' if isinstance(value, str) else ''}as in 2026-12-01T00:00:00Z."
+    return ""
+
+
 def _locate(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
     """Walks the model along pydantic's location; the tag of a union is a step there that no person writes."""
     path, leaf, table = "", "", None
+    keys: list[str | int] = []
     annotation: Any = model
     for step in location:
         annotation = _without_none(annotation)
         if str(step) in _tagged(annotation):
             annotation = _tagged(annotation)[str(step)]
-        elif isinstance(step, int):
-            path, annotation = f"{path}[{step}]", next(iter(get_args(annotation)), None)
+            continue
+        keys.append(step)
+        if isinstance(step, int):
+            path, annotation = f"{path}[{step + 1}]", next(iter(get_args(annotation)), None)
         else:
             path, leaf = f"{path}.{step}" if path else step, step
             table = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
             known = None if table is None else table.model_fields.get(step)
             annotation = _value(annotation) if known is None else known.annotation
-    return _Place(path, table, leaf, _choices(_without_none(annotation)))
+    return _Place(path, tuple(keys), table, leaf, _choices(_without_none(annotation)))
 
 
 def _without_none(annotation: Any) -> Any:
@@ -164,11 +221,5 @@ def _shown(value: Any) -> str:
         return "a table"
     if isinstance(value, list | tuple):
         return "a list"
-    text = (
-        {True: "true", False: "false"}[value]
-        if isinstance(value, bool)
-        else f'"{value}"'
-        if isinstance(value, str)
-        else f"{value}"
-    )
+    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else f"{value}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from pydantic import Field, field_validator, model_validator
 
-from evaluator.strict import Strict
+from evaluator.strict import FieldError, Strict
 
 
 class PhaseSpec(Strict):
@@ -27,13 +27,13 @@ class PhaseSpec(Strict):
     @model_validator(mode="after")
     def _forwards(self) -> PhaseSpec:
         if self.closes <= self.opens:
-            raise ValueError(f'phase "{self.name}" closes before it opens')
+            raise FieldError(f'phase "{self.name}" closes before it opens', "closes")
         return self
 
 
 def in_order(phases: tuple[PhaseSpec, ...]) -> tuple[PhaseSpec, ...]:
-    """The same phases. Raises ValueError for two that overlap or are not in order of time."""
-    for first, second in pairwise(phases):
+    """The same phases. Raises FieldError for two that overlap or are not in order of time."""
+    for number, (first, second) in enumerate(pairwise(phases), start=1):
         if second.opens < first.closes:
-            raise ValueError(f'phase "{second.name}" opens before "{first.name}" closes')
+            raise FieldError(f'phase "{second.name}" opens before "{first.name}" closes', number, "opens")
     return phases

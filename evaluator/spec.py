@@ -6,41 +6,29 @@ and a line of help; nothing is guessed.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
+from evaluator.data_specs import DataSpec
 from evaluator.errors import InputError
 from evaluator.manifest_errors import explain
 from evaluator.phase_specs import PhaseSpec, in_order
-from evaluator.strict import Strict
+from evaluator.strict import FieldError, Real, Strict
+from evaluator.threat_fits import check_fits, farthest
 from evaluator.threat_specs import ThreatSpec
+from evaluator.toml_lines import lines
 
 MANIFEST_BYTES = 64 * 1024
 Access = Literal["gradients", "scores", "labels", "none"]
 
 _INPUT_THREATS = ("linf", "l2", "l1", "l0", "union", "patch")  # where a query itself shows whether it is in the set
 _BALLS = ("linf", "l2", "l1")  # about which certificates speak
-_SPLIT_SIZES = {"mnist": {"train": 60_000, "test": 10_000}, "cifar10": {"train": 50_000, "test": 10_000}}
-
-
-class DataSpec(Strict):
-    """Which images rank: the first `examples` images of `split`, in data order."""
-
-    dataset: Literal["mnist", "cifar10"]
-    split: Literal["train", "test"] = "test"
-    examples: int = Field(gt=0)
-
-    @field_validator("examples")
-    @classmethod
-    def _in_split(cls, value: int, known: ValidationInfo) -> int:
-        size = _SPLIT_SIZES.get(known.data.get("dataset", ""), {}).get(known.data.get("split", ""), value)
-        if value > size:
-            raise ValueError(f"must be at most {size}, the size of this split, not {value}")
-        return value
+_UNQUOTED = re.compile(r"^[^#\"'\n]*[=,\[]\s*\d+(\.\d+)?\s*/\s*\d", re.MULTILINE)  # epsilon = 8/255
 
 
 class AccessSpec(Strict):
@@ -70,7 +58,7 @@ class LimitsSpec(Strict):
     memory_mb: int = Field(default=2048, ge=256, le=1024 * 1024)
     seconds: int = Field(default=1800, ge=10, le=7 * 24 * 3600)
     reply_seconds: int = Field(default=60, ge=1, le=3600)
-    cpus: float = Field(default=2, gt=0, le=256)
+    cpus: Real = Field(default=2, gt=0, le=256)
     processes: int = Field(default=64, ge=1, le=4096)
     gpu: bool = False
     required: tuple[Literal["memory", "processes", "cpus", "network", "filesystem", "landlock"], ...] = (
@@ -84,7 +72,7 @@ class PublishedRow(Strict):
 
     attack: str
     by: str = ""
-    accuracy: float = Field(ge=0, le=100)
+    accuracy: Real = Field(ge=0, le=100)
     date: str = ""
     source: str = ""
 
@@ -97,6 +85,14 @@ class PublishedSpec(Strict):
     rows: tuple[PublishedRow, ...] = ()
 
 
+class BaselinesSpec(Strict):
+    """Which of the shipped defenses the site enters by itself, in this order; one that cannot enter is skipped, and named."""
+
+    enter: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)], ...] = Field(
+        default=(), max_length=32
+    )
+
+
 class Challenge(Strict):
     """A challenge pack's `challenge.toml`."""
 
@@ -107,6 +103,7 @@ class Challenge(Strict):
     access: AccessSpec = AccessSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
+    baselines: BaselinesSpec = BaselinesSpec()
     published: PublishedSpec | None = None
     certified: CertifiedSpec | None = None
     phases: tuple[PhaseSpec, ...] = ()
@@ -117,28 +114,38 @@ class Challenge(Strict):
         return in_order(value)
 
     @model_validator(mode="after")
+    def _possible(self) -> Challenge:
+        check_fits(self.threat, self.data.shape, "threat")
+        return self
+
+    @model_validator(mode="after")
     def _judged(self) -> Challenge:
         if self.evaluation.ensemble == "short" and self.threat.kind not in _BALLS:
-            raise ValueError(f'evaluation.ensemble = "short" needs a threat of kind linf, l2 or l1, not "{self.threat.kind}"')
+            what = f'"short" needs a threat of kind linf, l2 or l1, not "{self.threat.kind}"'
+            raise FieldError(what, "evaluation", "ensemble")
         return self
 
     @model_validator(mode="after")
     def _rankable(self) -> Challenge:
-        if self.certified is not None:
-            kind, epsilon = self.threat.kind, getattr(self.threat, "epsilon", None)
-            if kind not in _BALLS:
-                raise ValueError(f'a certified board needs a threat of kind linf, l2 or l1, not "{kind}"')
-            if epsilon not in self.certified.radii:
-                raise ValueError(f"certified.radii must hold the threat's epsilon, {epsilon:g}: by it the board ranks")
+        if self.certified is None:
+            return self
+        kind, epsilon, radii = self.threat.kind, getattr(self.threat, "epsilon", None), self.certified.radii
+        if kind not in _BALLS:
+            raise FieldError(f'a certified board needs a threat of kind linf, l2 or l1, not "{kind}"', "certified")
+        if epsilon not in radii:
+            raise FieldError(f"must hold the threat's epsilon, {epsilon:g}: by it the board ranks", "certified", "radii")
+        largest = farthest(kind, self.data.shape)
+        if radii[-1] > largest:
+            what = f"must be at most {largest:g}, the distance of the farthest two images, not {radii[-1]:g}"
+            raise FieldError(what, "certified", "radii", len(radii) - 1)
         return self
 
     @model_validator(mode="after")
     def _tellable(self) -> Challenge:
         if self.access.outside == "refused" and self.threat.kind not in _INPUT_THREATS:
-            raise ValueError(
-                f'access.outside = "refused" needs a threat whose points are inputs ({", ".join(_INPUT_THREATS)}), '
-                f'not "{self.threat.kind}"'
-            )
+            known = ", ".join(_INPUT_THREATS)
+            what = f'"refused" needs a threat whose points are inputs ({known}), not "{self.threat.kind}"'
+            raise FieldError(what, "access", "outside")
         return self
 
 
@@ -175,17 +182,16 @@ class DefenseManifest(Strict):
         needs = {"python": ["entry"], "safetensors": ["architecture", "weights"], "onnx": ["weights"]}[self.format]
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:
-            raise ValueError(f'format "{self.format}" needs {" and ".join(missing)}')
+            raise FieldError(f'"{self.format}" needs {" and ".join(missing)}', "format")
         if self.detector and self.format != "python":
-            raise ValueError(f'detector = true needs format "python": a "{self.format}" submission has no column for its score')
+            raise FieldError(f'needs format "python": a "{self.format}" submission has no column for its score', "detector")
         if self.detector and self.randomized:
-            raise ValueError("detector = true cannot be judged together with randomized = true: fix the detector's randomness")
+            raise FieldError("cannot be judged together with randomized = true: fix the detector's randomness", "detector")
         if self.detector and self.certificate is not None:
-            raise ValueError("detector = true cannot be certified: a certificate speaks of a classifier that answers always")
+            raise FieldError("cannot be certified: a certificate speaks of a classifier that answers always", "detector")
         if self.certificate is not None and self.certificate.method != "smoothing" and self.format != "safetensors":
-            raise ValueError(
-                f'certificate method "{self.certificate.method}" reads the network\'s layers: it needs format "safetensors"'
-            )
+            what = f'"{self.certificate.method}" reads the network\'s layers: it needs format "safetensors"'
+            raise FieldError(what, "certificate", "method")
         return self
 
 
@@ -208,7 +214,7 @@ class AttackManifest(Strict):
         needs = {"python": ["entry"], "array": ["target", "array"]}[self.format]
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:
-            raise ValueError(f'format "{self.format}" needs {" and ".join(missing)}')
+            raise FieldError(f'"{self.format}" needs {" and ".join(missing)}', "format")
         return self
 
 
@@ -227,21 +233,26 @@ M = TypeVar("M", bound=BaseModel)
 def parse_toml(data: bytes, model: type[M], *, where: str) -> M:
     """Parses and validates one manifest.
 
-    data: the file's bytes (at most 64 KiB of UTF-8 TOML). where: the file name for messages.
-    Raises InputError naming the field and the nearest known one.
+    data: the file's bytes (at most 64 KiB of UTF-8 TOML, with or without a byte order mark). where: the file name for messages.
+    Raises InputError naming the line, the field and the nearest known one.
     """
     if len(data) > MANIFEST_BYTES:
         raise InputError(f"is {len(data)} bytes long; a manifest has at most {MANIFEST_BYTES}.", where=where)
     try:
-        table = tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8 text (byte {error.start}).", where=where, help="Save it as UTF-8.") from error
+    try:
+        table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"is not valid TOML: {error}.", where=where, help="See https://toml.io for the format.") from error
+        help = (
+            'Write a fraction in quotes, such as "8/255".' if _UNQUOTED.search(text) else "See https://toml.io for the format."
+        )
+        raise InputError(f"is not valid TOML: {error}.", where=where, help=help) from error
     try:
         return model.model_validate(_with_tuples(table), strict=True)
     except ValidationError as error:
-        raise explain(error, model, where=where) from error
+        raise explain(error, model, where=where, lines=lines(text)) from error
 
 
 def _with_tuples(value: Any) -> Any:
@@ -251,9 +262,17 @@ def _with_tuples(value: Any) -> Any:
     return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def load_manifest(path: Path, model: type[M]) -> M:
-    """Reads and validates the manifest at `path`. Raises InputError when it is missing or wrong."""
-    if not path.is_file():
-        raise InputError("there is no such file.", where=str(path), help="Every submission and pack starts with its manifest.")
-    with path.open("rb") as stream:
-        return parse_toml(stream.read(MANIFEST_BYTES + 1), model, where=path.name)
+def load_manifest(path: Path, model: type[M], *, where: str = "") -> M:
+    """Reads and validates the manifest at `path`. where: the file name for messages, instead of the last part of its path.
+
+    Raises InputError when it is missing, cannot be read or is wrong.
+    """
+    try:
+        if not path.is_file():
+            help = "Every submission and pack starts with its manifest."
+            raise InputError("there is no such file.", where=str(path), help=help)
+        with path.open("rb") as stream:
+            data = stream.read(MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}.", where=str(path)) from error
+    return parse_toml(data, model, where=where or path.name)

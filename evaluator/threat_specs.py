@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from evaluator.strict import Strict
+from evaluator.strict import FieldError, Real, Strict
 
 Border = Literal["zeros", "edge"]
 
@@ -15,21 +15,21 @@ class LinfSpec(Strict):
     """Linf ball of radius `epsilon` (in [0, 1] pixel units) intersected with the [0, 1] box."""
 
     kind: Literal["linf"]
-    epsilon: float = Field(gt=0, le=1)
+    epsilon: Real = Field(gt=0, le=1)
 
 
 class L2Spec(Strict):
     """L2 ball of radius `epsilon` (Euclidean norm over all pixels, [0, 1] units) intersected with the [0, 1] box."""
 
     kind: Literal["l2"]
-    epsilon: float = Field(gt=0, le=1000)
+    epsilon: Real = Field(gt=0, le=1000)
 
 
 class L1Spec(Strict):
     """L1 ball of radius `epsilon` (sum of absolute changes, [0, 1] units) intersected with the [0, 1] box."""
 
     kind: Literal["l1"]
-    epsilon: float = Field(gt=0, le=1_000_000)
+    epsilon: Real = Field(gt=0, le=1_000_000)
 
 
 class L0Spec(Strict):
@@ -53,7 +53,7 @@ class SpatialSpec(Strict):
     """A flow field: every pixel is read from at most `epsilon` pixels (Euclidean) away."""
 
     kind: Literal["spatial"]
-    epsilon: float = Field(gt=0, le=100)
+    epsilon: Real = Field(gt=0, le=100)
     border: Border = "edge"
 
 
@@ -61,14 +61,14 @@ class RotationTranslationSpec(Strict):
     """One rotation by at most `degrees` and one translation by at most `pixels` down and across."""
 
     kind: Literal["rotation-translation"]
-    degrees: float = Field(ge=0, le=180)
-    pixels: float = Field(ge=0, le=1000)
+    degrees: Real = Field(ge=0, le=180)
+    pixels: Real = Field(ge=0, le=1000)
     border: Border = "zeros"
 
     @model_validator(mode="after")
     def _moves(self) -> Self:
         if self.degrees + self.pixels == 0:
-            raise ValueError("degrees and pixels must not both be 0")
+            raise FieldError("degrees and pixels must not both be 0", "degrees")
         return self
 
 
@@ -77,8 +77,8 @@ class ColorSpec(Strict):
     by at most `smoothness` (default epsilon)."""
 
     kind: Literal["color"]
-    epsilon: float = Field(gt=0, le=1)
-    smoothness: float | None = Field(default=None, gt=0, le=2)
+    epsilon: Real = Field(gt=0, le=1)
+    smoothness: Real | None = Field(default=None, gt=0, le=2)
     nodes: int = Field(default=8, ge=2, le=32)
 
 
@@ -98,27 +98,28 @@ class PatchSpec(Strict):
 
     kind: Literal["patch"]
     side: int = Field(ge=1, le=1000)
-    epsilon: float = Field(default=1.0, gt=0, le=1)
+    epsilon: Real = Field(default=1.0, gt=0, le=1)
     location: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
         if self.location is not None and min(self.location) < 0:
-            raise ValueError("location must not be negative")
+            number = 0 if self.location[0] < 0 else 1
+            raise FieldError(f"must be at least 0, not {self.location[number]}", "location", number)
         return self
 
 
 class ViewsSpec(Strict):
     """The ranges of random views: see `evaluator.threats.physical.Views`."""
 
-    rotation: float = Field(default=10.0, ge=0, le=180)
-    translation: float = Field(default=1.0, ge=0, le=1000)
-    scale: float = Field(default=0.1, ge=0, le=0.9)
-    shear: float = Field(default=0.05, ge=0, le=0.9)
-    perspective: float = Field(default=0.1, ge=0, le=0.4)
-    brightness: float = Field(default=0.1, ge=0, le=1)
-    contrast: float = Field(default=0.2, ge=0, le=1)
-    blur: float = Field(default=0.7, ge=0, le=100)
+    rotation: Real = Field(default=10.0, ge=0, le=180)
+    translation: Real = Field(default=1.0, ge=0, le=1000)
+    scale: Real = Field(default=0.1, ge=0, le=0.9)
+    shear: Real = Field(default=0.05, ge=0, le=0.9)
+    perspective: Real = Field(default=0.1, ge=0, le=0.4)
+    brightness: Real = Field(default=0.1, ge=0, le=1)
+    contrast: Real = Field(default=0.2, ge=0, le=1)
+    blur: Real = Field(default=0.7, ge=0, le=100)
     border: Border = "edge"
 
 
@@ -129,7 +130,7 @@ class PhysicalSpec(Strict):
     base: Annotated[AdditiveSpec | PatchSpec, Field(discriminator="kind")]
     views: ViewsSpec = ViewsSpec()
     samples: int = Field(default=32, ge=1, le=10_000)
-    threshold: float = Field(default=0.5, gt=0, le=1)
+    threshold: Real = Field(default=0.5, gt=0, le=1)
 
 
 CorruptionKind = Literal[
@@ -158,6 +159,13 @@ class CorruptionsSpec(Strict):
     severity: int = Field(ge=1, le=5)
     kinds: tuple[CorruptionKind, ...] = Field(default=get_args(CorruptionKind), min_length=1, max_length=15)
     realizations: int = Field(default=1, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        for number, kind in enumerate(self.kinds):
+            if kind in self.kinds[:number]:
+                raise FieldError(f'"{kind}" is there twice', "kinds", number)
+        return self
 
 
 ThreatSpec = Annotated[

@@ -87,12 +87,13 @@ def test_the_madry_board_is_published_with_the_first_ensemble_and_the_last_attac
         ('"MNIST, small"', '"M"', "title: must have at least 3 characters."),
         ("0.3", "0", "threat.epsilon: must be greater than 0, not 0."),
         ("0.3", "1.5", "threat.epsilon: must be at most 1, not 1.5."),
-        ("0.3", "nan", "threat.epsilon: must be at most 1, not nan."),
+        ("0.3", "nan", "threat.epsilon: must be a finite number, not nan."),
+        ("0.3", "-inf", "threat.epsilon: must be a finite number, not -inf."),
         ("100", "20000", "data.examples: must be at most 10000, the size of this split, not 20000."),
         ('"linf"', '"lnf"', 'not "lnf". Did you mean "linf"?'),
         ('kind = "linf"', "", "threat: has no kind. Add kind = "),
         ('"mnist"', '"minst"', 'data.dataset: must be "mnist" or "cifar10", not "minst". Did you mean "mnist"?'),
-        ("[threat]", '[limits]\nrequired = ["memry"]\n[threat]', "limits.required[0]: must be "),
+        ("[threat]", '[limits]\nrequired = ["memry"]\n[threat]', "limits.required[1]: must be "),
         ("[threat]", '[published]\ntitle = "x"\nrows = 3\n[threat]', "published.rows: must be a list, not 3."),
         ("[data]", "[data", "is not valid TOML"),
     ],
@@ -121,8 +122,8 @@ def test_a_certified_board_ranks_at_the_threats_epsilon() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("0.3, 0.5]", "0.4]", "certified.radii must hold the threat's epsilon, 0.3"),
-        ("[0.0, 0.3, 0.5]", "[0.3, 0.0]", "certified.radii: radii must be at least 0 and increase"),
+        ("0.3, 0.5]", "0.4]", "line 10, certified.radii: must hold the threat's epsilon, 0.3"),
+        ("[0.0, 0.3, 0.5]", "[0.3, 0.0]", "certified.radii[2]: radii must be at least 0 and increase"),
         ("[certified]", "[certified]\nalpha = 0.5", "certified.alpha: must be at most 0.05"),
         ("[certified]", "[certified]\nsamples = 1001", "certified.samples: must be a multiple of 50"),
         (
@@ -149,13 +150,15 @@ def test_a_misspelt_field_is_not_also_called_missing() -> None:
 
 def test_several_mistakes_are_told_at_once() -> None:
     told = refusal(VALID.replace("100", "-1").replace("0.3", "-1"))
-    assert "data.examples: must be greater than 0, not -1; threat.epsilon: must be greater than 0, not -1." in told
+    assert (
+        "line 5, data.examples: must be greater than 0, not -1; line 8, threat.epsilon: must be greater than 0, not -1." in told
+    )
 
 
 def test_a_mistake_in_a_list_of_tables_names_the_entry() -> None:
     rows = '[published]\ntitle = "x"\n' + 2 * '[[published.rows]]\nattack = "a"\naccuracy = 50\n'
     told = refusal(VALID + rows.replace("50", "101"))
-    assert "published.rows[0].accuracy: must be at most 100, not 101; published.rows[1].accuracy" in told
+    assert "line 13, published.rows[1].accuracy: must be at most 100, not 101; line 16, published.rows[2].accuracy" in told
 
 
 def test_a_manifest_too_large_or_not_text_is_refused() -> None:
@@ -186,7 +189,7 @@ def test_a_packs_digest_follows_its_manifest_and_not_its_readme(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("expected", "words"),
     [
-        (EXPECTED.replace("0.75", "1.75"), r"entries\.honest\.robust_accuracy\[1\]: must be at most 1, not 1\.75"),
+        (EXPECTED.replace("0.75", "1.75"), r"entries\.honest\.robust_accuracy\[2\]: must be at most 1, not 1\.75"),
         (EXPECTED.replace("0.75", "0.25"), "the lowest accuracy 0.5 is above the highest, 0.25"),
         (EXPECTED.replace("examples", "example"), 'Did you mean "examples"'),
         (
@@ -194,6 +197,11 @@ def test_a_packs_digest_follows_its_manifest_and_not_its_readme(tmp_path: Path) 
             r'entries\.honest\.rubust_accuracy: unknown field\. Did you mean "robust_accuracy"',
         ),
         (EXPECTED.replace("honest", "absent"), "there is no absent/defense.toml"),
+        (
+            EXPECTED.replace("10", "101"),
+            r"entries\.honest\.examples: must be at most 100, the examples of the challenge, not 101",
+        ),
+        (EXPECTED.replace("0.9, 1.0", "0.9"), r"line 4, entries\.honest\.clean_accuracy: must have more than 1 entry\.$"),
     ],
 )
 def test_wrong_golden_expectations_are_refused(expected: str, words: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from evaluator.attacks.base import Batch
 from evaluator.checks import Honest
 from evaluator.data import examples
 from evaluator.data.tensors import Examples
+from evaluator.data_specs import DataSpec
 from evaluator.defenses.reference.base import standard_network
 from evaluator.defenses.reference.golden import FOLDER, GOLDEN
 from evaluator.draws import Draws
@@ -26,7 +27,6 @@ from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.backward import Backwards, declared_substitutes
 from evaluator.host.load import load_submission, read_manifest
 from evaluator.meter import Meter, MeteredModel
-from evaluator.spec import DataSpec
 from evaluator.threats import Linf
 from tests.evaluator.hosts import hosted, write_submission
 

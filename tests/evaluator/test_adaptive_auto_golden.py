@@ -7,10 +7,10 @@ import pytest
 from benchmarks.honesty import judge, naive
 from evaluator.data import examples
 from evaluator.data.tensors import Examples
+from evaluator.data_specs import DataSpec
 from evaluator.defenses.reference.golden import GOLDEN, Golden
 from evaluator.evaluation import Verdict
 from evaluator.host.load import load_submission, read_manifest
-from evaluator.spec import DataSpec
 from tests.evaluator.support import sdp_images
 
 

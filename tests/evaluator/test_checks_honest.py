@@ -16,13 +16,13 @@ from evaluator.checks import Honest, Subject, examine, registered, sampled
 from evaluator.checks.table import markdown
 from evaluator.data import examples
 from evaluator.data.tensors import Examples
+from evaluator.data_specs import DataSpec
 from evaluator.defenses.recipes import BASELINES
 from evaluator.draws import Draws
 from evaluator.ensembles import Ensemble, Sequence, Stage, standard
 from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import load_submission
 from evaluator.meter import Meter, MeteredModel
-from evaluator.spec import DataSpec
 from evaluator.threats import L2, Linf, Threat
 from tests.evaluator.support import ROOT, sdp_images, sdp_model, trades_smallcnn
 

@@ -80,10 +80,10 @@ def test_a_challenge_without_phases_takes_entries_and_seals_nothing() -> None:
 @pytest.mark.parametrize(
     ("phases", "words"),
     [
-        (WARM_UP.replace("00:00:00Z\ncl", "00:00:00\ncl"), "phases[0].opens: must name its zone"),
-        (WARM_UP.replace("12-10", "11-10"), 'phase "Warm-up" closes before it opens'),
-        (FINALS + WARM_UP, 'phase "Warm-up" opens before "Finals" closes'),
-        (WARM_UP.replace("opens", "opened"), "phases[0].opened: unknown field"),
+        (WARM_UP.replace("00:00:00Z\ncl", "00:00:00\ncl"), "line 11, phases[1].opens: must name its zone"),
+        (WARM_UP.replace("12-10", "11-10"), 'line 12, phases[1].closes: phase "Warm-up" closes before it opens'),
+        (FINALS + WARM_UP, 'line 15, phases[2].opens: phase "Warm-up" opens before "Finals" closes'),
+        (WARM_UP.replace("opens", "opened"), "phases[1].opened: unknown field"),
     ],
 )
 def test_impossible_phases_are_refused_by_name(phases: str, words: str) -> None:

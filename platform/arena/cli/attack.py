@@ -74,6 +74,7 @@ def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
     """The pack with another threat or budget, validated like a manifest."""
     from pydantic import ValidationError
 
+    from evaluator.manifest_errors import explain
     from evaluator.spec import Challenge
 
     if kind is None and epsilon is None:
@@ -83,12 +84,12 @@ def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
     table = pack.challenge.model_dump()
     same = kind is None or kind == table["threat"]["kind"]
     changed: dict[str, Any] = dict(table["threat"]) if same else {"kind": kind}
-    table["threat"] = {**changed, "epsilon": epsilon if epsilon is not None else changed["epsilon"]}
+    budget = epsilon if epsilon is not None else changed["epsilon"]
+    table["threat"] = {**changed, "epsilon": int(budget) if float(budget).is_integer() else budget}  # l0 counts pixels
     try:
         challenge = Challenge.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{first['msg']} (got {first['input']!r}).", where=f"--{first['loc'][-1]}") from error
+        raise explain(error, Challenge, where="redoubt attack") from error
     return pack.model_copy(update={"challenge": challenge})
 
 
