@@ -3,33 +3,48 @@ PYTHON ?= python3.11
 PORT ?= 8000
 HOST ?= 127.0.0.1
 BIN := .venv/bin
+PRODUCTION := .venv/.production
 STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: hostile help setup run check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
+.PHONY: hostile help setup run lock check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-$(STAMP): requirements.txt requirements-peers.txt pyproject.toml
+# What Redoubt runs with; pip resolves, so that torch brings along what its build for this system needs.
+$(PRODUCTION): requirements/production.txt requirements/constraints.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on the PATH; install Python 3.11 or say make PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip==25.3"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt -r requirements-peers.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --upgrade "pip==25.3"
+	$(PIP) -r requirements/production.txt
+	$(PIP) --no-deps --build-constraint requirements/production.txt --build-constraint requirements/dev.txt --editable .
+	@touch $@
+
+# What it is tested and checked with. The peers lie apart: one of them contradicts what the product needs.
+$(STAMP): $(PRODUCTION) requirements/dev.txt requirements/peers.txt
+	$(PIP) -r requirements/production.txt -r requirements/dev.txt
+	rm -rf .venv/peers
+	$(PIP) --no-deps --target .venv/peers -r requirements/peers.txt
 	@touch $@
 
 setup: $(STAMP) ## the virtual environment with everything pinned
 
-run: $(STAMP) ## the whole product at http://localhost:8000, Ctrl-C stops it
+run: $(PRODUCTION) ## the whole product at http://localhost:8000, Ctrl-C stops it
 	@exec $(BIN)/redoubt serve --host $(HOST) --port $(PORT)
 
-check: $(STAMP) ## ruff, mypy, import rules, migrations, templates
+lock: $(STAMP) ## resolve pyproject.toml again into requirements/
+	$(BIN)/python deploy/dev/lock.py
+
+check: $(STAMP) ## ruff, mypy, import rules, migrations, templates, requirements
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/python -m pip check
+	$(BIN)/python deploy/dev/lock.py --check
 
 test: $(STAMP) ## the whole test suite; says loudly what this machine could not run
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not nightly"

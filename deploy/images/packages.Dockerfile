@@ -2,22 +2,20 @@
 #
 #   docker build -f deploy/images/packages.Dockerfile --target evaluator --build-arg SYSTEM=PYTHON@sha256:... -t redoubt-evaluator-packages .
 #
-# Targets: evaluator, site. SYSTEM: a slim Python 3.11 image, by digest. For GPUs: --build-arg VARIANT=cuda --build-arg TORCH_INDEX=URL
-# of the index with that variant's wheels; for the CPU, TORCH_INDEX may name the one with the wheels that carry no CUDA.
+# Targets: evaluator, site. SYSTEM: a slim Python 3.11 image, by digest. pip resolves against the lock, so torch brings along the
+# libraries that its build needs: PyPI's for Linux is a CUDA build. TORCH_INDEX: URL of a further index, for another build of torch,
+# such as the one without CUDA.
 ARG SYSTEM
 
 FROM ${SYSTEM} AS evaluator
-ARG VARIANT=cpu
 ARG TORCH_INDEX=
-COPY requirements.txt deploy/images/evaluator.txt /build/
-# Exact versions from the lock, no byte code (it holds times), and the rest of what CUDA wheels need only where they are wanted.
-RUN grep -E -f /build/evaluator.txt /build/requirements.txt > /build/wanted.txt \
-    && python3 -m pip install --no-cache-dir --no-compile --no-deps --target /opt/redoubt \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /build/wanted.txt \
-    && if [ "$VARIANT" = cuda ]; then \
-        python3 -m pip install --no-cache-dir --no-compile --upgrade --target /opt/redoubt --index-url "$TORCH_INDEX" \
-            $(grep -E '^(torch|torchvision)==' /build/requirements.txt); fi
+COPY requirements/production.txt requirements/constraints.txt deploy/images/evaluator.txt /build/
+# No byte code: it holds times.
+RUN python3 -m pip install --no-cache-dir --no-compile --target /opt/redoubt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+        --constraint /build/production.txt -r /build/evaluator.txt
 
 FROM ${SYSTEM} AS site
-COPY requirements.txt /build/
-RUN python3 -m pip install --no-cache-dir --no-compile --no-deps --target /opt/redoubt -r /build/requirements.txt
+ARG TORCH_INDEX=
+COPY requirements/production.txt requirements/constraints.txt /build/
+RUN python3 -m pip install --no-cache-dir --no-compile --target /opt/redoubt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+        -r /build/production.txt
