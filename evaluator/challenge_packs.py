@@ -33,7 +33,7 @@ def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
 
     Raises InputError naming the nearest known slug when there is none, or the file, line and field that is wrong.
     """
-    folder = next((found for found in (Path(where), root / str(where)) if _is_pack(found)), None)
+    folder = next((found for found in (Path(where), root / str(where)) if is_pack(found)), None)
     if folder is None:
         known = list_packs(root=root)
         near = difflib.get_close_matches(str(where), known, n=1)
@@ -50,7 +50,7 @@ def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
 
 def list_packs(*, root: Path = PACKS) -> list[str]:
     """Slugs of the packs below `root`, sorted; a pack whose folder cannot be read is among them, and fails to load."""
-    return sorted(path.name for path in root.iterdir() if _is_pack(path)) if root.is_dir() else []
+    return sorted(path.name for path in root.iterdir() if is_pack(path)) if root.is_dir() else []
 
 
 def read_rules(pack: Pack) -> str:
@@ -70,7 +70,8 @@ def read_rules(pack: Pack) -> str:
     return text
 
 
-def _is_pack(folder: Path) -> bool:
+def is_pack(folder: Path) -> bool:
+    """Whether the folder holds a challenge.toml, or may: a folder that cannot be looked into counts as one."""
     try:
         return (folder / MANIFEST).exists()
     except PermissionError:

@@ -24,7 +24,7 @@ GUIDES = ("defense-submissions.md", "attack-submissions.md", "organising.md")
 MANIFESTS: dict[str, tuple[type[BaseModel], ...]] = {
     "defense-submissions.md": (DefenseManifest,),
     "attack-submissions.md": (AttackManifest,),
-    "organising.md": (Challenge, Challenge, Challenge, Golden),
+    "organising.md": (Challenge, Challenge, Challenge, Challenge, Golden),
 }
 
 

@@ -42,12 +42,15 @@ def team_of(user: User) -> Team:
     return user.teams.get(personal=True)
 
 
-def small_pack(slug: str = "mnist-linf", *, examples: int = 40, shard: int = 10, epsilon: float = 0.3) -> Pack:
+def small_pack(
+    slug: str = "mnist-linf", *, examples: int = 40, shard: int = 10, epsilon: float = 0.3, baselines: Sequence[str] = ()
+) -> Pack:
     manifest = {
         "title": "MNIST, Linf 0.3",
         "data": {"dataset": "mnist", "examples": examples},
         "threat": {"kind": "linf", "epsilon": epsilon},
         "evaluation": {"shard_examples": shard},
+        "baselines": {"enter": list(baselines)},
     }
     digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     return Pack(slug=slug, folder=None, challenge=ChallengeManifest.model_validate(manifest), digest=digest)

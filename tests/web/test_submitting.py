@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 
 from arena.challenges.models import Challenge
 from arena.challenges.services import Publication, publish
@@ -17,7 +17,7 @@ from arena.submissions.identifiers import new_public_id
 from arena.submissions.models import Submission
 from arena.submissions.services import submit, withdraw
 from evaluator.errors import InputError
-from tests.web.backend_support import current, enter, good_files, person, small_challenge, small_pack, team_of, zipped
+from tests.web.backend_support import current, enter, person, small_challenge, small_pack, team_of, zipped
 
 pytestmark = pytest.mark.django_db
 ATTACK = {"attack.toml": 'name = "Momentum"\nformat = "python"\nentry = "attack.py"\n', "attack.py": ""}
@@ -114,69 +114,7 @@ def test_a_new_title_keeps_the_results_and_new_rules_do_not(tmp_path: Path) -> N
     assert current(submission).judged_pack.challenge.threat.epsilon == 0.2
 
 
-def test_a_wrong_pack_is_named_and_the_others_are_published(tmp_path: Path) -> None:
-    write_pack(tmp_path)
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "challenge.toml").write_text('titel = "x"\n')
-    with pytest.raises(CommandError, match=r"broken: challenge\.toml"):
-        publish_packs(tmp_path)
-    assert Challenge.objects.get().slug == "mnist-linf"
-
-
 def test_publishing_through_the_service_tells_what_changed() -> None:
     assert publish(pack=small_pack()).publication is Publication.NEW
     assert publish(pack=small_pack()).publication is Publication.UNCHANGED
     assert publish(pack=small_pack(epsilon=0.1)).publication is Publication.RULES_CHANGED
-
-
-# Baselines
-
-
-def write_baseline(root: Path, name: str = "mnist-standard", title: str = "Standard") -> None:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    for file, data in good_files(title).items():
-        (root / name / file).write_bytes(data if isinstance(data, bytes) else data.encode())
-
-
-def seed_baselines(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    from arena.submissions.baselines import enter_baselines
-
-    output = io.StringIO()
-    command = "arena.submissions.management.commands.seed_baselines.enter_baselines"
-    monkeypatch.setattr(command, lambda *, challenge: enter_baselines(challenge=challenge, folder=root))
-    call_command("seed_baselines", stdout=output)
-    return output.getvalue()
-
-
-def test_baselines_are_entered_once_on_challenges_of_their_data_set(
-    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_baseline(tmp_path)
-    write_baseline(tmp_path, "cifar10-standard")
-    assert "mnist-standard entered as" in seed_baselines(tmp_path, monkeypatch)
-    assert "entered already" in seed_baselines(tmp_path, monkeypatch)
-    [submission] = Submission.objects.all()
-    assert submission.team.name == "Redoubt baselines"
-    assert submission.user
-    assert not submission.user.has_usable_password()
-
-
-def test_a_file_says_which_baselines_enter_a_challenge_and_in_which_order(
-    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("mnist-a", "mnist-b", "mnist-c"):
-        write_baseline(tmp_path, name, title=name)
-    (tmp_path / "entries.toml").write_text('mnist-linf = ["mnist-c", "mnist-a", "mnist-absent"]')
-    seed_baselines(tmp_path, monkeypatch)
-    assert [submission.name for submission in Submission.objects.order_by("pk")] == ["mnist-c", "mnist-a"]
-
-
-def test_a_baseline_with_new_weights_replaces_the_old_entry(
-    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_baseline(tmp_path)
-    seed_baselines(tmp_path, monkeypatch)
-    (tmp_path / "mnist-standard" / "TRAINING.md").write_text("again")
-    seed_baselines(tmp_path, monkeypatch)
-    assert Submission.objects.filter(withdrawn=None).count() == 1
-    assert Submission.objects.count() == 2

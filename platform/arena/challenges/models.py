@@ -17,6 +17,7 @@ class Challenge(models.Model):
 
     manifest: the pack's challenge.toml, validated, as JSON. digest: the pack's (any change). rules_digest: of the tables
     that decide a verdict; results measured under other rules do not rank. revision: goes up with every change of the board.
+    folder: where the pack was published from ("" when it came without one); gone: since when it is no longer there.
     """
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -29,6 +30,8 @@ class Challenge(models.Model):
     published = models.BooleanField(default=True)
     created = models.DateTimeField(auto_now_add=True)
     revision = models.PositiveBigIntegerField(default=0)
+    folder = models.TextField(blank=True, editable=False)
+    gone = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["title"]
@@ -50,3 +53,23 @@ class Challenge(models.Model):
     def pack(self) -> Pack:
         """What the evaluator needs to judge an entry of this challenge."""
         return Pack(slug=self.slug, folder=None, challenge=self.spec, digest=self.digest)
+
+
+class PackProblem(models.Model):
+    """Why a pack could not be published when it was tried last. The site keeps the last good version, if there was one.
+
+    folder: the pack's. what: the file, line and field, and what is wrong there. hidden: the challenge is hidden because of it:
+    not even what was published earlier can be read by this version.
+    """
+
+    slug = models.CharField("pack", max_length=255, unique=True)
+    folder = models.TextField()
+    what = models.TextField()
+    hidden = models.BooleanField(default=False)
+    since = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering: ClassVar = ["slug"]
+
+    def __str__(self) -> str:
+        return self.what

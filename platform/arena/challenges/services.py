@@ -6,11 +6,16 @@ import enum
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.timezone import now
+from pydantic import ValidationError
 
-from arena.challenges.models import Challenge
+from arena.challenges.models import Challenge, PackProblem
+from evaluator.challenge_packs import is_pack, read_rules
+from evaluator.errors import InputError, visible
 from evaluator.spec import Challenge as ChallengeManifest
 from evaluator.spec import Pack
 
@@ -41,27 +46,73 @@ def rules_digest(manifest: ChallengeManifest) -> str:
 
 
 def publish(*, pack: Pack) -> Published:
-    """Makes the site show this pack; doing it twice changes nothing."""
-    readme = pack.folder / "README.md" if pack.folder else None
+    """Makes the site show this pack; doing it twice changes nothing. Raises InputError where its README.md is no text."""
     manifest = pack.challenge
     values = {
         "title": manifest.title,
         "summary": manifest.summary,
         "manifest": manifest.model_dump(mode="json"),
-        "readme": readme.read_text("utf-8") if readme and readme.is_file() else "",
+        "readme": read_rules(pack),
         "digest": pack.digest,
         "rules_digest": rules_digest(manifest),
     }
+    found = {"folder": str(pack.folder or ""), "gone": None}
     with transaction.atomic():
-        challenge, created = Challenge.objects.get_or_create(slug=pack.slug, defaults=values)
+        _forget_problem(pack.slug)
+        challenge, created = Challenge.objects.get_or_create(slug=pack.slug, defaults=values | found)
         if created:
             return Published(challenge, Publication.NEW)
+        Challenge.objects.filter(pk=challenge.pk).update(**found)
         if all(getattr(challenge, name) == value for name, value in values.items()):
+            challenge.refresh_from_db()
             return Published(challenge, Publication.UNCHANGED)
         same_rules = challenge.rules_digest == values["rules_digest"]
         Challenge.objects.filter(pk=challenge.pk).update(**values, revision=F("revision") + 1)
         challenge.refresh_from_db()
     return Published(challenge, Publication.UPDATED if same_rules else Publication.RULES_CHANGED)
+
+
+def note_wrong(*, folder: Path, error: InputError) -> str:
+    """Records that the pack in a folder cannot be published, and says so in one line with what becomes of its challenge.
+
+    What was published earlier stays as it was; a challenge whose earlier version cannot be read any more is hidden.
+    """
+    slug = visible(folder.name)
+    challenge = Challenge.objects.filter(slug=slug).first()
+    hides = challenge is not None and not _readable(challenge)
+    then = "The site goes on without it." if challenge is None else f'"{challenge.title}" stays as it was published before.'
+    if challenge is not None and hides:
+        Challenge.objects.filter(pk=challenge.pk).update(published=False)
+        then = f'"{challenge.title}" is hidden: this version cannot read what was published before.'
+    line = f"{error} {then}"
+    values = {"folder": visible(str(folder.resolve())), "what": line}
+    problem, new = PackProblem.objects.get_or_create(slug=slug, defaults=values | {"hidden": hides})
+    if not new and (problem.folder, problem.what) != (values["folder"], line):
+        PackProblem.objects.filter(pk=problem.pk).update(**values, hidden=problem.hidden or hides, since=now())
+    return line
+
+
+def note_gone() -> list[Challenge]:
+    """The challenges whose pack's folder is no longer there, marked as such; nothing is entered on them any more."""
+    gone = [challenge for challenge in Challenge.objects.exclude(folder="") if not is_pack(Path(challenge.folder))]
+    Challenge.objects.filter(pk__in=[challenge.pk for challenge in gone], gone=None).update(gone=now())
+    for problem in PackProblem.objects.filter(hidden=False):
+        if not is_pack(Path(problem.folder)):
+            problem.delete()
+    return gone
+
+
+def _readable(challenge: Challenge) -> bool:
+    try:
+        return bool(challenge.spec)
+    except ValidationError:
+        return False
+
+
+def _forget_problem(slug: str) -> None:
+    """The pack is right again: what was hidden because of it is shown again."""
+    Challenge.objects.filter(slug=slug, slug__in=PackProblem.objects.filter(hidden=True).values("slug")).update(published=True)
+    PackProblem.objects.filter(slug=slug).delete()
 
 
 def bump(challenge_id: int) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from evaluator.errors import InputError
 
 
 def attacks() -> None:
@@ -28,16 +33,23 @@ def architectures() -> None:
 
 
 def challenges() -> None:
-    """List the challenge packs that `redoubt evaluate` knows by slug."""
-    from evaluator.challenge_packs import list_packs, load_pack
+    """List the challenge packs that `redoubt evaluate` knows by slug; wrong ones are named with what is wrong."""
+    from evaluator.challenge_packs import PACKS, list_packs, load_pack
 
-    table = Table()
-    for name in ("slug", "title", "threat", "images"):
+    slugs = list_packs()
+    table, wrong = Table(), []
+    table.add_column("slug", no_wrap=True, min_width=max(map(len, slugs), default=0))  # it is what other commands ask for
+    for name in ("title", "threat", "images"):
         table.add_column(name)
-    for slug in list_packs():
-        challenge = load_pack(slug).challenge
+    for slug in slugs:
+        try:
+            challenge = load_pack(PACKS / slug).challenge
+        except InputError as error:
+            wrong.append(str(error))
+            continue
         threat = f"{challenge.threat.kind} {getattr(challenge.threat, 'epsilon', '')}".strip()
-        table.add_row(
-            slug, challenge.title, threat, f"{challenge.data.examples:,} {challenge.data.dataset} {challenge.data.split}"
-        )
+        images = f"{challenge.data.examples:,} {challenge.data.dataset} {challenge.data.split}"
+        table.add_row(slug, escape(challenge.title), threat, images)
     Console().print(table)
+    for line in wrong:
+        print(f"redoubt: {line}", file=sys.stderr)

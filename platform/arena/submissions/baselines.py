@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from arena.challenges.models import Challenge
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from arena.submissions.services import submit, withdraw
+from evaluator.errors import InputError
 
 BASELINES = Path(evaluator.__file__).parent / "defenses" / "baselines"
 TEAM = "Redoubt baselines"
@@ -24,29 +25,37 @@ _SLUG = "redoubt-baselines"
 
 @dataclass(frozen=True)
 class Entered:
-    """What happened to one baseline on one challenge."""
+    """What happened to one baseline on one challenge. why_not: one sentence where it could not be entered."""
 
     folder: str
     challenge: str
-    submission: Submission
-    new: bool
+    submission: Submission | None = None
+    new: bool = False
+    why_not: str = ""
 
 
 def enter_baselines(*, challenge: Challenge, folder: Path = BASELINES) -> list[Entered]:
-    """Enters the baselines meant for the challenge; those already entered stay as they are.
+    """Enters the baselines that the challenge's pack names, in its order; those already entered stay as they are.
 
-    They are named in the folder's entries.toml, in order; for a challenge that it does not name they are all of its data set,
-    DATASET-SOMETHING. One whose files changed is entered again, and the old entry withdrawn.
+    One whose files changed is entered again, and the old entry withdrawn. Nothing is entered on a challenge whose pack is gone.
     """
-    present = {path.parent.name for path in folder.glob(f"{challenge.spec.data.dataset}-*/defense.toml")}
-    wanted = entries(folder).get(challenge.slug, sorted(present))
-    return [_enter(challenge, folder / name) for name in wanted if name in present]
+    names = () if challenge.gone else challenge.spec.baselines.enter
+    return [_try(challenge, name, folder) for name in names]
 
 
-def entries(folder: Path = BASELINES) -> dict[str, list[str]]:
-    """Challenge slug -> names of the baselines to enter, in the order of entries.toml; empty where there is no such file."""
-    path = folder / "entries.toml"
-    return tomllib.loads(path.read_text()) if path.is_file() else {}
+def _try(challenge: Challenge, name: str, folder: Path) -> Entered:
+    shipped = sorted(path.parent.name for path in folder.glob("*/defense.toml"))
+    dataset = challenge.spec.data.dataset
+    if name not in shipped:
+        near = difflib.get_close_matches(name, shipped, n=1)
+        help = f'Did you mean "{near[0]}"?' if near else f"Shipped are: {', '.join(shipped)}."
+        return Entered(name, challenge.slug, why_not=f"there is no such baseline. {help}")
+    if not name.startswith(f"{dataset}-"):
+        return Entered(name, challenge.slug, why_not=f'it is not for images of "{dataset}".')
+    try:
+        return _enter(challenge, folder / name)
+    except InputError as error:
+        return Entered(name, challenge.slug, why_not=str(error))
 
 
 @transaction.atomic

@@ -34,6 +34,9 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
     Nothing is unpacked here. at_any_time: for what the site itself enters, which waits for no phase.
     Raises InputError saying what is wrong with the archive, its manifest or the attempt.
     """
+    if challenge.gone:
+        help = "The board stays as it is; an organiser can bring the pack back."
+        raise InputError("This challenge takes no entries: its pack is no longer on this site.", where="challenge", help=help)
     if not at_any_time:
         hit(rate=UPLOAD_RATE, key=str(user.pk))
         check_open(challenge.season)

@@ -7,38 +7,63 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from arena.challenges.services import Publication, publish
+from arena.challenges.models import Challenge
+from arena.challenges.services import Publication, note_gone, note_wrong, publish
 from arena.evaluations.services import enqueue
 from arena.submissions.queries import measured_under_other_rules
-from evaluator.challenge_packs import PACKS, list_packs, load_pack
+from evaluator.challenge_packs import MANIFEST, PACKS, is_pack, list_packs, load_pack
 from evaluator.errors import InputError
 
 
 class Command(BaseCommand):
-    help = "Publishes every challenge pack; running it again publishes what changed."
+    help = "Publishes every challenge pack; running it again publishes what changed. A wrong pack keeps its last good version."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--root", type=Path, default=PACKS, help="The folder that holds the packs.")
         parser.add_argument("--reevaluate", action="store_true", help="Queue entries measured under earlier rules again.")
+        parser.add_argument("--keep-going", action="store_true", help="Name wrong packs, and end as if all were right.")
 
-    def handle(self, *args: Any, root: Path, reevaluate: bool, **options: Any) -> None:
+    def handle(self, *args: Any, root: Path, reevaluate: bool, keep_going: bool, **options: Any) -> None:
         wrong = []
-        for slug in list_packs(root=root):
+        for slug in _packs(root):
             try:
-                published = publish(pack=load_pack(slug, root=root))
+                published = publish(pack=load_pack(root / slug))
             except InputError as error:
-                wrong.append(f"{slug}: {error}")
+                wrong.append(note_wrong(folder=root / slug, error=error))
                 continue
-            challenge = published.challenge
-            self.stdout.write(f"{challenge.slug}: {published.publication}")
-            if published.publication in (Publication.NEW, Publication.UPDATED):
-                continue
-            entries = list(measured_under_other_rules(challenge))
-            if reevaluate:
-                for submission in entries:
-                    enqueue(submission=submission)
-            if entries:
-                then = "queued again" if reevaluate else "off the ranking until queued again with --reevaluate"
-                self.stdout.write(f"{challenge.slug}: {len(entries)} entries measured under earlier rules, {then}")
-        if wrong:
+            self.stdout.write(f"{slug}: {published.publication}")
+            if published.publication not in (Publication.NEW, Publication.UPDATED):
+                self._settle(published.challenge, reevaluate)
+        for challenge in note_gone():
+            self.stdout.write(
+                f"{challenge.slug}: its folder {challenge.folder} is gone; the board stays, nothing is entered on it"
+            )
+        if wrong and not keep_going:
             raise CommandError("\n".join(wrong))
+        for line in wrong:
+            self.stderr.write(line)
+
+    def _settle(self, challenge: Challenge, reevaluate: bool) -> None:
+        """Says what was measured under earlier rules, and queues it again where that is wanted."""
+        entries = list(measured_under_other_rules(challenge))
+        if reevaluate:
+            for submission in entries:
+                enqueue(submission=submission)
+        if entries:
+            then = "queued again" if reevaluate else "off the ranking until queued again with --reevaluate"
+            self.stdout.write(f"{challenge.slug}: {len(entries)} entries measured under earlier rules, {then}")
+
+
+def _packs(root: Path) -> list[str]:
+    """The packs below the folder. Raises CommandError where there is no such folder, or no pack in it."""
+    if not root.is_dir():
+        raise CommandError(f"{root}: there is no such folder. Name the folder that holds the packs.")
+    if is_pack(root):
+        raise CommandError(f"{root}: is a pack itself. Name the folder above it, {root.resolve().parent}.")
+    try:
+        slugs = list_packs(root=root)
+    except OSError as error:
+        raise CommandError(f"{root}: cannot be read: {error.strerror}.") from error
+    if not slugs:
+        raise CommandError(f"{root}: holds no pack. A pack is a folder with a {MANIFEST}.")
+    return slugs
