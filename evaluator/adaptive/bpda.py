@@ -63,13 +63,13 @@ def identity(x: Tensor) -> Tensor:
 
 
 def clamped_thermometer(levels: int) -> Layer:
-    """The substitute of thermometer encoding, g(x)_k = clamp(x - k/levels, 0, 1) for k = 0 .. levels-1.
+    """The substitute of thermometer encoding, g(x)_k = clamp(x - k/levels, 0, 1) for k = 1 .. levels.
 
     The encoding itself is ceil(g(x)). x (n, c, ...) -> (n, c * levels, ...), channel c's levels side by side.
     """
 
     def g(x: Tensor) -> Tensor:
-        steps = torch.arange(levels, dtype=x.dtype, device=x.device) / levels
+        steps = torch.arange(1, levels + 1, dtype=x.dtype, device=x.device) / levels
         unary = (x.unsqueeze(2) - steps.reshape(1, 1, -1, *[1] * (x.dim() - 2))).clamp(0, 1)
         return unary.flatten(1, 2)
 

@@ -255,7 +255,7 @@ class Unary(nn.Module):
     """An undeclared thermometer without a gradient and without its input's shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x > torch.arange(10).reshape(1, -1, 1, 1) / 10).float()
+        return (x > torch.arange(1, 11).reshape(1, -1, 1, 1) / 10).float()
 
 
 def test_a_learned_substitute_finds_the_slope_of_an_encoding_where_the_identity_has_not_even_its_shape() -> None:

@@ -15,11 +15,11 @@ LEVELS = 16
 
 
 class Thermometer(nn.Module):
-    """Level k of a channel is 1 where the pixel exceeds k / LEVELS; built on integers, so no gradient passes."""
+    """Level k = 1 .. LEVELS of a channel is 1 where the pixel exceeds k / LEVELS; built on integers, so no gradient passes."""
 
     def forward(self, x: Tensor) -> Tensor:
         reached = (x * LEVELS).ceil().long()
-        levels = torch.arange(LEVELS)
+        levels = torch.arange(1, LEVELS + 1)
         return (reached.unsqueeze(2) > levels.reshape(1, 1, -1, 1, 1)).float().flatten(1, 2)
 
 

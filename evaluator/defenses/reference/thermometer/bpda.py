@@ -1,4 +1,4 @@
-"""The declared stand-in: g(x)_k = clamp(x - k/l, 0, 1), of which the encoding is the ceiling."""
+"""The declared stand-in: g(x)_k = clamp(x - k/l, 0, 1), k = 1 .. l, of which the encoding is the ceiling."""
 
 from __future__ import annotations
 
