@@ -35,8 +35,8 @@ class AccessSpec(Strict):
     """What an attacker may ask the model for, and how often.
 
     rows_per_example: a forward row costs 1, a backward row 2; the examples of one run share their rows (`sharing` "pooled"),
-    or each has its own and every query is charged to the example that it is nearest to ("separate"). outside: whether
-    queries that lie in no example's perturbation set are "answered" or "refused".
+    or each has its own and a query is charged to the example whose perturbation set holds it ("separate"). outside: whether
+    queries that lie in no example's perturbation set are "answered" (and charged to the nearest) or "refused".
     """
 
     level: Access = "gradients"
@@ -142,10 +142,11 @@ class Challenge(Strict):
 
     @model_validator(mode="after")
     def _tellable(self) -> Challenge:
-        if self.access.outside == "refused" and self.threat.kind not in _INPUT_THREATS:
-            known = ", ".join(_INPUT_THREATS)
-            what = f'"refused" needs a threat whose points are inputs ({known}), not "{self.threat.kind}"'
-            raise FieldError(what, "access", "outside")
+        for field, value in (("outside", "refused"), ("sharing", "separate")):
+            if getattr(self.access, field) == value and self.threat.kind not in _INPUT_THREATS:
+                known = ", ".join(_INPUT_THREATS)
+                what = f'"{value}" needs a threat whose points are inputs ({known}), not "{self.threat.kind}"'
+                raise FieldError(what, "access", field)
         return self
 
 

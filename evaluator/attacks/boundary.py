@@ -4,13 +4,13 @@ Bethge 2018, "Decision-Based Adversarial Attacks: Reliable Attacks Against Black
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.decision import Search, boundary_steps, unit_l2
+from evaluator.attacks.minimal_norm import CountedMinimalNorm
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
@@ -26,7 +26,7 @@ _CONVERGED = 1e-7  # source step below which an example leaves
     "boundary", title="Boundary attack", access="labels", threats=("l2",), paper="Brendel et al. 2018, alg. 1", targeted=False
 )
 @dataclass(frozen=True)
-class Boundary(Attack):
+class Boundary(CountedMinimalNorm):
     """A move along the sphere around the clean image, then one towards it, kept when still adversarial.
 
     queries: labels per example, everything included. trials: random images tried as a first adversarial point.
@@ -34,8 +34,6 @@ class Boundary(Attack):
     success rate (a half along the sphere, a quarter towards the image), example by example.
     Returns the closest adversarial point found, the clean one where there is none.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     queries: int = 10_000
     trials: int = 50
@@ -46,8 +44,8 @@ class Boundary(Attack):
         at_least(1, queries=self.queries, trials=self.trials)
         positive(spherical_step=self.spherical_step, source_step=self.source_step)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        search = Search(Queries(model, batch, threat, self.queries))
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        search = Search(Queries(model, batch, threat, self.spendable))
         rows = search.first_points(self.trials)
         search.to_boundary(rows, search.closest[rows], steps=boundary_steps(threat, batch.x[:1].numel()))
         spherical = torch.full((len(batch),), self.spherical_step, device=batch.x.device)

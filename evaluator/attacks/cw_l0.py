@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
@@ -22,7 +21,7 @@ from evaluator.threats.base import Threat
 
 @register("cw_l0", title="Carlini-Wagner L0", access="gradients", threats=("l0",), paper="Carlini and Wagner 2017, sec. VI-B")
 @dataclass(frozen=True)
-class CWL0(Attack):
+class CWL0(MinimalNorm):
     """L2 attacks on ever fewer pixels: after each, the pixels with the least |gradient| * |delta| are fixed for good.
 
     rounds: L2 minimisations of up to `steps` steps of Adam at `rate`, with weight c on the hinge; an example leaves a
@@ -30,8 +29,6 @@ class CWL0(Attack):
     many are fixed, until one alone fails. kappa: confidence. stop_within: an example leaves as soon as a point within
     epsilon pixels is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 100
     rounds: int = 60
@@ -47,7 +44,7 @@ class CWL0(Attack):
         positive(rate=self.rate, c=self.c, drop=self.drop)
         at_most(1, drop=self.drop)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         norm, everyone = NORMS["l0"], Closest.none(batch, threat)
         if not len(batch):
             return everyone.points

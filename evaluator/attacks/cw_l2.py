@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
 from evaluator.attacks.tanh_space import TanhAdam
@@ -24,15 +23,13 @@ _STILL = 1e-3  # an example whose objective changed by less than this share sinc
 
 @register("cw_l2", title="Carlini-Wagner L2", access="gradients", threats=("l2",), paper="Carlini and Wagner 2017, sec. VI-A")
 @dataclass(frozen=True)
-class CWL2(Attack):
+class CWL2(MinimalNorm):
     """min ||delta||_2^2 + c * [Z_y - max_i Z_i + kappa]_+ by Adam in tanh space, with a binary search over c per example.
 
     steps: of Adam, for each of `searches` values of c from initial_c on. rate: Adam's. kappa: confidence, the margin that
     a point must have to count. A round ends early for an example whose objective stands still (checked ten times).
     stop_within: an example leaves as soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 1000
     searches: int = 9
@@ -46,7 +43,7 @@ class CWL2(Attack):
         at_least(0, kappa=self.kappa)
         positive(rate=self.rate, initial_c=self.initial_c)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         everyone = Closest.none(batch, threat)
         if not len(batch):
             return everyone.points

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
 from evaluator.attacks.tanh_space import TanhAdam
@@ -23,7 +22,7 @@ from evaluator.threats.base import Threat
     "cw_linf", title="Carlini-Wagner Linf", access="gradients", threats=("linf",), paper="Carlini and Wagner 2017, sec. VI-C"
 )
 @dataclass(frozen=True)
-class CWLinf(Attack):
+class CWLinf(MinimalNorm):
     """min c * [Z_y - max_i Z_i + kappa]_+ + sum_i [|delta_i| - tau]_+ for ever smaller tau, each round from the last point.
 
     rounds: minimisations of up to `steps` steps of Adam at `rate`. After one that ends inside tau, tau becomes `shrink`
@@ -32,8 +31,6 @@ class CWLinf(Attack):
     less, both by half and `refinements` times.
     kappa: confidence. stop_within: an example leaves as soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 100
     rounds: int = 60
@@ -50,7 +47,7 @@ class CWLinf(Attack):
         at_least(0, kappa=self.kappa, refinements=self.refinements)
         positive(rate=self.rate, initial_c=self.initial_c, largest_c=self.largest_c, shrink=self.shrink)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         everyone = Closest.none(batch, threat)
         if not len(batch):
             return everyone.points

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
 from evaluator.attacks.gradients import glance
+from evaluator.attacks.minimal_norm import MinimalNorm
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -24,15 +24,13 @@ _BEYOND = 1e-4  # added to every step, as in the authors' code: near the boundar
     "deepfool", title="DeepFool", access="gradients", threats=("linf", "l2"), paper="Moosavi-Dezfooli et al. 2016, alg. 2"
 )
 @dataclass(frozen=True)
-class DeepFool(Attack):
+class DeepFool(MinimalNorm):
     """Adds up the smallest steps to the nearest linearised boundary until the label changes.
 
     The step to the boundary of class k is |f_k| / ||w_k||_q in the steepest direction, f_k = Z_k - Z_y and w_k its gradient
     (for two classes and L2: -f w / ||w||^2). steps: at most so many. candidates: likeliest wrong classes considered.
     overshoot: the sum of steps is stretched by 1 + overshoot, to cross the boundary.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 50
     candidates: int = 9
@@ -42,7 +40,7 @@ class DeepFool(Attack):
         at_least(1, steps=self.steps, candidates=self.candidates)
         at_least(0, overshoot=self.overshoot)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         norm, result = NORMS[threat.kind], threat.start(batch.x)
         active = torch.arange(len(batch), device=batch.x.device)
         z, total = batch.x, torch.zeros_like(batch.x)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
 from evaluator.attacks.gradients import glance, ranked_classes
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS, Norm
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
@@ -22,7 +21,7 @@ _PAPER = "Croce and Hein 2020 (FAB), alg. 1"
 
 
 @dataclass(frozen=True)
-class _Boundary(Attack):
+class _Boundary(MinimalNorm):
     """Minimal-norm search: step to the linearised boundary, stay near the original, pull back when across.
 
     steps: iterations per start. restarts: the first starts at the original, the others near it. alpha: the most that a
@@ -30,8 +29,6 @@ class _Boundary(Attack):
     a point across is pulled back to this share of its distance. refine: bisections at the end, between the original and
     the closest point found. stop_within: an example leaves as soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 100
     restarts: int = 1
@@ -45,7 +42,7 @@ class _Boundary(Attack):
         at_least(1, steps=self.steps, restarts=self.restarts, overshoot=self.overshoot)
         at_least(0, alpha=self.alpha, backward=self.backward, refine=self.refine)
 
-    def search(self, model: Model, batch: Batch, threat: Threat, known: Closest) -> Closest:
+    def _closest(self, model: Model, batch: Batch, threat: Threat, known: Closest) -> Closest:
         """All restarts for examples that are classified correctly."""
         norm = NORMS[threat.kind]
         for restart in range(self.restarts):
@@ -121,9 +118,9 @@ class FAB(_Boundary):
     An iteration costs two forward rows and K - 1 backward rows (one when targeted). Other options: see `_Boundary`.
     """
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         known, _, stands = self._correct(model, batch, threat)
-        found = self.search(model, batch[stands], threat, known[stands])
+        found = self._closest(model, batch[stands], threat, known[stands])
         return known.replaced(stands, found).points
 
 
@@ -141,7 +138,7 @@ class FABT(_Boundary):
         super().__post_init__()
         at_least(1, targets=self.targets)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         known, logits, stands = self._correct(model, batch, threat)
         classes = ranked_classes(logits[stands], batch.y[stands]) if len(stands) else logits
         part, best = batch[stands], known[stands]
@@ -149,5 +146,5 @@ class FABT(_Boundary):
             if not len(part):
                 break
             aimed = part.fork(rank) if batch.target is not None else part.fork(rank).aimed(classes[:, rank])
-            best = self.search(model, aimed, threat, best)
+            best = self._closest(model, aimed, threat, best)
         return known.replaced(stands, best).points

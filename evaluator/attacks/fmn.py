@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -24,7 +23,7 @@ from evaluator.threats.base import Threat
     "fmn", title="Fast minimum norm", access="gradients", threats=("linf", "l2", "l1", "l0"), paper="Pintor et al. 2021, alg. 1"
 )
 @dataclass(frozen=True)
-class FMN(Attack):
+class FMN(MinimalNorm):
     """The closest adversarial point: gradient steps inside a ball whose radius shrinks when across, grows when not.
 
     steps: iterations. step_size: first step (L2 length of the normalised gradient; default 1, for Linf 10), annealed by a
@@ -32,8 +31,6 @@ class FMN(Attack):
     least one pixel a step, and starts at one). stop_within: an example leaves as
     soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 100
     step_size: float | None = None
@@ -46,7 +43,7 @@ class FMN(Attack):
         if self.step_size is not None:
             positive(step_size=self.step_size)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         norm, everyone = NORMS[threat.kind], Closest.none(batch, threat)
         first = self.step_size if self.step_size is not None else norm.reach
         active = torch.arange(len(batch), device=batch.x.device)

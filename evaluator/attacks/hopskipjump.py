@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.decision import Search, boundary_steps, unit_l2
+from evaluator.attacks.minimal_norm import CountedMinimalNorm
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -32,15 +32,13 @@ _HALVINGS = 12  # of the step before an iteration is given up
     targeted=False,
 )
 @dataclass(frozen=True)
-class HopSkipJump(Attack):
+class HopSkipJump(CountedMinimalNorm):
     """Projects on the boundary, estimates its normal there by Monte Carlo, steps along it, halves the step until adversarial.
 
     queries: labels per example, everything included. samples: noise vectors of the first normal; iteration t uses
     samples * sqrt(t), at most max_samples. trials: random images tried as a first adversarial point.
     Returns the closest adversarial point found, the clean one where there is none.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     queries: int = 5000
     samples: int = 100
@@ -50,8 +48,8 @@ class HopSkipJump(Attack):
     def __post_init__(self) -> None:
         at_least(1, queries=self.queries, samples=self.samples, max_samples=self.max_samples, trials=self.trials)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        search = Search(Queries(model, batch, threat, self.queries))
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        search = Search(Queries(model, batch, threat, self.spendable))
         steps = boundary_steps(threat, batch.x[:1].numel())
         rows = search.first_points(self.trials)
         search.to_boundary(rows, search.closest[rows], steps=steps)

@@ -6,15 +6,15 @@ The saliency map is that of the target class: a pixel counts when moving it rais
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import gradient_of, ranked_classes
 from evaluator.attacks.losses import pick
-from evaluator.attacks.minimal_norm import Closest
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, at_most, one_of, positive
@@ -25,7 +25,7 @@ _SHORTLIST = 64  # pairs are searched among the coordinates that are best by alp
 
 @register("jsma", title="Jacobian saliency map", access="gradients", threats=("l0",), paper="Papernot et al. 2016, alg. 3")
 @dataclass(frozen=True)
-class JSMA(Attack):
+class JSMA(MinimalNorm):
     """Moves, two coordinates at a time, those with the largest saliency for the target class until it is the answer.
 
     A coordinate (one channel of one pixel) has alpha = dZ_t/dx_i and beta = d(sum_{j != t} Z_j)/dx_i; a pair is admissible
@@ -36,8 +36,6 @@ class JSMA(Attack):
     gamma: the largest share of coordinates that may change. pairs: False takes coordinates one at a time.
     Cost per iteration: one forward row and one backward row, two for logits.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     theta: float = 1.0
     gamma: float = 0.2
@@ -52,7 +50,7 @@ class JSMA(Attack):
         one_of(("up", "down"), direction=self.direction)
         one_of(("probabilities", "logits"), outputs=self.outputs)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         everyone, norm = Closest.none(batch, threat), NORMS["l0"]
         active = torch.arange(len(batch), device=batch.x.device)
         sign = 1.0 if self.direction == "up" else -1.0

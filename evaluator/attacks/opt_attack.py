@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.decision import Search, boundary_steps, unit_l2
+from evaluator.attacks.minimal_norm import CountedMinimalNorm
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -32,7 +33,7 @@ _SPREAD_HALVINGS = 8
     targeted=False,
 )
 @dataclass(frozen=True)
-class OptAttack(Attack):
+class OptAttack(CountedMinimalNorm):
     """Descends g(direction) = distance to the boundary that way: coarse search, then estimated gradients and a line search.
 
     queries: labels per example, everything included. trials: random images tried as a first direction (coarse search: one
@@ -41,8 +42,6 @@ class OptAttack(Attack):
     directions per gradient. smoothing: their length relative to the direction.
     Returns the closest adversarial point found, the clean one where there is none.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     queries: int = 5000
     trials: int = 50
@@ -55,8 +54,8 @@ class OptAttack(Attack):
         positive(smoothing=self.smoothing)
         one_of(("sign", "rgf"), estimator=self.estimator)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        search = Search(Queries(model, batch, threat, self.queries))
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        search = Search(Queries(model, batch, threat, self.spendable))
         rows = search.first_points(self.trials)
         search.to_boundary(rows, search.closest[rows], steps=boundary_steps(threat, batch.x[:1].numel()))
         self._coarse(search, rows)

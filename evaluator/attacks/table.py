@@ -23,7 +23,8 @@ def markdown() -> str:
         "Generated from the registry by `python -m evaluator.attacks.table > docs/attacks.md`; do not edit.",
         "",
         "`redoubt attack NAME --against PATH --epsilon E` runs one. Threats: `*` stands for every threat. *Minimal norm*",
-        "attacks look for the closest adversarial point whatever epsilon is; it counts when it is within the budget.",
+        "attacks look for the closest adversarial point whatever epsilon is; it counts when it is within the budget. What they",
+        "found is asked again, and only what is adversarial then is returned.",
         "How to add one: [writing an attack](writing-an-attack.md).",
     ]
     for access, (title, what) in _ACCESS.items():

@@ -58,7 +58,7 @@ class Universal(Attack):
             for row in order.tolist():
                 one = batch[row : row + 1]
                 moved = dataclasses.replace(one, x=apply_perturbation(one.x, v, threat))
-                step = deepfool.run(model, moved, threat) - moved.x  # none where x + v is adversarial already
+                step = deepfool.search(model, moved, threat) - moved.x  # none where x + v is adversarial already
                 v = _in_ball(v + step[0], threat)
             fooled = int(batch.success(glance(model, batch, threat, apply_perturbation(batch.x, v, threat))).sum())
             if fooled > most:

@@ -4,15 +4,14 @@ Black-box Attacks to Deep Neural Networks without Training Substitute Models", a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.differences import coordinate_differences
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest
+from evaluator.attacks.minimal_norm import Closest, CountedMinimalNorm
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose
@@ -24,7 +23,7 @@ _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 
 @register("zoo", title="ZOO", access="scores", threats=("l2",), paper="Chen et al. 2017, alg. 1-2")
 @dataclass(frozen=True)
-class ZOO(Attack):
+class ZOO(CountedMinimalNorm):
     """Minimises ||z - x||^2 + c * [confidence - margin(z)]_+ by Adam on a few random coordinates at a time.
 
     queries: model rows per example, everything included. coordinates: how many move per step; their slopes cost two rows
@@ -35,8 +34,6 @@ class ZOO(Attack):
     saturated tanh has no slope to measure).
     Returns the closest adversarial point found, the clean one where there is none.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     queries: int = 20_000
     coordinates: int = 128
@@ -51,8 +48,8 @@ class ZOO(Attack):
         positive(h=self.h, learning_rate=self.learning_rate, c=self.c)
         at_least(0, confidence=self.confidence)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        queries = Queries(model, batch, threat, self.queries)
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        queries = Queries(model, batch, threat, self.spendable)
         closest = Closest.none(batch, threat)
         rows = torch.arange(len(batch), device=batch.x.device)
         points = closest.points.clone()
@@ -63,7 +60,7 @@ class ZOO(Attack):
         c = torch.full_like(closest.distance, self.c)
         failed, worked = torch.zeros_like(c), torch.full_like(c, torch.inf)
         count = min(self.coordinates, batch.x[:1].numel())
-        steps = (self.queries - 1) // self.rounds // (2 * count + 1)
+        steps = (self.spendable - 1) // self.rounds // (2 * count + 1)
         for number in range(self.rounds):
             if not len(rows):
                 break

@@ -1,8 +1,9 @@
 """The program inside the attack sandbox: `python -m evaluator.host.attack_serve FOLDER`. Runs a submitted attack.
 
 It is told x, y, the threat and what it may ask; its model asks the scorer over the same stream. What it returns is a claim.
-Told: load -> ready | failed; attack(x, y, threat, level, rows, classes, seed). Asks: forward(x, keep) -> logits | refused;
-vjp(keep, cotangent) -> gradient | expired | refused. Ends with result(points) or failed.
+Told: load -> ready | failed; attack(x, y, left_each, threat, level, rows, classes, seed). Asks: forward(x, examples, keep) ->
+logits | refused; vjp(keep, cotangent) -> gradient | expired | refused; price(x, examples | keep) -> price | expired | refused.
+Ends with result(points) or failed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def load_attack(folder: Path) -> Attack:
 
 def run(attack: Attack, task: Message, transport: Transport) -> None:
     """Plays the attack as `task` says and sends what it returns, or why it returned nothing."""
-    budget = Budget(int(task.fields["rows"]))
+    budget = Budget(int(task.fields["rows"]), task.tensors.get("left_each"))
     line = ScorerLine(transport, budget)
     model = ProxyModel(line, classes=int(task.fields["classes"]), level=cast(Access, task.fields["level"]))
     _seed(int(task.fields["seed"]))

@@ -19,7 +19,8 @@ from torch.nn import functional
 from evaluator.data.tensors import Examples
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_proxy import QUERY_ROWS
-from evaluator.host.query_ledger import Ledger, OutsideThreat
+from evaluator.host.patience import FRAME_SECONDS, Patient
+from evaluator.host.query_ledger import Ledger, OutsideThreat, check_all
 from evaluator.meter import BudgetExhausted, MeteredModel
 from evaluator.report import SubmissionReason
 from evaluator.spec import Access, AccessSpec
@@ -28,8 +29,6 @@ from evaluator.threats import build
 from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
 
 KEPT_ROWS = 2048  # rows whose graphs are held for a VJP; the proxy asks for older ones again, and pays for them again
-_POLL_SECONDS = 0.2
-_FRAME_SECONDS = 30.0
 _NEAR_BOX = (-1.0, 2.0)  # finite differences step a little outside the box; nothing useful is farther away
 _LARGE_COTANGENT = 1e4
 _DETAIL = 2000
@@ -55,11 +54,11 @@ class _Refusal(Exception):
 
 @dataclass(frozen=True)
 class _Graph:
-    """One answered forward pass that may be differentiated. ordinary: asked inside [0, 1]."""
+    """One answered forward pass that may be differentiated. charged: (m, n) who pays; ordinary: asked inside [0, 1]."""
 
     leaf: Tensor
     logits: Tensor
-    owners: Tensor | None
+    charged: Tensor | None
     ordinary: bool
 
 
@@ -87,7 +86,7 @@ class AttackSession:
             raise ValueError("an attack needs a budget")
         self._model, self._examples, self._spec, self._level = model, examples, threat, access.level
         self._seed, self._seconds = seed, seconds
-        self._transport = _Patient(transport, time.monotonic() + seconds, tick)
+        self._transport = Patient(transport, time.monotonic() + seconds, tick)
         self._ledger = Ledger(examples.x, build(threat), access, rows=model.meter.budget)
         self._graphs: OrderedDict[str, _Graph] = OrderedDict()
         self._differentiated: set[str] = set()
@@ -104,7 +103,7 @@ class AttackSession:
             while True:
                 message = receive(self._transport, limit=limit, timeout=self._seconds)
                 match message.op:
-                    case "forward" | "vjp":
+                    case "forward" | "vjp" | "price":
                         self._send(self._answer(message))
                     case "result" if "points" in message.tensors:
                         return message.tensors["points"]
@@ -132,14 +131,17 @@ class AttackSession:
             "classes": str(self._examples.classes),
             "seed": str(self._seed),
         }
-        return Message("attack", fields, {"x": self._examples.x, "y": self._examples.y})
+        each = self._ledger.left_each
+        tensors = {"x": self._examples.x, "y": self._examples.y}
+        return Message("attack", fields, tensors if each is None else {**tensors, "left_each": each})
 
     def _send(self, message: Message) -> None:
-        send(self._transport, message, timeout=_FRAME_SECONDS)
+        send(self._transport, message, timeout=FRAME_SECONDS)
 
     def _answer(self, question: Message) -> Message:
         try:
-            reply = self._forward(question) if question.op == "forward" else self._vjp(question)
+            answer = {"forward": self._forward, "vjp": self._vjp, "price": self._price}[question.op]
+            reply = answer(question)
         except _Refusal as refusal:
             reply = Message("refused", {"reason": refusal.reason, "detail": refusal.detail})
         except BudgetExhausted as error:
@@ -151,18 +153,37 @@ class AttackSession:
         return Message(reply.op, fields, reply.tensors if each is None else {**reply.tensors, "left_each": each})
 
     def _forward(self, question: Message) -> Message:
-        x = self._checked_query(question.tensors.get("x"))
+        x, charged = self._checked_query(question)
         ordinary = bool(((x >= 0) & (x <= 1)).all())
-        owners = self._ledger.owners(x)
-        self._ledger.check(owners, 1)
         keep = question.fields.get("keep") if self._level == "gradients" else None
+        self._pay(charged, len(x), 1)
         with torch.set_grad_enabled(keep is not None):
             leaf = x.requires_grad_(keep is not None)
             logits = self._blaming(lambda: self._model(leaf), ordinary=ordinary)
-        self._ledger.charge(owners, 1)
         if keep is not None:
-            self._hold(keep, _Graph(leaf, logits, owners, ordinary))
+            self._hold(keep, _Graph(leaf, logits, charged, ordinary))
         return Message("logits", {}, {"logits": _shown(logits.detach(), self._level)})
+
+    def _price(self, question: Message) -> Message:
+        """What a question would cost, so that a batch of several is asked only where all of them can be paid."""
+        keep = question.fields.get("keep")
+        if keep is None:
+            x, charged = self._checked_query(question)
+            rows, cost = len(x), 1
+        else:
+            graph = self._graphs.get(keep)
+            if graph is None:
+                return Message("expired")
+            charged, rows, cost = graph.charged, len(graph.leaf), 2
+        each = self._ledger.spending(charged, cost)
+        return Message("price", {"rows": str(cost * rows)}, {} if each is None else {"each": each})
+
+    def _pay(self, charged: Tensor | None, rows: int, cost: int) -> None:
+        """Charges the examples; the model charges the sum. Raises BudgetExhausted, charging neither, where one is short."""
+        meter = self._model.meter
+        check_all(cost * rows, (meter.budget or 0) - meter.cost)
+        self._ledger.check(charged, cost)
+        self._ledger.charge(charged, cost)
 
     def _vjp(self, question: Message) -> Message:
         if self._level != "gradients":
@@ -176,16 +197,17 @@ class AttackSession:
             raise _Refusal("input", f"a cotangent must be float32 and shaped like its logits {tuple(graph.logits.shape)}.")
         if not bool(torch.isfinite(cotangent).all()):
             raise _Refusal("input", "the gradient of your loss by the logits is NaN or Inf.")
-        self._ledger.check(graph.owners, 2)
+        self._pay(graph.charged, len(graph.leaf), 2)
         ordinary = graph.ordinary and float(cotangent.abs().max()) <= _LARGE_COTANGENT
         (gradient,) = self._blaming(
             lambda: torch.autograd.grad(graph.logits, graph.leaf, cotangent, retain_graph=True), ordinary=ordinary
         )
-        self._ledger.charge(graph.owners, 2)
         self._differentiated.add(keep)
         return Message("gradient", {}, {"gradient": gradient})
 
-    def _checked_query(self, x: Tensor | None) -> Tensor:
+    def _checked_query(self, question: Message) -> tuple[Tensor, Tensor | None]:
+        """What is asked about, and which examples it is charged to."""
+        x, named = question.tensors.get("x"), question.tensors.get("examples")
         shape = self._examples.x.shape[1:]
         if self._level == "none":
             raise _Refusal("access", "this challenge answers no queries: transfer the attack from a model of your own.")
@@ -195,7 +217,10 @@ class AttackSession:
         low, high = _NEAR_BOX
         if not bool(((x >= low) & (x <= high)).all()):
             raise _Refusal("input", f"the model takes images in [0, 1]; these hold NaN or values outside [{low:g}, {high:g}].")
-        return x
+        if named is not None and not _positions(named, rows=len(x), below=len(self._examples)):
+            what = f"examples are named by int64 positions from 0 to {len(self._examples) - 1}, one for each image."
+            raise _Refusal("input", what)
+        return x, self._ledger.charged(x, named)
 
     def _blaming(self, compute: Callable[[], T], *, ordinary: bool) -> T:
         """A defense answers for what it does to ordinary questions, whoever asks others for what happens then."""
@@ -221,37 +246,9 @@ class AttackSession:
             self._graphs.popitem(last=False)
 
 
-class _Patient:
-    """The transport, waiting for a message until the deadline while `tick` is polled.
-
-    Only the wait for a first byte is cut into polls, as no byte can be lost there; a frame once begun has to come swiftly.
-    Nothing, neither an answer that is not read nor half a frame, holds it up beyond the deadline.
-    """
-
-    def __init__(self, transport: Transport, deadline: float, tick: Callable[[], None]) -> None:
-        self._transport, self._deadline, self._tick = transport, deadline, tick
-
-    def send(self, data: bytes | bytearray | memoryview, *, timeout: float) -> None:
-        self._transport.send(data, timeout=self._at_most(timeout))
-
-    def receive(self, size: int, *, timeout: float) -> bytes | bytearray:
-        first = self._first()
-        rest = self._transport.receive(size - 1, timeout=self._at_most(_FRAME_SECONDS)) if size > 1 else b""
-        return first + rest
-
-    def _at_most(self, seconds: float) -> float:
-        return max(0.0, min(seconds, self._deadline - time.monotonic()))
-
-    def _first(self) -> bytearray:
-        while True:
-            self._tick()
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            try:
-                return bytearray(self._transport.receive(1, timeout=min(_POLL_SECONDS, left)))
-            except TimeoutError:
-                continue
+def _positions(named: Tensor, *, rows: int, below: int) -> bool:
+    """Whether these are `rows` positions of examples."""
+    return named.dtype == torch.int64 and named.shape == (rows,) and bool(((named >= 0) & (named < below)).all())
 
 
 def _shown(logits: Tensor, level: Access) -> Tensor:

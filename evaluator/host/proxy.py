@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from evaluator.errors import SubmissionError
+from evaluator.host.first_order import check_cotangent, check_input, first_order, refuse_script, uncompiled
 from evaluator.host.inspection import Inspection
 from evaluator.report import SubmissionReason
 from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
@@ -72,6 +72,7 @@ class Line(Protocol):
 class RemoteModel(nn.Module):
     """x (n, *shape) float32 -> logits (n, classes), differentiable in x once; nothing about it betrays the host.
 
+    Second and forward-mode derivatives and transforms raise `evaluator.host.first_order.FirstOrderOnly`.
     backward: the backward pass that the host should serve (`evaluator.host.backward`). seed: what the host's generators start
     every pass from; None leaves a random model its own randomness. Shape, dtype and finiteness of answers
     are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
@@ -90,11 +91,19 @@ class RemoteModel(nn.Module):
         return RemoteModel(self._channel, classes=self._classes, backward=self._backward, seed=seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
-            return _Remote.apply(x, self)  # type: ignore[no-any-return, no-untyped-call]
-        return self.logits(x)
+        return uncompiled(self.asked)(x, {})
 
-    def logits(self, x: Tensor, *, keep: str | None = None) -> Tensor:
+    def asked(self, x: Tensor, about: dict[str, Tensor], *, differentiable: bool = True) -> Tensor:
+        """logits of x, in the graph where x is. about: what the line is told of x beside x, one row for each of its rows."""
+        check_input(x)
+        if differentiable and torch.is_grad_enabled() and x.requires_grad:
+            return _Remote.apply(x, self, about)  # type: ignore[no-any-return, no-untyped-call]
+        return self.logits(x, about=about)
+
+    def __prepare_scriptable__(self) -> None:
+        refuse_script()
+
+    def logits(self, x: Tensor, *, keep: str | None = None, about: dict[str, Tensor] | None = None) -> Tensor:
         """One forward round trip; `keep` names the graph that the host should hold for a VJP."""
         fields = {} if keep is None else {"keep": keep}
         if keep is not None and self._backward != "own":
@@ -102,23 +111,29 @@ class RemoteModel(nn.Module):
         if self._seed is not None:
             fields["seed"] = str(self._seed)
         limit = ENVELOPE_BYTES + 8 * len(x) * max(self._classes, 1) * 2
-        reply = self._channel.ask(Message("forward", fields, {"x": x}), limit=limit, doing=f"classify {len(x)} images")
+        reply = self._channel.ask(
+            Message("forward", fields, {"x": x, **(about or {})}), limit=limit, doing=f"classify {len(x)} images"
+        )
         return _tensor(reply, "logits")
 
-    def vjp(self, x: Tensor, cotangent: Tensor, keep: str) -> Tensor:
+    def vjp(self, x: Tensor, cotangent: Tensor, keep: str, about: dict[str, Tensor] | None = None) -> Tensor:
         """One backward round trip; when the host no longer holds the graph, forward is asked again first."""
         request = Message("vjp", {"keep": keep}, {"cotangent": cotangent})
         limit = ENVELOPE_BYTES + 8 * x.numel()
         doing = f"differentiate {len(x)} images"
         reply = self._channel.ask(request, limit=limit, doing=doing)
         if reply.op == "expired":
-            self.logits(x, keep=keep)
+            self.renew(x, keep, about or {})
             reply = self._channel.ask(request, limit=limit, doing=doing)
         gradient = _tensor(reply, "gradient")
         if gradient.shape != x.shape or gradient.dtype != x.dtype:
             what = f"answered a gradient of shape {tuple(gradient.shape)} and {gradient.dtype} for an input {tuple(x.shape)}."
             raise SubmissionError(SubmissionReason.SHAPE, what)
         return gradient
+
+    def renew(self, x: Tensor, keep: str, about: dict[str, Tensor]) -> None:
+        """Asks a forward pass again whose graph the host has let go of."""
+        self.logits(x, keep=keep, about=about)
 
     def inspected(self, x: Tensor) -> Inspection:
         """What the host saw inside the model while it answered x (n, *shape): evidence against it, never for it."""
@@ -139,16 +154,18 @@ class _Remote(torch.autograd.Function):
     """Joins the two round trips into one autograd node."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, remote: RemoteModel) -> Tensor:
-        ctx.remote, ctx.keep = remote, remote.next_pass()
+    def forward(ctx: Any, x: Tensor, remote: RemoteModel, about: dict[str, Tensor]) -> Tensor:
+        ctx.remote, ctx.about, ctx.keep = remote, about, remote.next_pass()
         ctx.save_for_backward(x)
-        return remote.logits(x.detach().cpu(), keep=ctx.keep).to(x.device)
+        return remote.logits(x.detach().cpu(), keep=ctx.keep, about=about).to(x.device)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
+        check_cotangent(cotangent)
         (x,) = ctx.saved_tensors
-        return ctx.remote.vjp(x.detach().cpu(), cotangent.cpu(), ctx.keep).to(x.device), None
+        with torch.no_grad():
+            gradient = ctx.remote.vjp(x.detach().cpu(), cotangent.detach().cpu(), ctx.keep, ctx.about).to(x.device)
+        return first_order(gradient, x, cotangent) if torch.is_grad_enabled() else gradient, None, None
 
 
 def _tensor(reply: Message, name: str) -> Tensor:

@@ -252,10 +252,10 @@ def test_every_reference_entry_has_its_golden_line_and_loads() -> None:
 
 
 class Unary(nn.Module):
-    """An undeclared thermometer without a gradient and without its input's shape."""
+    """An undeclared unary code without a gradient and without its input's shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x > torch.arange(1, 11).reshape(1, -1, 1, 1) / 10).float()
+        return (x > torch.arange(10).reshape(1, -1, 1, 1) / 10).float()
 
 
 def test_a_learned_substitute_finds_the_slope_of_an_encoding_where_the_identity_has_not_even_its_shape() -> None:

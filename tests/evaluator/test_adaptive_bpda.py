@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from evaluator.adaptive import BPDA, ThroughSurrogates, clamped_thermometer, identity, replaced, with_backward
 from evaluator.attacks.pgd import PGD
+from evaluator.defenses.reference.golden import FOLDER
 from evaluator.errors import InputError
 from evaluator.threats import Linf
 
@@ -94,6 +97,20 @@ def test_the_thermometers_substitute_rounds_up_to_the_encoding() -> None:
     x[0] = 0.0
     x[1] = 1.0
     assert torch.equal(clamped_thermometer(LEVELS)(x).ceil(), Thermometer()(x))
+
+
+def test_at_ten_levels_the_code_of_0_66_has_six_ones_in_the_shipped_entry_and_its_stand_in() -> None:
+    folder = FOLDER / "thermometer"
+    entry = runpy.run_path(str(folder / "defense.py"))
+    x = torch.tensor([0.66, 0.0, 0.1, 1.0]).reshape(4, 1, 1, 1)
+    codes = entry["Thermometer"]()(x)[:, :, 0, 0]
+    assert ["".join(str(int(bit)) for bit in code) for code in codes] == [
+        "1111110000", "0000000000", "0000000000", "1111111110",
+    ]  # fmt: skip
+    substitute = runpy.run_path(str(folder / "bpda.py"))["substitutes"](nn.Identity())["0"]
+    expected = torch.tensor([0.56, 0.46, 0.36, 0.26, 0.16, 0.06, 0, 0, 0, 0])
+    torch.testing.assert_close(substitute(x)[0, :, 0, 0], expected)
+    assert torch.equal(substitute(x).ceil(), entry["Thermometer"]()(x))
 
 
 def test_the_layers_are_put_back_after_an_error() -> None:

@@ -174,7 +174,7 @@ def test_a_session_is_cancelled_while_the_attack_computes() -> None:
 
 
 def test_a_peer_that_stops_in_the_middle_of_a_frame_does_not_outlive_the_frame_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluator.host.attack_session._FRAME_SECONDS", 0.5)
+    monkeypatch.setattr("evaluator.host.patience.FRAME_SECONDS", 0.5)
 
     def peer(transport: Transport) -> None:
         receive(transport, limit=1 << 20, timeout=20)

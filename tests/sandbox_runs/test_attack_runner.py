@@ -250,7 +250,7 @@ def test_a_hostile_attack_reaches_nothing_and_its_false_claims_are_counted(pack:
 @pytest.mark.parametrize(
     ("body", "reason", "words"),
     [
-        ("while True: model(x)", "budget", "the budget of 50 rows is spent"),
+        ("while True: model(x)", "budget", "are left; nothing was charged"),
         ("import time; time.sleep(1000)", "timeout", "within the 10 s"),
         ("bytearray(8 << 30); return x", "memory", "MiB this challenge allows"),
         ("import os; os._exit(7)", "died", "exit status 7"),

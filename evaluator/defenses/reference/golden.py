@@ -63,5 +63,5 @@ GOLDEN = (
     Golden("squeezing_detector", 0.9, "Xu et al. 2018", ("non-differentiable-operations",), vouched=True),
     Golden("stateful", 1.0, "none: a cheat", ("state", "zero-gradients"), falls=False),
     Golden("stochastic_pruning", 0.75, "Dhillon et al. 2018", ("randomness",), vouched=True),
-    Golden("thermometer", 0.65, "Buckman et al. 2018", ("gradient-accuracy",), vouched=True),
+    Golden("thermometer", 0.85, "Buckman et al. 2018", ("gradient-accuracy",), vouched=True),
 )

@@ -13,7 +13,7 @@ LEVELS = 10
 
 
 class Thermometer(nn.Module):
-    """(n, 1, h, w) -> (n, LEVELS, h, w), pi(x)_k = 1 where x > k / LEVELS, k = 1 .. LEVELS: at ten levels 0.66 is 1111110000."""
+    """(n, 1, h, w) -> (n, LEVELS, h, w), pi(x)_k = 1 where x > k / LEVELS, k = 1 .. LEVELS: 0.66 is 1111110000."""
 
     def forward(self, x: Tensor) -> Tensor:
         steps = torch.arange(1, LEVELS + 1, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1) / LEVELS
