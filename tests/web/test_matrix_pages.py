@@ -51,7 +51,7 @@ def test_an_attack_is_shown_on_every_tab_and_on_pages_of_its_own(challenge: Chal
     assert f'<td class="h10"><a href="/cells/{cell.public_id}/">97.5</a></td>' in matrix
     assert "1 of 1 cells settled" in matrix
     told = page(f"{BOARD}/history/")
-    assert "of bob, 1 example" in told
+    assert "of <bdi>bob</bdi>, 1 example" in told
     assert f"/entries/{mine.public_id}/" in told
     assert "40 to 39" in page(f"/entries/{mine.public_id}/")
     assert "robust accuracy fell from 40 to 39 of 40" in page(f"/cells/{cell.public_id}/")
@@ -68,7 +68,7 @@ def test_the_matrix_is_sorted_by_an_attack_or_by_a_defense(challenge: Challenge)
     play()
     Cell.objects.filter(defense__name="One", attack=gentle).update(left=3)
     by_attack = page(f"{BOARD}/matrix/?by={gentle.public_id}")
-    assert by_attack.index(">Two</a></th>") < by_attack.index(">One</a></th>")
+    assert by_attack.index("<bdi>Two</bdi></a></th>") < by_attack.index("<bdi>One</bdi></a></th>")
     plain, by_defense = page(f"{BOARD}/matrix/"), page(f"{BOARD}/matrix/?by={weak.public_id}")
     assert plain.index(strong.name) < plain.index(gentle.name)
     Cell.objects.filter(defense=weak, attack=gentle).update(left=1)

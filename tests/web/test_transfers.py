@@ -225,10 +225,10 @@ def test_every_page_that_tells_of_a_replay_says_where_it_came_from(challenge: Ch
     cell = Cell.objects.get(defense=twin, attack=first)
     entry = client.get(f"/entries/{twin.public_id}/").content.decode()
     assert "What the official ensemble had found on 1 other entry" in entry
-    assert f'href="/cells/{cell.public_id}/">First</a>' in entry
+    assert f'href="/cells/{cell.public_id}/"><bdi>First</bdi></a>' in entry
     assert "Submitted attacks" not in entry
     page = client.get(f"/cells/{cell.public_id}/").content.decode()
-    assert "What the official ensemble found on First" in page
+    assert "What the official ensemble found on <bdi>First</bdi>" in page
     falls = client.get("/challenges/mnist-linf/history/").content.decode()
     assert "replay from First" in falls
     assert "found by the official ensemble" in falls

@@ -30,6 +30,16 @@ class Team(models.Model):
         return self.name
 
 
+class TakenName(models.Model):
+    """A key of a team's name (`names.keys_of`): a name that has it, too, would be taken for that team's."""
+
+    key = models.CharField(max_length=255, unique=True)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="name_keys")
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class ApiToken(models.Model):
     """A bearer token for scripts. Only its SHA-256 is stored; `prefix` lets its owner recognise it."""
 

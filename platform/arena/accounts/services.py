@@ -15,7 +15,8 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from arena.accounts.limits import hit
-from arena.accounts.models import ApiToken, Team, User
+from arena.accounts.models import ApiToken, TakenName, Team, User
+from arena.accounts.names import RESERVED, keys_of, tidy_name
 from evaluator.errors import InputError
 
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,28}[A-Za-z0-9]")
@@ -43,18 +44,26 @@ def sign_up(*, username: str, email: str, password: str, address: str) -> User:
         validate_password(password, user)
     except ValidationError as error:
         raise InputError(" ".join(error.messages), where="password") from error
-    if User.objects.filter(username__iexact=username).exists():
-        raise InputError("This user name is taken.", where="username", help="Choose another one.")
+    if User.objects.filter(username__iexact=username).exists() or _taken(username):
+        raise InputError("This user name is taken, or looks like one that is.", where="username", help="Choose another one.")
     if User.objects.filter(email=email).exists():
         raise InputError("There is an account with this email address.", where="email", help="Log in instead.")
     user.set_password(password)
     try:
         with transaction.atomic():
             user.save()
-            make_team(user=user, name=username, personal=True)
-    except IntegrityError as error:  # another request took the name in between
+            _make_personal_team(user)
+    except IntegrityError as error:  # another request took one of them in between
         raise InputError("This user name or email address is taken.", where="username", help="Choose another one.") from error
     return user
+
+
+def _make_personal_team(user: User) -> None:
+    """Raises InputError at the user name, which is the team's name too."""
+    try:
+        make_team(user=user, name=user.username, personal=True)
+    except InputError as error:
+        raise InputError(error.what, where="username", help=error.help) from error
 
 
 def check_log_in(*, identifier: str, password: str, address: str) -> User:
@@ -75,20 +84,35 @@ def check_log_in(*, identifier: str, password: str, address: str) -> User:
 
 
 def make_team(*, user: User, name: str, personal: bool = False) -> Team:
-    """Makes a team with `user` as its first member. Raises InputError when the name is empty, too long or taken."""
-    name = " ".join(name.split())
-    if not 1 <= len(name) <= 60:
-        raise InputError("A team's name has 1 to 60 characters.", where="name")
-    base = slugify(name)[:50] or "team"
-    if not personal and Team.objects.filter(slug=base).exists():
-        raise InputError("There is a team of that name.", where="name", help="Choose another one.")
+    """Makes a team with `user` as its first member.
+
+    Raises InputError when the name is empty, too long, invisible in part, or would be taken for another team's or person's.
+    """
+    name = tidy_name(name)
+    refusal = InputError("A team has that name, or one that looks like it.", where="name", help="Choose another one.")
+    if _taken(name, but=user if personal else None):
+        raise refusal
+    base = slugify(name)[:50] or "team"  # an address is plain ASCII, a name need not be
     slug = base
     while Team.objects.filter(slug=slug).exists():
         slug = f"{base}-{secrets.token_hex(3)}"
-    with transaction.atomic():
-        team = Team.objects.create(name=name, slug=slug, personal=personal)
-        team.members.add(user)
+    try:
+        with transaction.atomic():
+            team = Team.objects.create(name=name, slug=slug, personal=personal)
+            TakenName.objects.bulk_create(TakenName(key=key, team=team) for key in sorted(keys_of(name)))
+            team.members.add(user)
+    except IntegrityError as error:  # another request took the name in between
+        raise refusal from error
     return team
+
+
+def _taken(name: str, *, but: User | None = None) -> bool:
+    """Whether a team, or a person without a team of their own (other than `but`), has a name that this one looks like."""
+    keys = keys_of(name)
+    if TakenName.objects.filter(key__in=keys).exists() or any(keys & keys_of(each) for each in RESERVED):
+        return True
+    alone = User.objects.exclude(teams__personal=True).exclude(pk=but.pk if but else 0)  # made by an organiser
+    return any(keys & keys_of(username) for username in alone.values_list("username", flat=True))
 
 
 def add_member(*, team: Team, by: User, username: str) -> User:

@@ -32,8 +32,10 @@ def _row(row: Row, fall: Fall | None, sure: Mapping[str, Significance], prefix: 
     return (
         f'<tr role="row" id="entry-{entry}" data-name="{name}" data-rank="{row.rank}" data-score="{row.robust_accuracy}">'
         f'<td role="cell" class="rank">{show_rank_set(known.rank_set) if known else row.rank}</td>'
-        f'<th role="rowheader" scope="row"><a class="entry break" id="link-{entry}" href="{prefix}{entry}/">{name}</a>'
-        f'<span class="who-made break">{escape(row.team_name)}{_EXTRA if row.extra_data else ""}</span>{_alarm(row)}</th>'
+        f'<th role="rowheader" scope="row">'
+        f'<a class="entry break" id="link-{entry}" href="{prefix}{entry}/"><bdi>{name}</bdi></a>'
+        f'<span class="who-made break"><bdi>{escape(row.team_name)}</bdi>{_EXTRA if row.extra_data else ""}</span>'
+        f"{_alarm(row)}</th>"
         f'<td role="cell" class="n"><span class="big">{_percent(row.robust_accuracy)}</span> %'
         f'<span class="under">{_percent(row.interval_low)}–{_percent(row.interval_high)}</span></td>'
         f'<td role="cell" class="bracket-cell">{svg.bracket(figures) if figures else ""}</td>'
@@ -57,5 +59,5 @@ def _percent(share: float | None) -> str:
 def _last(fall: Fall | None) -> str:
     if fall is None:
         return '<span class="muted">none since it entered</span>'
-    told = f'<span class="fall">−{_percent(fall.drop)} {escape(fall.cause)}</span>'
+    told = f'<span class="fall">−{_percent(fall.drop)} <bdi>{escape(fall.cause)}</bdi></span>'
     return f'{told} <span class="under">{fall.at:%Y-%m-%d}</span>'

@@ -75,7 +75,11 @@ def last_fall(history: Sequence[Event]) -> Fall | None:
 
 def step_label(event: Event) -> str:
     """An event of a defense's history in a few words: the attack's name and how many examples, or what else happened."""
-    return f"{event.cause.removeprefix('by ')}: {event.fallen:,}" if event.attack_id else event.cause
+    if not event.attack_id:
+        return event.cause
+    # Isolated from the figure beside it, as <bdi> does it on pages: the text of a drawing knows no elements.
+    name = event.cause.removeprefix("by ")
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}: {event.fallen:,}"
 
 
 def last_change(board: Board) -> datetime | None:

@@ -34,7 +34,7 @@ def test_signing_up_logs_in_and_leads_where_one_came_from(client: Client) -> Non
     ("field", "value", "said"),
     [
         ("username", "a b", "A user name has 3 to 30 letters"),
-        ("username", "bob", "This user name is taken."),
+        ("username", "bob", "This user name is taken, or looks like"),
         ("email", "bob@example.org", "There is an account with this email address."),
         ("password", "password", "too common"),
     ],

@@ -63,7 +63,7 @@ def test_last_fall_is_told_with_its_size_and_cause(client: Client) -> None:
     )
     record_standing(evaluation=again, robust_accuracy=0.881, at=timezone.now())
     text = client.get("/challenges/mnist-linf/").content.decode()
-    assert "−1.2 re-evaluated" in text
+    assert "−1.2 <bdi>re-evaluated</bdi>" in text
     assert text.count("none since it entered") == 3
 
 

@@ -96,7 +96,7 @@ def test_the_page_has_a_column_for_each_radius_the_average_radius_and_the_publis
     assert "ACR" in text
     assert "smoothed version: smoothing, sigma 0.5; at most 0.1 false expected" in text
     assert text.index("CNN, SmoothAdv at 1.0") < text.index("Without a certificate") < text.index("Being evaluated")
-    assert "Cohen et al. 2019, published, not measured here" in text
+    assert "<bdi>Cohen et al. 2019</bdi>, published, not measured here" in text
     assert "have an adversarial input inside the certified set" in text
     assert "Certified accuracy against radius. CNN, SmoothAdv at 1.0" in text
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, Literal
 
+from arena.accounts.names import check_visible
 from arena.submissions.intake.archives import Contents, opened, sha256
 from arena.submissions.intake.contents import check_file
 from arena.submissions.intake.entries import read_all, refuse
@@ -43,6 +44,7 @@ def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
                 where=contents.manifest,
                 help='Submit the weights as format = "safetensors" or wrap the model as format = "python".',
             )
+        check_visible(manifest.name, what="The entry's name", where=contents.manifest)
         for name in _named_files(manifest):
             if contents.file(name) is None:
                 raise refuse(
