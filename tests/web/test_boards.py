@@ -106,7 +106,7 @@ def test_running_entries_come_before_waiting_ones_with_progress_and_place(challe
     assert running.progress
     assert (running.progress.attack, running.progress.done, running.progress.total) == ("apgd-ce", 4, 40)
     assert running.progress.survivors == 37, "examples not looked at yet still stand"
-    assert [(row.name, row.queue_position) for row in (next_one, last)] == [("second", 1), ("third", 2)]
+    assert [(row.name, row.queue_position) for row in (next_one, last)] == [("second", 2), ("third", 3)], "first goes on first"
 
 
 def test_failed_cancelled_and_withdrawn_entries_are_on_no_board(challenge: Challenge) -> None:

@@ -23,13 +23,15 @@ class CellSerializer(serializers.ModelSerializer[Cell]):
     id = serializers.CharField(source="public_id")
     defense = serializers.CharField(source="defense.public_id")
     defense_name = serializers.CharField(source="defense.name")
+    defense_verified = serializers.BooleanField(source="evaluation.verified", allow_null=True)
     accuracy_left = serializers.SerializerMethodField(help_text="Share of examples still right under this attack alone.")
     felled = serializers.SerializerMethodField(help_text="Examples that nobody had broken before.")
 
     class Meta:
         model = Cell
         fields = (
-            "id", "defense", "defense_name", "kind", "state", "reason", "detail", "examples", "broken", "accuracy_left",
+            "id", "defense", "defense_name", "defense_verified", "kind", "state",
+            "reason", "detail", "examples", "broken", "accuracy_left",
             "felled", "forward_rows", "backward_rows", "seconds", "verified", "finished",
         )  # fmt: skip
 
@@ -81,6 +83,7 @@ class MatrixRowSerializer(serializers.Serializer[Any]):
     defense = serializers.CharField()
     name = serializers.CharField()
     robust_accuracy = serializers.FloatField(allow_null=True)
+    verified = serializers.BooleanField(allow_null=True, help_text="Whether the evaluator vouches for the figure.")
     cells = SquareSerializer(many=True, help_text="In the order of `attacks`; null where there is none yet.")
 
 

@@ -39,7 +39,13 @@ def matrix(request: Request, slug: str) -> Response:
     challenge = get_challenge(person_of(request), slug)
     found = queries.matrix(challenge)
     rows = [
-        {"defense": row.submission_id, "name": row.name, "robust_accuracy": row.robust_accuracy, "cells": squares}
+        {
+            "defense": row.submission_id,
+            "name": row.name,
+            "robust_accuracy": row.robust_accuracy,
+            "verified": row.verified,
+            "cells": squares,
+        }
         for row, squares in zip(found.rows, found.squares, strict=True)
     ]
     return Response(MatrixSerializer({"challenge": slug, "attacks": found.columns, "defenses": rows}).data)

@@ -92,6 +92,7 @@ class RowSerializer(serializers.Serializer[Any]):
     entered = serializers.DateTimeField()
     finished = serializers.DateTimeField(allow_null=True)
     reasons = serializers.ListField(child=serializers.CharField(), help_text="Why it does not rank.")
+    verified = serializers.BooleanField(allow_null=True, help_text="Whether the evaluator vouches for the figures.")
     progress = ProgressSerializer(allow_null=True)
     queue_position = serializers.IntegerField(allow_null=True)
     certificate = CertifiedSerializer(allow_null=True, help_text="On a certified board: what is proven of this classifier.")

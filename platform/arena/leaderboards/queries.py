@@ -27,7 +27,7 @@ class Row:
     rank: None unless it is ranked. Accuracies are shares in [0, 1]; interval_low and interval_high bound robust_accuracy
     at 95 %. rows: forward plus backward rows of the verdict. reasons: why it stands below the line. progress: while it
     runs; queue_position: while it waits (1 is next). extra_data: its team says that it trained on
-    more than the challenge's data set.
+    more than the challenge's data set. verified: whether the evaluator vouches for the figures, None before the verdict.
     """
 
     rank: int | None
@@ -53,6 +53,7 @@ class Row:
     queue_position: int | None = None
     certificate: CertifiedFigures | None = None
     extra_data: bool = False
+    verified: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,16 @@ def _reasons(evaluation: Evaluation, challenge: Challenge) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def doubt(evaluation: Evaluation) -> str:
+    """What must be said wherever a completed evaluation's figure is quoted, in a word or two; "" where it may stand alone."""
+    if evaluation.submission.withdrawn is not None:
+        return "withdrawn"
+    if not evaluation.verified:
+        return "unverified"
+    same = evaluation.rules_digest == evaluation.submission.challenge.rules_digest
+    return "" if same else "measured under earlier rules"
+
+
 def _scores(evaluations: list[Evaluation]) -> list[Score]:
     return [
         Score(
@@ -256,6 +267,7 @@ def row_of(
         entered=submission.created,
         finished=evaluation.finished,
         extra_data=submission.manifest.get("extra_data", False),
+        verified=evaluation.verified,
         reasons=reasons,
         progress=progress,
         queue_position=queue_position,

@@ -243,9 +243,9 @@ def falls_of(challenge: Challenge, *, last: int = 100) -> list[Fall]:
     """The newest falls, newest first; those of entries that failed are left out."""
     judged = (Evaluation.State.COMPLETED, *Evaluation.UNFINISHED)
     found = Fall.objects.filter(challenge=challenge, evaluation__state__in=judged).select_related(
-        "defense__team", "attack__team", "cell"
+        "defense__team", "attack__team", "cell", "evaluation"
     )
-    return list(found.order_by("-at", "-pk")[:last])
+    return list(found.defer("evaluation__report", "evaluation__pack").order_by("-at", "-pk")[:last])
 
 
 def trial_of(attack: Submission) -> Trial:
@@ -256,9 +256,9 @@ def trial_of(attack: Submission) -> Trial:
 def cells_of(attack: Submission) -> list[Cell]:
     """What an attack plays under today's rules, by defense; replays too."""
     found = Cell.objects.filter(attack=attack, rules_digest=attack.challenge.rules_digest).defer(
-        "breaks", "distances", "report"
+        "breaks", "distances", "report", "evaluation__report", "evaluation__pack"
     )
-    return list(found.select_related("defense__team", "fall").order_by("left", "created", "pk"))
+    return list(found.select_related("defense__team", "evaluation", "fall").order_by("left", "created", "pk"))
 
 
 def trials_of(challenge: Challenge, *, teams: Iterable[int]) -> list[Trial]:

@@ -27,6 +27,7 @@ COLUMNS = (
     "examples",
     "entered",
     "reasons",
+    "verified",
 )
 
 
@@ -62,6 +63,7 @@ def _line(row: Row) -> list[object]:
         row.examples,
         row.entered.isoformat(),
         " ".join(row.reasons),
+        row.verified,
     ]
 
 

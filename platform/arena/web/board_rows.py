@@ -41,7 +41,7 @@ def _row(row: Row, fall: Fall | None, sure: Mapping[str, Significance], prefix: 
         f'<td role="cell" class="bracket-cell">{svg.bracket(figures) if figures else ""}</td>'
         f'<td role="cell" class="n wide-only">{certified}</td>'
         f'<td role="cell" class="n wide-only">{_percent(row.clean_accuracy)}</td>'
-        f'<td role="cell" class="small wide-only">{_last(fall)}</td></tr>\n'
+        f'<td role="cell" class="small wide-only">{_last(row, fall)}</td></tr>\n'
     )
 
 
@@ -56,8 +56,9 @@ def _percent(share: float | None) -> str:
     return _NONE if share is None else escape(percent(share))
 
 
-def _last(fall: Fall | None) -> str:
+def _last(row: Row, fall: Fall | None) -> str:
     if fall is None:
-        return '<span class="muted">none since it entered</span>'
+        said = "none since it entered" if row.robust_accuracy else "nothing is left to fall"
+        return f'<span class="muted">{said}</span>'
     told = f'<span class="fall">−{_percent(fall.drop)} <bdi>{escape(fall.cause)}</bdi></span>'
     return f'{told} <span class="under">{fall.at:%Y-%m-%d}</span>'

@@ -6,7 +6,7 @@ from typing import Any
 
 from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live, log_text
-from arena.leaderboards.queries import board
+from arena.leaderboards.queries import board, doubt
 from arena.matrix.queries import significance
 from arena.rankings.defenses import show_rank_set
 from arena.web.certified import proof_section
@@ -50,6 +50,7 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
     rank = next((row.rank for row in standing.ranked if row.submission_id == submission.public_id), None)
     return {
         "bracket": bracket_of(evaluation),
+        "doubt": doubt(evaluation),
         "proof": proof_section(evaluation),
         "attacks": attack_rows(evaluation),
         "checks": check_rows(evaluation),

@@ -5,7 +5,7 @@ site's style sheet overrides them by class and follows the reader's theme. No st
 policy forbids them.
 """
 
-from arena.web.svg.badge import badge
+from arena.web.svg.badge import badge, doubtful_badge
 from arena.web.svg.bracket import Bracket, bracket
 from arena.web.svg.curves import curves
 from arena.web.svg.falls import Step, falls
@@ -13,4 +13,16 @@ from arena.web.svg.progress import progress
 from arena.web.svg.proof_curves import ProofCurve, proof_curves
 from arena.web.svg.standing import standing
 
-__all__ = ["Bracket", "ProofCurve", "Step", "badge", "bracket", "curves", "falls", "progress", "proof_curves", "standing"]
+__all__ = [
+    "Bracket",
+    "ProofCurve",
+    "Step",
+    "badge",
+    "bracket",
+    "curves",
+    "doubtful_badge",
+    "falls",
+    "progress",
+    "proof_curves",
+    "standing",
+]

@@ -17,6 +17,7 @@ from arena.evaluations import queries
 from arena.evaluations.access import owns, require_report
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import ask_to_cancel
+from arena.leaderboards.queries import doubt
 from arena.submissions.access import get_own_submission, get_submission
 from arena.web import svg
 from arena.web.citing import bibtex
@@ -79,12 +80,13 @@ def picture(request: HttpRequest, public_id: str, example: int, kind: str) -> Ht
 @cache_control(public=True, max_age=60)
 @require_safe
 def badge(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The entry's bracket as a picture for a README."""
+    """The entry's bracket as a picture for a README; without a figure where the evaluator does not vouch for it."""
     evaluation = _evaluation(request, public_id)
     figures = bracket_of(evaluation)
     if figures is None:
         raise Http404("There is no result for this entry.")
-    drawing = svg.badge(figures, challenge=evaluation.submission.challenge.title)
+    title, unsure = evaluation.submission.challenge.title, doubt(evaluation)
+    drawing = svg.doubtful_badge(unsure, challenge=title) if unsure else svg.badge(figures, challenge=title)
     return HttpResponse(drawing, content_type="image/svg+xml")
 
 
@@ -94,7 +96,6 @@ def badge(request: HttpRequest, public_id: str) -> HttpResponse:
 def embed(request: HttpRequest, public_id: str) -> HttpResponse:
     """The entry's bracket as a page to be framed elsewhere: the only one that other sites may show in a frame."""
     evaluation = _evaluation(request, public_id)
-    figures = bracket_of(evaluation)
-    if figures is None:
+    if bracket_of(evaluation) is None:
         raise Http404("There is no result for this entry.")
-    return render(request, "web/entries/embed.html", {"evaluation": evaluation, "bracket": figures})
+    return render(request, "web/entries/embed.html", {"evaluation": evaluation, "doubt": doubt(evaluation)})

@@ -29,7 +29,7 @@ def history(request: HttpRequest, slug: str) -> HttpResponse:
         "challenge": challenge,
         "words": Words.of(challenge.spec),
         "lines": [(row, told) for row, told in steps if len(told) > 1],
-        "unmoved": [row for row, told in steps if len(told) < 2],
+        "unmoved": [row for row, told in steps if len(told) < 2 and row.robust_accuracy],  # of 0 % nothing can fall
         "falls": falls,
     }
     return respond(request, "web/challenges/history.html", context, partial="history")
