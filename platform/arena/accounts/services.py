@@ -29,12 +29,7 @@ def sign_up(*, username: str, email: str, password: str, address: str) -> User:
     """
     hit(rate="sign-up from one address", key=address)
     email = email.strip().lower()
-    if not USERNAME.fullmatch(username):
-        raise InputError(
-            "A user name has 3 to 30 letters, digits, dots, dashes or underscores.",
-            where="username",
-            help="It starts and ends with a letter or a digit.",
-        )
+    check_username(username)
     try:
         validate_email(email)
     except ValidationError as error:
@@ -44,22 +39,32 @@ def sign_up(*, username: str, email: str, password: str, address: str) -> User:
         validate_password(password, user)
     except ValidationError as error:
         raise InputError(" ".join(error.messages), where="password") from error
-    if User.objects.filter(username__iexact=username).exists() or _taken(username):
-        raise InputError("This user name is taken, or looks like one that is.", where="username", help="Choose another one.")
     if User.objects.filter(email=email).exists():
         raise InputError("There is an account with this email address.", where="email", help="Log in instead.")
     user.set_password(password)
     try:
         with transaction.atomic():
             user.save()
-            _make_personal_team(user)
+            make_personal_team(user)
     except IntegrityError as error:  # another request took one of them in between
         raise InputError("This user name or email address is taken.", where="username", help="Choose another one.") from error
     return user
 
 
-def _make_personal_team(user: User) -> None:
-    """Raises InputError at the user name, which is the team's name too."""
+def check_username(username: str) -> None:
+    """Raises InputError for a user name that nobody may have, or that would be taken for another's."""
+    if not USERNAME.fullmatch(username):
+        raise InputError(
+            "A user name has 3 to 30 letters, digits, dots, dashes or underscores.",
+            where="username",
+            help="It starts and ends with a letter or a digit.",
+        )
+    if User.objects.filter(username__iexact=username).exists() or _taken(username):
+        raise InputError("This user name is taken, or looks like one that is.", where="username", help="Choose another one.")
+
+
+def make_personal_team(user: User) -> None:
+    """The team that everyone has. Raises InputError at the user name, which is the team's name too."""
     try:
         make_team(user=user, name=user.username, personal=True)
     except InputError as error:

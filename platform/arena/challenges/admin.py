@@ -33,6 +33,12 @@ class ChallengeAdmin(ChallengeAdminBase):
         "revision",
     )
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a challenge is made of files
+
+    def has_delete_permission(self, request: HttpRequest, obj: Challenge | None = None) -> bool:
+        return False  # its entries and their history would go with it; unpublish it
+
     @admin.display(description="pack")
     def pack(self, challenge: Challenge) -> str:
         """What became of the pack's folder since it was published."""
