@@ -60,13 +60,15 @@ def read_rules(pack: Pack) -> str:
         return ""
     where = f"{pack.slug}/README.md"
     try:
-        text = path.read_text("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start}).", where=where, help="Save it as UTF-8.") from error
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"line {line}: is not UTF-8 text.", where=where, help="Save it as UTF-8.") from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}.", where=where) from error
     if "\0" in text:
-        raise InputError(f"holds a zero byte on line {text[: text.index(chr(0))].count(chr(10)) + 1}.", where=where)
+        raise InputError(f"line {text[: text.index(chr(0))].count(chr(10)) + 1}: holds a zero byte.", where=where)
     return text
 
 

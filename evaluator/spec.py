@@ -242,7 +242,8 @@ def parse_toml(data: bytes, model: type[M], *, where: str) -> M:
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start}).", where=where, help="Save it as UTF-8.") from error
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"line {line}: is not UTF-8 text.", where=where, help="Save it as UTF-8.") from error
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -44,9 +44,9 @@ WRONG = {
     "unknown field": (GOOD.replace("title", "titel"), b"", "autumn/challenge.toml: line 1, titel: unknown field."),
     "impossible": (GOOD.replace("0.3", "3"), b"", "autumn/challenge.toml: line 7, threat.epsilon: must be at most 1, not 3."),
     "no TOML": (GOOD.replace("[data]", "[data"), b"", "autumn/challenge.toml: is not valid TOML: "),
-    "UTF-16": (GOOD.encode("utf-16"), b"", "autumn/challenge.toml: is not UTF-8 text"),
-    "README": (GOOD, b"\xff\xfe", "autumn/README.md: is not UTF-8 text"),
-    "zero byte": (GOOD, b"one\ntwo\0", "autumn/README.md: holds a zero byte on line 2."),
+    "UTF-16": (GOOD.encode("utf-16"), b"", "autumn/challenge.toml: line 1: is not UTF-8 text."),
+    "README": (GOOD, b"\xff\xfe", "autumn/README.md: line 1: is not UTF-8 text."),
+    "zero byte": (GOOD, b"one\ntwo\0", "autumn/README.md: line 2: holds a zero byte."),
 }
 
 

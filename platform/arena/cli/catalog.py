@@ -47,7 +47,8 @@ def challenges() -> None:
         except InputError as error:
             wrong.append(str(error))
             continue
-        threat = f"{challenge.threat.kind} {getattr(challenge.threat, 'epsilon', '')}".strip()
+        epsilon = getattr(challenge.threat, "epsilon", None)
+        threat = challenge.threat.kind if epsilon is None else f"{challenge.threat.kind} {epsilon:.4g}"
         images = f"{challenge.data.examples:,} {challenge.data.dataset} {challenge.data.split}"
         table.add_row(slug, escape(challenge.title), threat, images)
     Console().print(table)

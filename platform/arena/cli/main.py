@@ -6,6 +6,7 @@ Exit codes: 0 completed; 1 the submission failed; 2 wrong input; 3 the platform 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -46,5 +47,6 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"redoubt: {message}", file=sys.stderr)
+    with suppress(OSError):  # a closed terminal
+        print(f"redoubt: {message}", file=sys.stderr)
     sys.exit(code)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
+from arena.cli.data_folder import check_folder, held
+from arena.cli.fleet import Child, Fleet, address, on_stop, say
 from evaluator.data.fetching import Fetching, fetch
 from evaluator.errors import InputError, PlatformError
-
-_PR_SET_PDEATHSIG = 1
-_STOP_SECONDS = 10.0
-_START_SECONDS = 60.0
 
 
 def serve(
@@ -30,42 +24,80 @@ def serve(
     workers: Annotated[int, typer.Option(min=0, max=16, help="Evaluation workers to run beside the web.")] = 1,
 ) -> None:
     """Migrate, fetch MNIST, publish the packs, enter the baselines, and serve web and workers until Ctrl-C."""
-    _refuse_taken(host, port)
+    from arena.settings.base import DATA_DIR
+    from arena.storage_faults import in_one_sentence
+
+    on_stop(_interrupt)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arena.settings.embedded")
-    _prepare()
-    listen = ["--host", host, "--port", str(port)]
-    web = [sys.executable, "-m", "uvicorn", "arena.asgi:application", *listen]
-    web += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "2"]
-    worker = [sys.executable, "-m", "django", "worker"]
-    fleet = Fleet([Child("web", web), *(Child(f"worker {n + 1}", worker) for n in range(workers))])
-    fleet.run(host, port)
+    with in_one_sentence(data=DATA_DIR):
+        check_folder(DATA_DIR)
+        with held(DATA_DIR, address(host, port)):
+            _refuse_taken(host, port)
+            _prepare()
+            listen = ["--host", host, "--port", str(port)]
+            web = [sys.executable, "-m", "uvicorn", "arena.asgi:application", *listen]
+            web += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "2"]
+            worker = [sys.executable, "-m", "django", "worker"]
+            Fleet([Child("web", web), *(Child(f"worker {n + 1}", worker) for n in range(workers))]).run(host, port)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Until the fleet runs, to be stopped is to be interrupted: what was begun is tidied up on the way out."""
+    raise KeyboardInterrupt
 
 
 def _refuse_taken(host: str, port: int) -> None:
-    with socket.socket() as probe:
+    where = f"{host}:{port}"
+    try:
+        family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise InputError(f"is no address of this machine: {error.strerror}.", where=host) from error
+    with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind(name)
+        except PermissionError as error:
+            help = "Ports below 1024 are the system's; choose another: make run PORT=8000."
+            raise InputError("this user may not listen there.", where=where, help=help) from error
         except OSError as error:
             help = f"Stop what uses it, or choose another: make run PORT={port + 1}."
-            raise InputError(f"cannot listen: {error.strerror}.", where=f"{host}:{port}", help=help) from error
+            raise InputError(f"cannot listen: {error.strerror}.", where=where, help=help) from error
 
 
 def _prepare() -> None:
     """Everything that must be there before the first page: idempotent, and quick the second time."""
     import django
-    from django.core.management import call_command
+    from django.conf import settings
+    from django.core.management import CommandError, call_command
+
+    from arena.storage_faults import in_one_sentence
 
     django.setup()
-    print("database: migrating", flush=True)
-    call_command("migrate", verbosity=0, interactive=False)
-    print("MNIST: checking", flush=True)
-    try:
-        fetch("mnist", on_progress=_tell_source())
-    except PlatformError as error:  # the boards and the site work without it; evaluations will say the same
-        print(f"MNIST: {error}", file=sys.stderr, flush=True)
-    call_command("publish_packs")
-    call_command("seed_baselines")
+    with in_one_sentence(data=settings.DATA_DIR, database=Path(str(settings.DATABASES["default"]["NAME"]))):
+        say("database: migrating")
+        _check_database()
+        call_command("migrate", verbosity=0, interactive=False)
+        say("MNIST: checking")
+        try:
+            fetch("mnist", on_progress=_tell_source())
+        except PlatformError as error:  # the boards and the site work without it; evaluations will say the same
+            say(f"MNIST: {error}", wrong=True)
+        try:
+            call_command("publish_packs", keep_going=True)
+        except CommandError as error:  # no packs at all: what was published earlier is still there
+            say(f"packs: {error}", wrong=True)
+        call_command("seed_baselines")
+
+
+def _check_database() -> None:
+    """Raises DatabaseError where SQLite finds its file damaged; that a page of it is torn shows nowhere else at once."""
+    from django.db import DatabaseError, connection
+
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA quick_check(1)")
+            if (found := cursor.fetchone()) != ("ok",):
+                raise DatabaseError(f"malformed: {found}")
 
 
 def _tell_source() -> Callable[[Fetching], None]:
@@ -75,94 +107,6 @@ def _tell_source() -> Callable[[Fetching], None]:
     def tell(step: Fetching) -> None:
         if step.source not in seen:
             seen.add(step.source)
-            print(f"MNIST: trying {step.source}", flush=True)
+            say(f"MNIST: trying {step.source}")
 
     return tell
-
-
-@dataclass
-class Child:
-    """One process of the installation."""
-
-    name: str
-    argv: list[str]
-    process: subprocess.Popen[bytes] | None = None
-    failures: int = 0
-    retry_at: float = 0.0
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self.argv, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: S603
-
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-
-def _die_with_parent() -> None:
-    """A killed supervisor takes its children along."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@dataclass
-class Fleet:
-    """Starts the children, restarts workers that die, and stops all of them on SIGINT or SIGTERM."""
-
-    children: list[Child]
-    _stopping: bool = field(default=False, init=False)
-
-    def run(self, host: str, port: int) -> None:
-        """Blocks until stopped. Raises PlatformError when the web process will not stay up."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
-        try:
-            for child in self.children:
-                child.start()
-            self._announce(host, port)
-            while not self._stopping:
-                self._tend()
-                time.sleep(0.2)
-        finally:
-            self._shut_down()
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
-
-    def _announce(self, host: str, port: int) -> None:
-        """Prints the URL once the web process answers."""
-        shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host  # noqa: S104
-        limit = time.monotonic() + _START_SECONDS
-        while not self._stopping and time.monotonic() < limit and self.children[0].running:
-            try:
-                socket.create_connection(("127.0.0.1" if host == "0.0.0.0" else host, port), timeout=1).close()  # noqa: S104
-            except OSError:
-                time.sleep(0.1)
-                continue
-            print(f"\nRedoubt is at http://{shown}:{port}/   (Ctrl-C stops it)\n", flush=True)
-            return
-
-    def _tend(self) -> None:
-        for child in self.children:
-            if child.running or time.monotonic() < child.retry_at or self._stopping:
-                continue
-            code = child.process.returncode if child.process else None
-            if child.name == "web":
-                raise PlatformError("web", f"the web process ended with status {code}.", help="Its last lines are above.")
-            child.failures += 1
-            child.retry_at = time.monotonic() + min(30.0, 2.0**child.failures)
-            print(f"{child.name} ended with status {code}; starting it again", file=sys.stderr, flush=True)
-            child.start()
-
-    def _shut_down(self) -> None:
-        print("\nstopping", flush=True)
-        for child in self.children:
-            if child.running and child.process:
-                child.process.terminate()
-        limit = time.monotonic() + _STOP_SECONDS
-        for child in self.children:
-            if child.process is None:
-                continue
-            try:
-                child.process.wait(timeout=max(0.1, limit - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()

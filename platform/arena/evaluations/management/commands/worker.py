@@ -13,7 +13,7 @@ from arena.evaluations.worker import look_forever, work_forever
 
 
 class Command(BaseCommand):
-    help = "Works on evaluations until SIGTERM or Ctrl-C, then gives back what it holds."
+    help = "Works on evaluations until SIGTERM, Ctrl-C or a closed terminal, then gives back what it holds."
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         def ask_to_stop(number: int, frame: FrameType | None) -> None:
             stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, ask_to_stop)
         looking = threading.Thread(target=look_forever, args=[stop], name="looking at uploads")
         looking.start()

@@ -1,0 +1,72 @@
+"""What goes wrong with the disk and the database file, told in one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+
+from evaluator.errors import PlatformError
+
+_FULL = "the disk is full"
+_OF_FILES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "this user may not write or read there",
+    errno.EPERM: "this user may not write or read there",
+    errno.EIO: "the disk does not work",
+}
+_OF_SQLITE = {
+    "database or disk is full": _FULL,
+    "disk i/o error": "the disk is full or does not work",
+    "malformed": "it is damaged",
+    "not a database": "it is damaged",
+    "readonly database": "this user may not write to it",
+    "unable to open database file": "it cannot be opened by this user",
+}
+_HELP = {
+    _FULL: "Make room and start again; what was stored is still there.",
+    "it is damaged": "Put a copy of yours in its place, or move it away to begin with an empty site.",
+}
+
+
+def storage_fault(error: BaseException, *, data: Path, database: Path | None = None) -> PlatformError | None:
+    """The error as a sentence where the disk or the database file is at fault; None for any other error.
+
+    data: the folder with the site's data; database: SQLite's file. What caused the error is looked at, too.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _OF_FILES:
+            return _fault(_OF_FILES[seen.errno], str(seen.filename or data))
+        if isinstance(seen, DatabaseError) and database is not None:
+            said = str(seen).lower()
+            for words, what in _OF_SQLITE.items():
+                if words in said:
+                    return _fault(what, str(database))
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _fault(what: str, where: str) -> PlatformError:
+    help = _HELP.get(what, "Mend that and start again; what was stored is still there.")
+    return PlatformError("storage", f"{what}.", where=where, help=help)
+
+
+@contextmanager
+def in_one_sentence(*, data: Path, database: Path | None = None) -> Iterator[None]:
+    """Raises PlatformError for what `storage_fault` knows, and for a secret key that is no key; everything else as it is."""
+    try:
+        yield
+    except ImproperlyConfigured as error:
+        raise PlatformError("settings", f"{error}".rstrip(".") + ".", where="settings") from error
+    except (OSError, DatabaseError) as error:
+        known = storage_fault(error, data=data, database=database)
+        if known is None:
+            raise
+        raise known from error
