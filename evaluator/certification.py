@@ -18,6 +18,7 @@ from evaluator.certificate_record import MOST_WITNESSES, accuracies, alarm, aver
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec, check_request
 from evaluator.certify import Certificates, certify, certify_at_radii
 from evaluator.certify.at_radii import BALLS, NOTHING
+from evaluator.certify.base import labels
 from evaluator.certify.milp import check_encodable
 from evaluator.certify.noise import build_noise
 from evaluator.certify.tracing import trace
@@ -122,7 +123,7 @@ def _against_itself(model: Model, examples: Examples, radius: Tensor, threat: Th
         part = examples[rows]
         tried = _ATTACK(model, part.x, part.y, ball, ids=part.ids)
         with torch.no_grad():
-            fell = (model(tried).argmax(dim=1).cpu() != part.y) & ball.contains(part.x, tried)
+            fell = (labels(model(tried)).cpu() != part.y) & ball.contains(part.x, tried)
         points[rows[fell]], refuted[rows[fell]] = tried[fell], True
     return _Attacked(searched.correct, searched.robust, refuted, points)
 

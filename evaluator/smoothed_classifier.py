@@ -15,6 +15,7 @@ from torch import Tensor
 from evaluator.adaptive.eot import EOT
 from evaluator.adaptive.relentless import Relentless
 from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.certify.base import labels
 from evaluator.certify.noise import Noise, block_draws, normal
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
@@ -77,7 +78,8 @@ class SmoothedClassifier:
                 noisy = self.noise.sample(part, draws, _BLOCK)
                 with torch.no_grad():
                     logits = self.model(noisy.flatten(0, 1))
-                votes = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1]).cpu()
+                classes = torch.arange(logits.shape[1], device=logits.device)
+                votes = (labels(logits)[:, None] == classes).long().cpu()
                 votes = votes.reshape(len(part), _BLOCK, -1).sum(dim=1)
                 total = votes if block == blocks.start else total + votes
             totals.append(total)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluator.certificate_specs import ALPHA, CertificateSpec
-from evaluator.certify.base import Certificates, Model
+from evaluator.certify.base import Certificates, Model, labels
 from evaluator.certify.facade import certify
 from evaluator.threats import L1, L2, SLACK, Linf
 
@@ -54,7 +54,7 @@ def certify_at_radii(
             samples, abstained, expected = found.samples, right & (found.radius <= 0), 0.0
         case method:
             with torch.no_grad():
-                right = model(x).argmax(dim=1).cpu() == y.cpu()
+                right = labels(model(x)).cpu() == y.cpu()
             radius = torch.where(right, 0.0, NOTHING).double()
             left = right.nonzero().squeeze(1)
             for r in (r for r in radii if r > 0):

@@ -50,6 +50,11 @@ class Certificates:
         )
 
 
+def labels(logits: Tensor) -> Tensor:
+    """(n,) int64: the class of each row of logits (n, K), -1 where one of them is NaN or infinite: that names no class."""
+    return torch.where(torch.isfinite(logits).all(dim=1), logits.argmax(dim=1), -1)
+
+
 def check_batch(x: Tensor, y: Tensor) -> None:
     """Raises InputError unless x is a finite batch in [0, 1] and y holds one int64 label per example."""
     if x.dim() < 2 or y.dim() != 1 or len(x) != len(y):
@@ -75,9 +80,10 @@ def check_deterministic(model: Model, x: Tensor) -> None:
         first, second, reverse = model(x), model(x), model(x.flip(0)).flip(0)
     if first.dim() != 2 or len(first) != len(x):
         raise InputError(f"the model answers {tuple(first.shape)} for {len(x)} inputs.", help="It must return (n, K) logits.")
-    tolerance = 1e-3 * first.abs().amax().clamp_min(1.0)
+    known = torch.nan_to_num(first)  # what is not finite must be so every time, too
+    tolerance = 1e-3 * known.abs().amax().clamp_min(1.0)
     for other, how in ((second, "the same batch asked twice"), (reverse, "the same batch in reverse order")):
-        if float((first - other).abs().amax()) > float(tolerance):
+        if float((known - torch.nan_to_num(other)).abs().amax()) > float(tolerance):
             raise InputError(
                 f"the base model is not deterministic: logits differ for {how}.",
                 help="Smoothing adds its own noise; remove randomness and batch statistics from the base model.",

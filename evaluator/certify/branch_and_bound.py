@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.certify.base import Certificates, Model, check_batch
+from evaluator.certify.base import Certificates, Model, check_batch, labels
 from evaluator.certify.crown import crown_margins, network_bounds
 from evaluator.certify.dual import GOAL, Duals, ascend, dual_bound, gaps, primal_point, proved
 from evaluator.certify.envelope import enveloped
@@ -226,9 +226,9 @@ def branch_and_bound(
     logits_shape(graph, y)
     inputs, y = InputSet(x.detach().cpu().double(), epsilon, norm), y.cpu()
     with torch.no_grad():
-        undecided = graph.forward(inputs.x)[-1].argmax(dim=1) == y
+        undecided = labels(graph.forward(inputs.x)[-1]) == y
     worst, spent = torch.full((len(x),), -torch.inf, dtype=torch.float64), [0.0] * len(x)
-    visited, granted, settings = [0] * len(x), allowance(model, graph, x), Settings(iterations, batch)
+    visited, granted, settings = [0] * len(x), allowance(model, graph, inputs), Settings(iterations, batch)
     for row in undecided.nonzero().squeeze(1).tolist():
         begun = clock()
         budget = Budget(begun + seconds, domains, clock=clock)
@@ -251,6 +251,8 @@ def _verify(graph: Graph, inputs: InputSet, label: int, margin: float, settings:
     steps = ROOT_STEPS if unstable > MOST_UNSTABLE else 0
     with torch.enable_grad():
         lower = outward(crown_margins(graph, inputs, y, bounds, iterations=steps)[0])[0].detach() - margin
+    if not bool(torch.isfinite(lower).all()):
+        return -torch.inf
     open_ = (lower <= 0).nonzero().squeeze(1)
     if not len(open_) or unstable > MOST_UNSTABLE:
         return float(lower.min())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.certify.base import Certificates, Model, check_batch
+from evaluator.certify.base import Certificates, Model, check_batch, labels
 from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import (
     Bounds,
@@ -134,6 +134,8 @@ def refine(graph: Graph, node: int, box: Bounds, inputs: InputSet, relus: dict[i
     widest, total = max(size(entry.op.shape) for entry in graph.nodes[: node + 1]), low.shape[1]
     straddles = (low < 0) & (high > 0)
     unstable = straddles.any(dim=0).nonzero().squeeze(1)
+    if not len(unstable):
+        return box
     for chosen in unstable.split(max(1, _CHUNK // (widest * len(inputs)))):
         units = torch.zeros(1, len(chosen), total, dtype=low.dtype)
         units[0, torch.arange(len(chosen)), chosen] = 1.0
@@ -195,7 +197,7 @@ def crown(
     logits_shape(graph, y)
     inputs, y = InputSet(x.detach().cpu().double(), epsilon, norm), y.cpu()
     with torch.no_grad():
-        right = graph.forward(inputs.x)[-1].argmax(dim=1) == y
+        right = labels(graph.forward(inputs.x)[-1]) == y
     worst = torch.full((len(x),), -torch.inf, dtype=torch.float64)
     todo = right.nonzero().squeeze(1)
     for start in range(0, len(todo), batch):
@@ -203,5 +205,5 @@ def crown(
         bounds = network_bounds(graph, inputs[part])
         margins, _ = crown_margins(graph, inputs[part], y[part], bounds, iterations=iterations)
         worst[part] = outward(margins).amin(dim=1)
-    worst = worst - allowance(model, graph, x)
+    worst = worst - allowance(model, graph, inputs)
     return bit_certificates("crown", inputs, worst, right, time.perf_counter() - started, {"iterations": iterations})

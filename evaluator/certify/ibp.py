@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.certify.base import Certificates, Model, check_batch
+from evaluator.certify.agreement import rounding
+from evaluator.certify.base import Certificates, Model, check_batch, labels
 from evaluator.certify.graph import Graph
 from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Add, Affine, Linear, MaxPool, Relu, size
@@ -133,15 +134,14 @@ def outward(bounds: Tensor) -> Tensor:
     return bounds - SLACK * (1 + bounds.abs())
 
 
-def allowance(model: Model, graph: Graph, x: Tensor) -> Tensor:
+def allowance(model: Model, graph: Graph, inputs: InputSet) -> Tensor:
     """(n,): how far a difference of logits may move because the model runs in its own dtype (float32); at least MARGIN.
 
-    HEADROOM times what it moves at x itself. Measured, not proved: worst-case error analysis gives bounds 10^5 times what is
-    seen. It scales with the network, so weights blown up to drown a certificate in rounding make it harder to get instead.
+    HEADROOM times what it moves at points of the set (`evaluator.certify.agreement`). Measured, not proved: worst-case error
+    analysis gives bounds 10^5 times what is seen. It scales with the network, so weights blown up to drown a certificate in
+    rounding make it harder to get instead. Infinite where an answer is not finite.
     """
-    with torch.no_grad():
-        moved = (model(x).detach().cpu().double() - graph.forward(x.detach().cpu().double())[-1]).abs().amax(dim=1)
-    return (2 * HEADROOM * moved).clamp_min(MARGIN)
+    return (2 * HEADROOM * rounding(model, graph, inputs)).clamp_min(MARGIN)
 
 
 def logits_shape(graph: Graph, y: Tensor) -> int:
@@ -156,7 +156,7 @@ def bit_certificates(
     method: str, inputs: InputSet, worst: Tensor, undecided: Tensor, seconds: float, details: dict[str, object]
 ) -> Certificates:
     """Certificates at one epsilon from the worst proved margin (n,) of each example, less its allowance for rounding."""
-    certified = worst > 0
+    certified = torch.isfinite(worst) & (worst > 0)
     return Certificates(
         method=method,
         norm=inputs.norm,
@@ -185,7 +185,7 @@ def ibp(model: Model, x: Tensor, y: Tensor, *, epsilon: float, norm: Norm, batch
         part = slice(start, start + batch)
         known = propagate(graph, inputs[part])
         worst[part] = outward(interval_margins(graph, known, y[part])).amin(dim=1)
-    worst = worst - allowance(model, graph, x)
+    worst = worst - allowance(model, graph, inputs)
     with torch.no_grad():
-        right = graph.forward(inputs.x)[-1].argmax(dim=1) == y
+        right = labels(graph.forward(inputs.x)[-1]) == y
     return bit_certificates("ibp", inputs, worst, right, time.perf_counter() - started, {})

@@ -22,14 +22,16 @@ import time
 import torch
 from torch import Tensor
 
-from evaluator.certify.base import Certificates, Model, check_batch
+from evaluator.certify.agreement import rounding
+from evaluator.certify.base import Certificates, Model, check_batch, labels
 from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import MARGIN, logits_shape, outward
-from evaluator.certify.inputs import Norm
+from evaluator.certify.inputs import InputSet, Norm
 from evaluator.certify.ops import Add, Affine, Conv, Input, Linear, MaxMin, MaxPool, Op, Relu, Reshape, Scale
 from evaluator.certify.tracing import trace
 from evaluator.errors import InputError
 
+NEAR = 0.1  # radius in which the network is held against its layers where no other is asked for
 GRID = 32  # least frequencies per axis
 _UP = 1 + 1e-9
 _MOST_WORK = 5e10  # multiplications of all singular value decompositions: a minute or so, and a few GB
@@ -133,9 +135,10 @@ def lipschitz(model: Model, x: Tensor, y: Tensor, *, norm: Norm = "l2", epsilon:
         logits = graph.forward(x.detach().cpu().double())[-1]
     gaps = logits.gather(1, y[:, None]) - logits
     # run in float32, gaps at x itself and at every x' may be off by a rounding that grows with the logits
-    blur = MARGIN + 1e-5 * logits.abs().amax(dim=1, keepdim=True)
+    near = InputSet(x.detach().cpu().double(), max(epsilon or 0.0, NEAR), norm)
+    blur = MARGIN + 1e-5 * logits.abs().amax(dim=1, keepdim=True) + rounding(model, graph, near)[:, None]
     distance = outward(gaps - blur) / pairs[y].clamp_min(1e-300)
-    radius = distance.scatter(1, y[:, None], torch.inf).amin(dim=1).clamp_min(0.0)
+    radius = torch.nan_to_num(distance, nan=0.0).scatter(1, y[:, None], torch.inf).amin(dim=1).clamp_min(0.0)
     if norm == "linf":
         radius = radius / math.sqrt(x[0].numel() if len(x) else 1) / _UP
     certified = radius > 0 if epsilon is None else radius >= epsilon
@@ -144,7 +147,7 @@ def lipschitz(model: Model, x: Tensor, y: Tensor, *, norm: Norm = "l2", epsilon:
         norm=norm,
         radius=radius,
         certified=certified,
-        abstained=(logits.argmax(dim=1) == y) & ~certified,
+        abstained=(labels(logits) == y) & ~certified,
         samples=torch.zeros(len(x), dtype=torch.int64),
         seconds=time.perf_counter() - started,
         details={"constant": node_constants(graph)[-1], "layers": _layers(graph)},

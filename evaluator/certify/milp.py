@@ -208,11 +208,13 @@ def milp_verify(
         inside = torch.minimum(torch.maximum(point, inputs.lower[row]), inputs.upper[row])
         return (margin_rows(y[row : row + 1], classes, torch.float64)[0] @ graph.forward(inside[None])[-1][0]).detach()
 
-    granted = allowance(model, graph, x)
+    granted = allowance(model, graph, inputs)
     for row in range(len(x)):
         deadline = time.perf_counter() + seconds
         starts = [inputs.x[row]] if candidates is None else [inputs.x[row], candidates[row].cpu().double()]
         reached = torch.stack([margin_at(row, point) for point in starts])
+        if not bool(torch.isfinite(granted[row])) or not bool(torch.isfinite(reached).all()):
+            continue
         if bool((reached <= 0).any()):
             witness[row] = starts[int(reached.amin(dim=1).argmin())]
             continue

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluator.certify.base import Model
+from evaluator.certify.base import Model, labels
 from evaluator.certify.binomial import Counts
 from evaluator.certify.noise import Noise, block_draws
 
@@ -48,6 +48,6 @@ class NoisyCounts:
         draws = block_draws(self.seed, self.ids.to(self.x.device)[rows], torch.from_numpy(blocks).to(self.x.device))
         noisy = self.noise.sample(self.x[rows], draws, self.block)
         with torch.no_grad():
-            labels = self.model(noisy.reshape(-1, *self.x.shape[1:])).argmax(dim=1)
-        hits = labels.reshape(len(rows), self.block) == self.y[rows, None]
+            called = labels(self.model(noisy.reshape(-1, *self.x.shape[1:])))
+        hits = called.reshape(len(rows), self.block) == self.y[rows, None]
         return hits.sum(dim=1).cpu().numpy().astype(np.int64)

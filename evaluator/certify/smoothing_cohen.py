@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor
 
-from evaluator.certify.base import Certificates, Model, check_batch, check_deterministic
+from evaluator.certify.base import Certificates, Model, check_batch, check_deterministic, labels
 from evaluator.certify.binomial import clopper_pearson_lower
 from evaluator.certify.noise import Gaussian, Noise, block_draws
 from evaluator.errors import InputError
@@ -26,7 +26,8 @@ def class_counts(model: Model, x: Tensor, noise: Noise, seed: int, example: int,
         draws = block_draws(seed, ids, torch.tensor([block], dtype=torch.int64, device=x.device))
         with torch.no_grad():
             logits = model(noise.sample(x[None], draws, size)[0])
-        found = torch.bincount(logits.argmax(dim=1), minlength=logits.shape[1])
+        called = labels(logits)
+        found = torch.bincount(called[called >= 0], minlength=logits.shape[1])
         counts = found if counts is None else counts + found
     if counts is None:
         raise InputError("no samples were asked for.", help="n0 and n must be at least 1.")

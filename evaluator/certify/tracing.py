@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from evaluator.certify.graph import Graph
+from evaluator.certify.layers import check_layers, readable
 from evaluator.certify.ops import Add, Conv, Input, Linear, MaxMin, MaxPool, Relu, Reshape, Scale, Shape
 from evaluator.certify.orthogonal import AOLConv2d, AOLLinear, PairSort
 from evaluator.errors import InputError
@@ -24,10 +25,6 @@ SUPPORTED = (
     "Linear, Conv2d, ReLU, AvgPool2d, AdaptiveAvgPool2d (to a divisor), MaxPool2d, BatchNorm1d/2d, Flatten, Identity, Dropout, "
     "reshaping, addition of two branches, and adding, subtracting, multiplying or dividing by constants"
 )
-_LEAVES = (
-    nn.Linear, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.BatchNorm1d, nn.BatchNorm2d,
-    nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, AOLConv2d, AOLLinear, PairSort,
-)  # fmt: skip
 _RESHAPES = {torch.flatten, torch.reshape, "flatten", "view", "reshape", "squeeze", torch.squeeze}
 _POOLS: dict[Any, Callable[..., nn.Module]] = {
     functional.avg_pool2d: nn.AvgPool2d,
@@ -40,7 +37,7 @@ _RELUS = {torch.relu, functional.relu, "relu", "relu_"}
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _LEAVES) or (not list(m.children()) and type(m).__module__.startswith("torch."))
+        return readable(m) or (not list(m.children()) and type(m).__module__.startswith("torch."))
 
 
 class _Values(fx.Interpreter):
@@ -79,10 +76,13 @@ class _Builder:
         return tuple(self.values[node.name].shape[1:])
 
     def visit(self, node: fx.Node) -> int:
-        name = str(node.target) if node.op == "call_module" else getattr(node.target, "__name__", str(node.target))
+        name = _name(node)
         sources = [self.at[arg.name] for arg in node.args if isinstance(arg, fx.Node) and arg.name in self.at]
         if node.op == "call_module":
-            return self.layer(self.module.get_submodule(str(node.target)), sources[0], node, name)
+            layer = self.module.get_submodule(str(node.target))
+            if not readable(layer):
+                raise self.unknown(f"{name} ({type(layer).__name__})")
+            return self.layer(layer, sources[0], node, name)
         target: Any = node.target
         if target in _RELUS:
             return self.graph.add(Relu(self.out(node)), (sources[0],), name)
@@ -241,6 +241,18 @@ class _Builder:
         return tensor.reshape(*[1] * (len(shape) - tensor.dim()), *tensor.shape)
 
 
+def _name(node: fx.Node) -> str:
+    """The layer, or the operation and the innermost module whose forward asks for it."""
+    if node.op == "call_module":
+        return str(node.target)
+    operation = getattr(node.target, "__name__", str(node.target))
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return operation
+    path, kind = stack[-1]
+    return f"{operation} in {path} ({getattr(kind, '__name__', kind)})"
+
+
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
@@ -258,12 +270,13 @@ def trace(
     pools: keep max pooling as one node (interval and Lipschitz bounds) instead of writing it with ReLUs. The weights are
     copied in `dtype`; with `attached` they stay connected to the model's parameters, for training, which may then be in
     training mode (batch norm uses its running statistics all the same). Raises InputError for a model that is not an
-    nn.Module in evaluation mode, cannot be traced, or has a layer without a known bound, naming it.
+    nn.Module in evaluation mode, cannot be traced, has hooks or replaced methods, or a layer without a known bound, naming it.
     """
     if not isinstance(model, nn.Module):
         raise InputError("bounds need the network itself (an nn.Module), not a black box.", where="certificate")
     if not attached and any(part.training for part in model.modules()):
         raise InputError("the model is in training mode.", help="Call model.eval() before certifying.")
+    check_layers(model)
     try:
         traced = fx.GraphModule(model, _Tracer().trace(model))
     except Exception as error:

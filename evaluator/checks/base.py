@@ -21,6 +21,7 @@ from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance
 from evaluator.checks.climbs import Climb, climb, rescaled
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
+from evaluator.errors import InputError
 from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
 from evaluator.meter import MeteredModel
 from evaluator.report import CheckRecord, Curve, Flag
@@ -124,9 +125,26 @@ class Subject:
         self.model.meter.charge(forward=FORWARD_ROWS * len(x))
         return seen
 
-    def answers(self, points: Tensor) -> Tensor:
-        """(n, K) what the model says to `points`, as it says it."""
-        return glance(self.model, self.batch[: len(points)], self.threat, points)
+    def answers(self, points: Tensor, rows: Tensor | slice | None = None) -> Tensor:
+        """(m, K) what the model says to `points` (m, ...), as it says it.
+
+        rows: whose points they are, positions in the batch; None for all of it in order. A point means nothing without its
+        image, so a number of points that is not that of the rows raises InputError.
+        """
+        batch = self.batch if rows is None else self.batch[rows]
+        if len(points) != len(batch):
+            raise InputError(f"{len(points)} points do not fit {len(batch)} images.", where="honesty checks")
+        return glance(self.model, batch, self.threat, points)
+
+    def rendered(self, points: Tensor) -> Tensor:
+        """(n, *shape) in [0, 1]: the inputs that the points, one per example, stand for."""
+        return self.threat.apply(self.batch.x, points).float()
+
+    def said(self, inputs: Tensor) -> Tensor:
+        """(m, K) what the model says to `inputs` (m, *shape) in [0, 1] that need not be points of the threat."""
+        with torch.no_grad():
+            logits: Tensor = self.model(inputs)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -164,7 +182,8 @@ class Check(ABC):
     """Base of every check; subclasses are registered with `register`.
 
     name: stable, in flags and URLs; definition: what is measured and when it fires, thresholds included; meaning: one
-    sentence for people; remedy: what the team can do or declare.
+    sentence for people; remedy: what the team can do or declare; kinds: the threats under which it is measured ("*": all);
+    elsewhere: where that is not all, why an honest network would fire under the others.
     """
 
     name: ClassVar[str]
@@ -174,6 +193,7 @@ class Check(ABC):
     meaning: ClassVar[str]
     remedy: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]] = ("*",)
+    elsewhere: ClassVar[str] = ""
 
     @abstractmethod
     def run(self, subject: Subject) -> Finding:

@@ -27,8 +27,9 @@ class BatchDependence(Check):
             return self.says(False, "not measured: answers are random.")
         known = subject.repeats[-1]
         order = subject.batch.draws.fork("order").uniform(1).squeeze(1).argsort(stable=True)
-        permuted = subject.answers(subject.probes[order])
-        alone = [subject.answers(subject.probes[i : i + 1]) for i in range(min(ALONE, len(known)))]
+        permuted = subject.answers(subject.probes[order], order)
+        rows = [slice(i, i + 1) for i in range(min(ALONE, len(known)))]
+        alone = [subject.answers(subject.probes[row], row) for row in rows]
         moved = int(different(known[order], permuted).sum())
         parted = int(different(known[: len(alone)], torch.cat(alone)).sum())
         evidence = f"{moved} of {len(known)} answers changed with the order of the batch, {parted} of {len(alone)} when alone."

@@ -24,6 +24,8 @@ class IncompleteOptimisation(Check):
     )
     meaning = "An attack with more steps would find more than this one; what stands may stand for want of steps alone."
     remedy = "Nothing to declare; the official search takes more steps."
+    kinds = ("linf", "l2", "union", "spatial", "color", "rotation-translation", "sum")
+    elsewhere = "A climb that moves a pixel or a patch at a time may rise to its last step on honest networks, too."
 
     def run(self, subject: Subject) -> Finding:
         left = subject.standing[~subject.long_climb.ever][:EXAMPLES]

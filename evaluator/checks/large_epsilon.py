@@ -22,6 +22,7 @@ class LargeEpsilon(Check):
     meaning = "Some image of another class is always allowed here; a search that finds none cannot find smaller ones either."
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
     kinds = ("linf", "l2", "l1")
+    elsewhere = "Only these balls have a size at which they hold every image."
 
     def run(self, subject: Subject) -> Finding:
         everything = covering(subject.threat, subject.batch.x[0].numel())

@@ -31,8 +31,8 @@ class MemorizedInputs(Check):
     remedy = "Do not ship or search the ranked images."
 
     def run(self, subject: Subject) -> Finding:
-        clean, probes = subject.threat.start(subject.batch.x), subject.probes
-        flat, elsewhere = _constant(subject, clean, probes), _constant(subject, 1 - clean, 1 - probes)
+        images, probes = subject.batch.x, subject.rendered(subject.probes)
+        flat, elsewhere = _constant(subject, images, probes), _constant(subject, 1 - images, 1 - probes)
         told = f"{flat:.0%} of the ranked images and {elsewhere:.0%} of their negatives pass their very logits on to neighbors"
         gap, robustness = self._gap(subject)
         return self.says(gap > GAP or flat - elsewhere > GAP, f"{told}; {robustness}.")
@@ -53,5 +53,5 @@ class MemorizedInputs(Check):
 
 def _constant(subject: Subject, images: Tensor, neighbors: Tensor) -> float:
     """The share of images whose answer is, bit for bit, that of their neighbor too; 0 for probabilities, which saturate."""
-    one, other = subject.answers(images), subject.answers(neighbors)
+    one, other = subject.said(images), subject.said(neighbors)
     return 0.0 if are_probabilities(one) else share((one == other).all(dim=1) & (images != neighbors).flatten(1).any(dim=1))

@@ -19,6 +19,8 @@ class MoreSteps(Check):
         f"Examples that stand after {STEPS} steps climb again for {LONG}. Fires when more than {SHARE:.0%} of the sample fall."
     )
     meaning = "The search has not converged at few steps; the official search takes many more."
+    kinds = ("linf", "l2", "union")
+    elsewhere = "Elsewhere climbs converge more slowly on honest networks, too; the official search takes steps enough."
     remedy = "Nothing to declare; the entry's curve over steps shows where the accuracy settles."
 
     def run(self, subject: Subject) -> Finding:

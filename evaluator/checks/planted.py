@@ -33,7 +33,8 @@ class Planted(Check):
     )
     meaning = "A point of the other side was put where the attack may go; an attack that cannot find it finds no other either."
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
-    kinds = ("linf", "l2", "l1")
+    kinds = ("linf", "l2")
+    elsewhere = "A steepest step in L1 moves one pixel: a plant is one pixel among many, and honest networks miss most of them."
 
     def run(self, subject: Subject) -> Finding:
         if subject.random:

@@ -24,6 +24,11 @@ class RandomNoise(Check):
     )
     meaning = "A gradient that is worse than chance is no gradient of this model."
     remedy = "Look for gradients that are noise; declare a stand-in (`bpda`) or randomness (`randomized = true`)."
+    kinds = ("linf", "l2", "l1", "union", "spatial")
+    elsewhere = (
+        "Which pixels, where a patch lies, by what angle an image turns: what a few numbers say is found by chance, and not by "
+        "small steps, on honest networks, too."
+    )
 
     def run(self, subject: Subject) -> Finding:
         if subject.random:

@@ -21,6 +21,7 @@ class RisingAccuracy(Check):
     meaning = "A larger set holds every point of a smaller one: if less is found there, the search is lost, not the set empty."
     remedy = "Look for gradients that are right near the clean input only; declare a stand-in (`bpda`)."
     kinds = ("linf", "l2", "l1")
+    elsewhere = "Only these balls have an epsilon that can be scaled alone."
 
     def run(self, subject: Subject) -> Finding:
         points = [(factor * subject.threat.epsilon, value) for factor, value in subject.by_epsilon.items()]

@@ -22,6 +22,7 @@ class SingleStep(Check):
     meaning = "The loss surface misleads whoever follows it step by step: the gradient is masked."
     remedy = "Look for layers whose gradient is noise or tiny near the clean input; declare a stand-in (`bpda`)."
     kinds = ("linf", "l2", "l1")
+    elsewhere = "Elsewhere one long step lands on another angle, place or set of pixels, which short steps need not pass."
 
     def run(self, subject: Subject) -> Finding:
         points = FGSM().run(subject.readable, subject.batch, subject.threat)

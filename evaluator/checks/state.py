@@ -29,13 +29,14 @@ class State(Check):
         written = subject.inspection.written if subject.inspection else 0
         if subject.random:
             return self.says(written > 0, f"answers are random; {written} parameters and buffers changed in one pass.")
-        for other in (subject.probes.flip(-1), subject.threat.start(subject.batch.x)):
-            subject.answers(other)
+        fresh, images = subject.rendered(subject.probes), subject.batch.x
+        subject.said(fresh.flip(-1))
+        subject.said(images)
         after = subject.answers(subject.probes)
         at_once, later = different(first, second), different(first, after)
         moved = torch.maximum(at_once, later)
-        clean = subject.answers(subject.threat.start(subject.batch.x))
-        copied = (first == clean).all(dim=1) & (not are_probabilities(first))
+        clean, other = subject.said(images), (fresh != images).flatten(1).any(dim=1)
+        copied = (first == clean).all(dim=1) & other & (not are_probabilities(first))
         evidence = (
             f"{int(at_once.sum())} of {len(moved)} inputs were answered differently at once, {int(later.sum())} after other "
             f"traffic; {int(copied.sum())} got the very bits of the answer to a different input; {written} parameters and "

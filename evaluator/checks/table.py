@@ -49,10 +49,11 @@ MNIST and CIFAR-10, Linf and L2) raise no flag. What they measure, beside the th
 | `transfer-beats-gradient` | more than 1 falls | 0 fall |
 | `incomplete-optimisation` | more than 0.05 in the last 10 of 100 steps | 0.029 (after 30 steps: 0.11) |
 | `zero-gradients` | any example | 0 |
-| `gradient-accuracy` | cosine below 0.5 at h = 0.001, signs below 70% | 1.00, 94% |
+| `gradient-accuracy` | cosine below 0.5 or signs below 70% at every h | 0.99, 91% at its best h |
 
-At h = epsilon/4 and epsilon the same cosine falls to 0.39 and -0.08 on honest networks at Linf 0.3: their loss is curved over
-such distances, so only the smallest h decides. All checks together cost about 16,000 forward and 3,300 backward rows on a
+At Linf 0.3 the cosine of `gradient-accuracy` falls from 1.00 at h = 0.001 to 0.59 at 0.03 on the IBP-trained network, whose loss
+is curved over such distances; on one that computes in bfloat16 it rises from 0.67 to 0.99 at 0.008 and 0.03, because rounding
+drowns the small step. A gradient that lies fits nowhere (at most 0.46, k-winners-take-all). All checks together cost about 16,000 forward and 3,300 backward rows on a
 robust network, 10,000 of them random points, whatever the number of ranked examples; a fifth of that on one that is not."""
 
 
@@ -131,6 +132,8 @@ def markdown() -> str:
     lines += ["", "## What each one means, and what to do", ""]
     for check in checks:
         lines += [f"### {check.name}", "", f"{check.title}. {check.meaning}", "", f"What to do: {check.remedy}", ""]
+        if check.elsewhere:
+            lines += [f"Not measured under other threats: {check.elsewhere}", ""]
     lines += ["## What honest networks measure", "", _MEASURED, ""]
     lines += ["## The adaptive attack", "", _ADAPTIVE, ""]
     lines += ["## Flags that other parts of an evaluation raise", "", "| flag | severity | definition |", "|---|---|---|"]

@@ -24,6 +24,7 @@ class Transfer(Check):
     meaning = "The gradient of a poor copy leads further than the model's own: the model's own leads astray."
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
     kinds = ("linf", "l2")
+    elsewhere = "The substitute is trained and climbed in dense steps of pixel values."
 
     def run(self, subject: Subject) -> Finding:
         if subject.random:

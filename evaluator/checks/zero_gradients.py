@@ -20,7 +20,7 @@ class ZeroGradients(Check):
     name = "zero-gradients"
     title = "Vanished gradients"
     definition = (
-        "The gradients of cross-entropy and of DLR are taken at the clean inputs, at one random point each and where the "
+        "The gradients of cross-entropy and of DLR by the input are taken at the clean inputs, at one random point each and where the "
         "shared climb ended, of the examples that are classified correctly there. Fires when one of them is exactly zero in "
         'every coordinate for any example of the sample; only "info" when DLR, which the attacks climb on too, is not. Fires '
         "as well when the score of a declared detector has no gradient there."
@@ -30,8 +30,8 @@ class ZeroGradients(Check):
 
     def run(self, subject: Subject) -> Finding:
         flat_ce, flat_dlr, flat_score = 0, 0, 0
-        for points in (subject.threat.start(subject.batch.x), subject.probes, subject.climb.points):
-            ce, dlr, score = _zeros(subject, points)
+        for inputs in (subject.batch.x, subject.rendered(subject.probes), subject.rendered(subject.climb.points)):
+            ce, dlr, score = _zeros(subject, inputs)
             flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
             flat_score = max(flat_score, int(score.sum()))
         evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
@@ -41,11 +41,14 @@ class ZeroGradients(Check):
         return self.says(hidden or flat_ce > 0, evidence, severity="unverified" if hidden else "info")
 
 
-def _zeros(subject: Subject, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(n,) bool each: classified correctly, and the gradient of cross-entropy, of DLR, of a detector's score is zero."""
+def _zeros(subject: Subject, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) bool each: classified correctly, and the gradient of cross-entropy, of DLR, of a detector's score is zero.
+
+    The gradient by the input, not by the point: how a threat renders its points is not the model's doing.
+    """
     with torch.enable_grad():
-        leaf = points.detach().requires_grad_(True)
-        logits = subject.readable(subject.threat.apply(subject.batch.x, leaf)).float()
+        leaf = inputs.detach().requires_grad_(True)
+        logits = subject.readable(leaf).float()
         ce = gradient_of(cross_entropy(logits, subject.batch).sum(), leaf, retain=True)
         dlr = gradient_of(difference_of_logits_ratio(logits, subject.batch).sum(), leaf, retain=True)
         score = gradient_of(detector_score(logits).sum(), leaf) if subject.detector else torch.ones_like(leaf)

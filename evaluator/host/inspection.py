@@ -30,8 +30,8 @@ BENDING = {
 LEAVING: dict[object, str] = {Tensor.numpy: "NumPy", Tensor.__array__: "NumPy"}
 WORDS = frozenset({*CUTTING.values(), *BENDING.values(), *LEAVING.values()})
 HARD = frozenset({*CUTTING.values(), *LEAVING.values()})
-DIRECTIONS = 3
-STEP = 1e-2  # of a part's input, relative to its root mean square
+DIRECTIONS = 6
+STEPS = (1e-2, 1e-1)  # of a part's input, relative to its root mean square: low precision rounds the smaller one away
 COSINE = 0.5
 FORWARD_ROWS = 3  # passes through the whole model per image
 
@@ -171,8 +171,10 @@ class _Parts:
 
 
 def _fits(part: Callable[[Tensor], Tensor], z: Tensor) -> bool:
-    """Directional derivatives by autograd agree with central differences at z, over examples and random sign directions."""
-    h = STEP * float(z.square().mean().sqrt().clamp_min(1e-6))
+    """Directional derivatives by autograd agree with differences at z, over examples and random sign directions, at some step.
+
+    The part is asked between the least and the largest value it was given only: a part that takes the image stays in the box.
+    """
     leaf = z.clone().requires_grad_(True)
     output = _again(part, leaf)
     cotangent = torch.randn_like(output)
@@ -180,14 +182,20 @@ def _fits(part: Callable[[Tensor], Tensor], z: Tensor) -> bool:
     if output.requires_grad:
         (given,) = torch.autograd.grad(output, leaf, cotangent, allow_unused=True)
         slope = slope if given is None else given
+    return any(_fits_at(part, z, slope, cotangent, step) for step in STEPS)
+
+
+def _fits_at(part: Callable[[Tensor], Tensor], z: Tensor, slope: Tensor, cotangent: Tensor, step: float) -> bool:
+    h, low, high = step * z.square().mean().sqrt().clamp_min(1e-6), z.amin(), z.amax()
     by_autograd, by_differences = [], []
     for _ in range(DIRECTIONS):
         d = torch.randn_like(z).sign()
-        rise = _again(part, z + h * d) - _again(part, z - h * d)
-        by_differences.append((rise * cotangent).flatten(1).sum(dim=1) / (2 * h))
-        by_autograd.append((slope * d).flatten(1).sum(dim=1))
+        ahead, back = (z + h * d).clamp(low, high), (z - h * d).clamp(low, high)
+        rise = _again(part, ahead) - _again(part, back)
+        by_differences.append((rise * cotangent).flatten(1).sum(dim=1))
+        by_autograd.append((slope * (ahead - back)).flatten(1).sum(dim=1))
     one, other = torch.cat(by_autograd).double().detach(), torch.cat(by_differences).double().detach()
-    if float(max(one.norm(), other.norm())) < 1e-9:
+    if float(max(one.norm(), other.norm())) < 1e-9 * step:
         return True
     return float(torch.nn.functional.cosine_similarity(one, other, dim=0)) >= COSINE
 

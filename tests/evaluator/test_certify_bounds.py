@@ -193,7 +193,7 @@ def test_a_misclassified_example_is_never_certified() -> None:
 def test_running_a_network_in_float32_moves_logits_by_less_than_the_allowance_all_over_the_ball(name: str) -> None:
     net, (x, _) = sdp_model(name), sdp_images(name.split("_")[0])
     x, graph = x[:50], trace(net, tuple(x.shape[1:]))
-    granted = allowance(net, graph, x)
+    granted = allowance(net, graph, InputSet(x.double(), 0.3, "linf"))
     for scale in (0.0, 0.03, 0.3):
         moved = (x + scale * torch.randn(x.shape).sign()).clamp(0, 1)
         deviation = (graph.forward(moved.double())[-1] - net(moved).double()).abs().amax(dim=1)
