@@ -58,9 +58,7 @@ def _apart(model: Model, graph: Graph, points: Tensor, first: int) -> Tensor:
     far = finite & (moved > TOLERANCE * read.abs().amax(dim=1).clamp_min(1.0))
     if bool(far.any()):
         row = int(far.nonzero()[0])
-        raise _misread(
-            f"answers logits that are up to {float(moved[row]):.3g} from what its layers give near example {first + row}"
-        )
+        raise _misread(f"answers up to {float(moved[row]):.3g} beside what its layers give near example {first + row}")
     return torch.where(finite, moved, torch.inf)
 
 

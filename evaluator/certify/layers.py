@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
+from torch.nn.utils import parametrize
 
 from evaluator.certify.orthogonal import AOLConv2d, AOLLinear, PairSort
 from evaluator.errors import InputError
@@ -40,11 +41,11 @@ def check_layers(model: nn.Module) -> None:
         where = f'"{path or "the network"}" ({type(part).__name__})'
         if any(getattr(part, name, None) for name in _HOOKS):
             raise _refused(f"{where} has hooks, which bounds cannot follow.")
+        if parametrize.is_parametrized(part):
+            raise _refused(f"{where} computes its weights from others, which bounds cannot follow.")
         changed = [name for name in _CALLING if getattr(type(part), name, None) is not getattr(nn.Module, name, None)]
-        changed += [
-            name for name, value in vars(part).items() if value is not None and callable(getattr(type(part), name, None))
-        ]
-        changed += [name for name in _CALLING if vars(part).get(name) is not None and name not in changed]
+        own = {name: value for name, value in vars(part).items() if value is not None}
+        changed += [name for name in own if name in _CALLING or callable(getattr(type(part), name, None))]
         if changed:
             raise _refused(f"{where} has another {changed[0]} than its class, which bounds cannot follow.")
         for name, value in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):

@@ -136,7 +136,8 @@ def lipschitz(model: Model, x: Tensor, y: Tensor, *, norm: Norm = "l2", epsilon:
     gaps = logits.gather(1, y[:, None]) - logits
     # run in float32, gaps at x itself and at every x' may be off by a rounding that grows with the logits
     near = InputSet(x.detach().cpu().double(), max(epsilon or 0.0, NEAR), norm)
-    blur = MARGIN + 1e-5 * logits.abs().amax(dim=1, keepdim=True) + rounding(model, graph, near)[:, None]
+    rounded = rounding(model, graph, near)
+    blur = MARGIN + 1e-5 * logits.abs().amax(dim=1, keepdim=True) + rounded[:, None]
     distance = outward(gaps - blur) / pairs[y].clamp_min(1e-300)
     radius = torch.nan_to_num(distance, nan=0.0).scatter(1, y[:, None], torch.inf).amin(dim=1).clamp_min(0.0)
     if norm == "linf":
@@ -147,7 +148,7 @@ def lipschitz(model: Model, x: Tensor, y: Tensor, *, norm: Norm = "l2", epsilon:
         norm=norm,
         radius=radius,
         certified=certified,
-        abstained=(labels(logits) == y) & ~certified,
+        abstained=(labels(logits) == y) & torch.isfinite(rounded) & ~certified,
         samples=torch.zeros(len(x), dtype=torch.int64),
         seconds=time.perf_counter() - started,
         details={"constant": node_constants(graph)[-1], "layers": _layers(graph)},

@@ -40,8 +40,8 @@ class GradientAccuracy(Check):
     name = "gradient-accuracy"
     title = "Gradients that do not fit the function"
     definition = (
-        f"g.(a - b) by autograd against L(a) - L(b) for the margin L, where a and b are a random point z of the threat moved by "
-        f"h forward and back along {DIRECTIONS} random sign directions and cut by the box (one-sided at its walls), for h in "
+        "g.(a - b) by autograd against L(a) - L(b) for the margin L, where a and b are a random point of the threat moved by h "
+        f"forward and back along {DIRECTIONS} random sign directions and cut by the box (one-sided at its walls), for h in "
         f"{{{', '.join(f'{h:g}' for h in STEPS)}}}. Fires when at every h the median cosine over examples is below {COSINE:g} "
         f"or fewer than {SIGNS:.0%} of the signs agree. A network in low precision rounds the small steps away and is judged "
         "by the larger ones; one that is curved over larger steps, by the small ones."

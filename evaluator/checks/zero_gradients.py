@@ -20,10 +20,10 @@ class ZeroGradients(Check):
     name = "zero-gradients"
     title = "Vanished gradients"
     definition = (
-        "The gradients of cross-entropy and of DLR by the input are taken at the clean inputs, at one random point each and where the "
-        "shared climb ended, of the examples that are classified correctly there. Fires when one of them is exactly zero in "
-        'every coordinate for any example of the sample; only "info" when DLR, which the attacks climb on too, is not. Fires '
-        "as well when the score of a declared detector has no gradient there."
+        "The gradients of cross-entropy and of DLR by the input are taken at the clean inputs, at one random point each and "
+        "where the shared climb ended, of the examples that are classified correctly there. Fires when one of them is exactly "
+        'zero in every coordinate for any example of the sample; only "info" when DLR, which the attacks climb on too, is not. '
+        "Fires as well when the score of a declared detector has no gradient there."
     )
     meaning = "Where the gradient is zero, a gradient attack does not move, whatever the true robustness is."
     remedy = "Declare a differentiable stand-in for the layers that cut the gradient: `bpda` in defense.toml."
