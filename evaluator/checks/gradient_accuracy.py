@@ -14,7 +14,7 @@ from evaluator.checks.base import Check, Finding, Subject, register
 from evaluator.checks.landscape import landscape
 
 DIRECTIONS = 5
-STEPS = (0.001, 0.008, 0.03)
+STEPS = (0.001, 0.008)  # bfloat16 rounds the first away; coarser steps would forgive a staircase of ten levels
 COSINE = 0.5
 SIGNS = 0.7
 
@@ -43,8 +43,8 @@ class GradientAccuracy(Check):
         "g.(a - b) by autograd against L(a) - L(b) for the margin L, where a and b are a random point of the threat moved by h "
         f"forward and back along {DIRECTIONS} random sign directions and cut by the box (one-sided at its walls), for h in "
         f"{{{', '.join(f'{h:g}' for h in STEPS)}}}. Fires when at every h the median cosine over examples is below {COSINE:g} "
-        f"or fewer than {SIGNS:.0%} of the signs agree. A network in low precision rounds the small steps away and is judged "
-        "by the larger ones; one that is curved over larger steps, by the small ones."
+        f"or fewer than {SIGNS:.0%} of the signs agree. A network in low precision rounds the small step away and is judged "
+        "by the larger one; one that is curved over the larger step, by the small one."
     )
     meaning = "An attack that follows a wrong gradient finds nothing, whether there is something or not."
     remedy = "Let autograd differentiate what forward() computes, or declare a stand-in: `bpda` in defense.toml."
