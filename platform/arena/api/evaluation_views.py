@@ -19,6 +19,8 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import live, log_text
 from arena.evaluations.services import ask_to_cancel
 
+REPORT = {200: OpenApiTypes.OBJECT, 403: ErrorSerializer}  # sealed while a phase is open
+
 
 @extend_schema(summary="One evaluation", responses=EvaluationSerializer)
 @api_view(["GET"])
@@ -27,13 +29,13 @@ def evaluation(request: Request, public_id: str) -> Response:
     return Response(_shown(get_evaluation(person, public_id), person))
 
 
-@extend_schema(summary="The full report of a completed evaluation", responses=OpenApiTypes.OBJECT)
+@extend_schema(summary="The full report of a completed evaluation", responses=REPORT)
 @api_view(["GET"])
 def report(request: Request, public_id: str) -> Response:
     return Response(_report(person_of(request), public_id))
 
 
-@extend_schema(summary="The signed report as a file, for `redoubt replay`", responses=OpenApiTypes.OBJECT)
+@extend_schema(summary="The signed report as a file, for `redoubt replay`", responses=REPORT)
 @api_view(["GET"])
 def receipt(request: Request, public_id: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="receipt-{public_id}.json"'}

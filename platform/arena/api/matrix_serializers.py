@@ -84,7 +84,9 @@ class MatrixRowSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     robust_accuracy = serializers.FloatField(allow_null=True)
     verified = serializers.BooleanField(allow_null=True, help_text="Whether the evaluator vouches for the figure.")
-    cells = SquareSerializer(many=True, help_text="In the order of `attacks`; null where there is none yet.")
+    cells = serializers.ListField(
+        child=SquareSerializer(allow_null=True), help_text="In the order of `attacks`; null where there is none yet."
+    )
 
 
 class MatrixSerializer(serializers.Serializer[Any]):

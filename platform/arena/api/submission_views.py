@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.decorators import api_view, parser_classes, permission_classes
 from rest_framework.parsers import MultiPartParser
@@ -19,6 +19,7 @@ from arena.accounts.access import get_own_team, own_teams
 from arena.accounts.models import User
 from arena.api.authentication import Person, person_of
 from arena.api.pagination import Pages
+from arena.api.schema import MULTIPART_ERRORS, EntryPageSerializer
 from arena.api.serializers import (
     EntrySerializer,
     ErrorSerializer,
@@ -35,6 +36,7 @@ from arena.submissions.body_limit import takes_uploads
 from arena.submissions.models import Submission
 from arena.submissions.queries import of_user, with_evaluations
 
+PAGE_SIZE = f"{Pages.page_size} when left out, at most {Pages.max_page_size}."
 _NOTHING = Live(queue_position=None, progress=None)
 
 
@@ -48,12 +50,23 @@ def me(request: Request) -> Response:
 
 
 @takes_uploads
-@extend_schema(methods=["GET"], summary="Your teams' submissions, newest first", responses=EntrySerializer(many=True))
+@extend_schema(
+    methods=["GET"],
+    operation_id="submissions_list",
+    summary="Your teams' submissions, newest first, page by page",
+    parameters=[
+        OpenApiParameter("page", OpenApiTypes.INT, description="From 1 on."),
+        OpenApiParameter(
+            "page_size", OpenApiTypes.INT, description=f"{Pages.page_size} when left out, at most {Pages.max_page_size}."
+        ),
+    ],
+    responses={200: EntryPageSerializer, 404: ErrorSerializer},
+)
 @extend_schema(
     methods=["POST"],
     summary="Enter a submission",
     request={"multipart/form-data": NewSubmissionSerializer},
-    responses={201: EntrySerializer, 400: ErrorSerializer},
+    responses={201: EntrySerializer, **MULTIPART_ERRORS},
 )
 @api_view(["GET", "POST"])
 @permission_classes([IsAuthenticated])
