@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
 from arena.evaluations import tasks
-from arena.evaluations.tidying import tidy
+from arena.evaluations.tidying import tidy, tidy_storage
 from sandbox.owner import Owner
 from tests.faults.site import Site
 from tests.sandbox.conformance.support import dead_owner
@@ -83,16 +83,16 @@ def test_an_archive_without_a_row_goes_after_an_hour_and_no_other(stored: Path) 
 
 
 @pytest.mark.django_db
-def test_beat_clears_adversarial_inputs_too(stored: Path) -> None:
+def test_the_sweep_clears_adversarial_inputs_too(stored: Path) -> None:
     lost = stored.parent / "adversarial" / "ab" / "abcd.npz"
     lost.parent.mkdir(parents=True)
     lost.write_bytes(b"x")
     age(lost, seconds=3700)
-    tasks.clear_storage()
+    tidy_storage()
     assert not lost.exists()
 
 
-def test_beat_clears_what_another_worker_of_this_machine_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_worker_clears_what_another_one_of_this_machine_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / f"redoubt-work-{dead_owner()}-abcdefgh").mkdir()
     tasks.clear_machine()

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "deploy" / "images"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("prepare", "fetch", "web", "beat", "worker", "launcher")
+OURS = ("prepare", "fetch", "web", "sweeper", "worker", "looker", "launcher")
 # A small system to build on where no registry can be reached: enough to run the build's own steps, and what they must undo.
 PROGRAMS = (
     "sh", "cat", "chmod", "chown", "env", "false", "find", "head", "id", "mkdir", "rm", "sleep", "su", "tail", "touch", "true",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from django.core.files.base import ContentFile
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
@@ -143,7 +143,7 @@ def play(player: FakePlayer | None = None, *, times: int = 200) -> FakePlayer:
     """Plays until nothing waits; retries need not be waited for."""
     player = player or FakePlayer()
     for _ in range(times):
-        CellShard.objects.filter(state=Shard.State.QUEUED).update(not_before=timezone.now())
+        CellShard.objects.filter(state=Shard.State.QUEUED).update(not_before=Now())
         if not play_once(owner="a", player=player):
             break
     return player

@@ -8,4 +8,3 @@ from arena.settings.production import env
 REDOUBT_JUDGE = "tests.web.backend_support.slow_fake_judge"
 REDOUBT_QUEUE = env.str("REDOUBT_TEST_QUEUE", default="celery")
 CELERY_BROKER_URL = env.str("REDOUBT_TEST_BROKER", default=env.str("REDIS_URL"))
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "arena.evaluations.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}}}

@@ -67,10 +67,13 @@ class Production:
         command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PREPARE]
         subprocess.run(command, cwd=ROOT, env={**self.env, **env}, check=True)
 
-    def start_celery(self) -> subprocess.Popen[bytes]:
-        """A worker with two processes and its own beat."""
-        schedule = str(self.folder / f"schedule-{len(self.processes)}")
-        return self.start("celery", "-A", "arena.celery", "worker", "-c", "2", "-B", "-s", schedule, "-l", "info")
+    def start_celery(self, processes: int = 2, **env: str) -> subprocess.Popen[bytes]:
+        """A worker machine."""
+        return self.start("celery", "-A", "arena.celery", "worker", "-c", str(processes), "-l", "info", **env)
+
+    def start_sweeper(self) -> subprocess.Popen[bytes]:
+        """The one process beside web and workers."""
+        return self.start("django", "sweeper")
 
     def start_web(self, **env: str) -> str:
         """One web process; where it answers, once it does."""
@@ -102,7 +105,18 @@ class Production:
         with psycopg.connect(self.url) as database:
             return database.execute(sql).fetchall()  # type: ignore[arg-type]
 
-    def wait_for(self, what: Callable[[], bool], *, seconds: float = 60) -> None:
+    def write(self, sql: str) -> None:
+        with psycopg.connect(self.url) as database:
+            database.execute(sql)  # type: ignore[arg-type]
+
+    def token(self) -> str:
+        """A token of the person who entered."""
+        code = "from arena.accounts.models import User; from arena.accounts.services import make_token; "
+        code += "print(make_token(user=User.objects.get(), name='test').secret)"
+        command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
+        return subprocess.run(command, cwd=ROOT, env=self.env, check=True, capture_output=True, text=True).stdout.strip()
+
+    def wait_for(self, what: Callable[[], bool], *, seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < until, self.log.read_text()[-4000:]

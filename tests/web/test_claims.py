@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from arena.evaluations import claims
@@ -109,7 +110,7 @@ def test_a_platform_failure_waits_longer_each_time_and_then_stays(evaluation: Ev
         assert shard.state == Shard.State.QUEUED
         waits.append((shard.not_before - timezone.now()).total_seconds())
         assert claims.claim(owner="a", shard_id=shard.pk) is None, "not before its time"
-        Shard.objects.filter(pk=shard.pk).update(not_before=timezone.now())
+        Shard.objects.filter(pk=shard.pk).update(not_before=Now())
     assert waits == pytest.approx([5, 20], abs=1)
     lease = claims.claim(owner="a", shard_id=shard.pk)
     assert lease

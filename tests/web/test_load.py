@@ -74,6 +74,7 @@ def test_two_hundred_readers_and_a_hundred_streams_leave_connections_to_the_work
     assert seen[0] <= 2, "open streams hold no connection: only the one look at the boards may have one"
     assert max(seen) <= POOL
     production.start_celery()
+    production.start_sweeper()
     production.wait_for(production.completed)
     production.assert_undisturbed_verdict()
     assert httpx.get(url, headers=BEHIND_TLS, timeout=60).status_code == 200

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.web.production_support import POSTGRES, ROOT, Production, installation, needs_services
+from tests.web.backend_support import good_files, zipped
+from tests.web.production_support import BEHIND_TLS, POSTGRES, ROOT, Production, installation, needs_services
 
 pytestmark = needs_services
-RULES = ["test_claims.py", "test_worker.py", "test_boards.py", "test_submitting.py", "test_api.py"]
+RULES = [
+    "test_claims.py",
+    "test_database_clock.py",
+    "test_quarantine.py",
+    "test_worker.py",
+    "test_boards.py",
+    "test_submitting.py",
+    "test_api.py",
+]
 RULES += ["test_quotas.py", "test_matrix_play.py", "test_matrix_pages.py", "test_attack_intake.py"]
 
 
@@ -42,6 +53,7 @@ def test_an_upload_reaches_a_celery_worker_which_finishes_it_after_kill_9(produc
     worker.wait()
     assert not production.completed()
     production.start_celery()
+    production.start_sweeper()
     production.wait_for(production.completed)
     production.assert_undisturbed_verdict()
 
@@ -49,10 +61,53 @@ def test_an_upload_reaches_a_celery_worker_which_finishes_it_after_kill_9(produc
 def test_an_evaluation_whose_message_was_lost_is_found_by_the_sweep(production: Production) -> None:
     production.enter(REDOUBT_TEST_QUEUE="poll")
     production.start_celery()
+    production.start_sweeper()
     production.wait_for(production.completed)
     production.assert_undisturbed_verdict()
 
 
-def test_an_upload_is_accepted_while_the_broker_is_down(production: Production) -> None:
-    production.enter(REDOUBT_TEST_BROKER="redis://127.0.0.1:1/0")
-    assert production.shards("queued") == 4
+def test_a_dead_workers_lease_returns_while_everybody_else_is_busy(production: Production) -> None:
+    production.enter()
+    dying = production.start_celery(1, REDOUBT_FAKE_SECONDS="600")
+    production.wait_for(lambda: production.shards("claimed") == 1)
+    os.killpg(dying.pid, signal.SIGKILL)
+    dying.wait()
+    production.start_celery(1, REDOUBT_FAKE_SECONDS="600")
+    production.wait_for(lambda: production.shards("claimed") == 2)
+    production.start_sweeper()
+    production.wait_for(lambda: production.shards("claimed") == 1)
+    assert production.shards("queued") == 3
+
+
+def test_messages_that_were_swallowed_early_leave_no_worker_idle(production: Production) -> None:
+    """Shards that wait for a retry swallow the messages of their evaluation; they are taken soon after their time has come."""
+    production.enter()
+    production.write("update evaluations_shard set not_before = statement_timestamp() + interval '4 seconds'")
+    production.start_celery()
+    production.start_sweeper()
+    production.wait_for(production.completed)
+    production.assert_undisturbed_verdict()
+
+
+@pytest.mark.parametrize("broken", ["refuses", "never answers"])
+def test_pages_uploads_and_log_ins_work_while_redis_is_down(broken: str, production: Production) -> None:
+    production.enter(REDOUBT_TEST_QUEUE="poll")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = 1 if broken == "refuses" else mute.getsockname()[1]
+        url = production.start_web(REDIS_URL=f"redis://127.0.0.1:{port}/0")
+        with httpx.Client(base_url=url, headers=BEHIND_TLS, timeout=60) as client:
+            assert [client.get(page).status_code for page in ("/", "/challenges/mnist-linf/", "/api/v1/challenges")] == [
+                200
+            ] * 3
+            token = client.get("/log-in/").cookies["csrftoken"]
+            form = {"csrfmiddlewaretoken": token, "username": "alice", "password": "wrong"}
+            headers = {"Referer": "https://localhost/", "Cookie": f"csrftoken={token}"}
+            assert client.post("/log-in/", data=form, headers=headers).status_code in (200, 422)
+            archive = {"archive": ("defense.zip", zipped(good_files("Another CNN")))}
+            bearer = {"Authorization": f"Bearer {production.token()}"}
+            data = {"challenge": "mnist-linf"}
+            assert client.post("/api/v1/submissions", data=data, files=archive, headers=bearer).status_code == 201
+    production.start_celery()
+    production.start_sweeper()
+    states = "select count(*) from evaluations_evaluation where state = 'completed'"
+    production.wait_for(lambda: production.read(states) == [(2,)])

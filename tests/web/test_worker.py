@@ -8,7 +8,7 @@ import time
 
 import pytest
 from django.core.files.base import ContentFile
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from arena.evaluations import claims, finishing, worker
 from arena.evaluations.judging import Task
@@ -34,7 +34,7 @@ def evaluation() -> Evaluation:
 def work(judge: FakeJudge, *, times: int = 20) -> None:
     """Works until nothing waits; retries need not be waited for."""
     for _ in range(times):
-        Shard.objects.filter(state=Shard.State.QUEUED).update(not_before=timezone.now())
+        Shard.objects.filter(state=Shard.State.QUEUED).update(not_before=Now())
         if not work_once(judge=judge):
             return
 

@@ -32,7 +32,7 @@ def doctor() -> None:
     table = Table(title="redoubt doctor", title_justify="left")
     for name in ("", "what", "state", "what to do"):
         table.add_column(name)
-    findings = [*_runtime(), *_data(), *_tools()]
+    findings = [*_runtime(), *_data(), *_tools(), *_workers()]
     capabilities = _sandboxes()
     findings += [finding for backend in capabilities for finding in _promises(backend)]
     for finding in findings:
@@ -73,6 +73,20 @@ def _tools() -> list[Finding]:
     return [
         Finding(name, shutil.which(name) or "absent", True if shutil.which(name) else None, why) for name, why in wanted.items()
     ]
+
+
+def _workers() -> list[Finding]:
+    """The machines of the installation here, if there is one, that take no work."""
+    from arena.cli.held_back import held_back
+
+    try:
+        machines = held_back()
+    except Exception as error:  # each database has errors of its own
+        return [Finding("workers", f"the database does not answer: {error}", False, "see deploy/README.md")]
+    if machines is None:
+        return []
+    advice = "each comes back by itself once its self-check passes"
+    return [Finding("workers", each, False, advice) for each in machines] or [Finding("workers", "none is held back", True)]
 
 
 def _sandboxes() -> list[Capabilities]:

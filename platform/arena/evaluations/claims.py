@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
-from django.db.models.functions import Coalesce
-from django.utils import timezone
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Coalesce, Now
 
 from arena.challenges.services import bump
 from arena.evaluations import leases, outcomes
@@ -34,25 +33,34 @@ class Lease(leases.Lease):
     def shard_id(self) -> int:
         return self.task_id
 
+    def entries(self) -> frozenset[int]:
+        return frozenset(Evaluation.objects.filter(pk=self.evaluation_id).values_list("submission", flat=True))
+
     def wanted(self) -> bool:
         return Evaluation.objects.filter(pk=self.evaluation_id, state__in=Evaluation.UNFINISHED).exists()
 
 
-def claim(*, owner: str, shard_id: int | None = None) -> Lease | None:
-    """Claims the waiting shard that is first in line, or only `shard_id`; None when there is none to be had.
-
-    The oldest evaluation comes first, and its shards in order; but what waits to be replayed on a defense is played before
-    its own search.
-    """
+def claimable(without: frozenset[int] = frozenset()) -> QuerySet[Shard]:
+    """The shards that could be worked on now. without: not those of these challenges."""
     replays = Cell.objects.filter(
         defense=OuterRef("evaluation__submission"), kind=Cell.Kind.TRANSFER, state__in=Cell.UNFINISHED
     )
     waiting = Shard.objects.filter(
         ~Exists(replays),
         state=Shard.State.QUEUED,
-        not_before__lte=timezone.now(),
+        not_before__lte=Now(),
         evaluation__state__in=Evaluation.UNFINISHED,
-    ).order_by("evaluation__created", "evaluation_id", "index")
+    )
+    return waiting.exclude(evaluation__submission__challenge__in=without) if without else waiting
+
+
+def claim(*, owner: str, shard_id: int | None = None, without: frozenset[int] = frozenset()) -> Lease | None:
+    """Claims the waiting shard that is first in line, or only `shard_id`; None when there is none to be had.
+
+    The oldest evaluation comes first, and its shards in order; but what waits to be replayed on a defense is played before
+    its own search. without: none of these challenges.
+    """
+    waiting = claimable(without).order_by("evaluation__created", "evaluation_id", "index")
     if shard_id is not None:
         waiting = waiting.filter(pk=shard_id)
     columns = ("pk", "evaluation_id", "evaluation__submission__challenge_id", "claims")
@@ -68,7 +76,7 @@ def _take(lease: Lease) -> bool:
         if not leases.take(lease):
             return False
         Evaluation.objects.filter(pk=lease.evaluation_id, state=Evaluation.State.QUEUED).update(
-            state=Evaluation.State.RUNNING, started=Coalesce("started", timezone.now())
+            state=Evaluation.State.RUNNING, started=Coalesce("started", Now())
         )
         bump(lease.challenge_id)
     return True

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from arena.challenges.services import bump
 from arena.evaluations import outcomes
+from arena.evaluations.leases import database_now
 from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_certificate, record_standing
 from arena.matrix import survival, transfers
@@ -37,6 +37,8 @@ def settle(evaluation_id: int, *, merge: Merge) -> bool:
         return False
     try:
         merged = merge(done)
+    except (OSError, MemoryError):
+        raise  # this machine's trouble: the sweep of another one finishes the evaluation
     except Exception as error:  # our code, not the submission's: its shards fit together or the platform has failed
         logger.exception("merging the shards of evaluation %d failed", evaluation_id)
         merged = PlatformFailed("merge", f"{type(error).__name__}: {error}")
@@ -52,7 +54,7 @@ def conclude(evaluation_id: int, outcome: Outcome) -> bool:
         evaluation = Evaluation.objects.defer("report").select_related("submission__challenge").get(pk=evaluation_id)
         survival.lock(evaluation.submission_id)
         unfinished = Evaluation.objects.filter(pk=evaluation_id, state__in=Evaluation.UNFINISHED)
-        now = timezone.now()
+        now = database_now()
         if report is not None:
             finished = unfinished.update(state=Evaluation.State.COMPLETED, finished=now, **_scores(report))
         else:

@@ -1,7 +1,8 @@
 """Work that is claimed row by row: leases by conditional UPDATE, heartbeats, and fencing of workers that come late.
 
 Every write of a worker names the claim it was given. The row count tells whether it still holds; a worker whose lease
-was returned and taken by another changes nothing any more. Conditions name columns of the task itself only, never a
+was returned and taken by another changes nothing any more. Times are the database's: what a worker's own clock says, which
+may be an hour off, decides nothing. Conditions name columns of the task itself only, never a
 join: PostgreSQL re-checks those against the newest row when two updates meet.
 """
 
@@ -14,8 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models, transaction
-from django.db.models import QuerySet
+from django.db import connection, models, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from arena.challenges.services import bump
@@ -26,14 +28,25 @@ logger = logging.getLogger(__name__)
 
 
 def now() -> datetime:
+    """This process's clock: for what people read, never for what several machines must agree on."""
     return timezone.now()
+
+
+def database_now() -> datetime:
+    """The database's clock, for times that are compared with those of other machines."""
+    if connection.vendor == "sqlite":  # the clock of this very machine, and of no other
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("select statement_timestamp()")
+        found: datetime = cursor.fetchone()[0]
+    return found
 
 
 class Leased(models.Model):
     """A task that one worker at a time may hold.
 
-    claims: goes up with every claim and fences late workers. attempts: platform failures so far. hinted: when a message
-    about it was last sent to the queue.
+    claims: goes up with every claim and fences late workers. attempts: failures of the platform so far that were this task's,
+    not those of a machine that can do nothing right now.
     """
 
     class State(models.TextChoices):
@@ -42,8 +55,7 @@ class Leased(models.Model):
         DONE = "done"
 
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
-    not_before = models.DateTimeField(default=now)
-    hinted = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(db_default=Now())
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     claims = models.PositiveIntegerField(default=0)
@@ -68,6 +80,10 @@ class Lease(ABC):
     number: int
 
     @abstractmethod
+    def entries(self) -> frozenset[int]:
+        """The submissions that the task is about, any of which may be why it fails."""
+
+    @abstractmethod
     def wanted(self) -> bool:
         """Whether anybody still waits for this task (nobody does once its job was cancelled or has failed)."""
 
@@ -83,7 +99,7 @@ def take(lease: Lease) -> bool:
             state=Leased.State.CLAIMED,
             claims=lease.number,
             lease_owner=lease.owner,
-            lease_until=now() + _lease_time(),
+            lease_until=Now() + _lease_time(),
             progress=None,
             log="",
         )
@@ -93,14 +109,14 @@ def take(lease: Lease) -> bool:
 
 def renew(lease: Lease) -> bool:
     """The heartbeat; False when the lease is lost."""
-    return _held(lease).update(lease_until=now() + _lease_time()) > 0
+    return _held(lease).update(lease_until=Now() + _lease_time()) > 0
 
 
 def write_progress(lease: Lease, progress: Progress | None, log: str) -> bool:
     """Shows how far the task is; a heartbeat too. False when the lease is lost."""
     shown = asdict(progress) if progress else None
     with transaction.atomic():
-        held = _held(lease).update(progress=shown, log=log, lease_until=now() + _lease_time())
+        held = _held(lease).update(progress=shown, log=log, lease_until=Now() + _lease_time())
         if held:
             bump(lease.challenge_id)
     return held > 0
@@ -113,7 +129,7 @@ def finish(lease: Lease, outcome: dict[str, Any], *, log: str, **values: Any) ->
 
 def give_back(lease: Lease) -> bool:
     """Returns the task undone, for another worker to take at once."""
-    return _leave(lease, state=Leased.State.QUEUED, progress=None, hinted=None)
+    return _leave(lease, state=Leased.State.QUEUED, progress=None)
 
 
 def retry_later(lease: Lease, failure: PlatformFailed, *, log: str) -> bool:
@@ -126,9 +142,21 @@ def retry_later(lease: Lease, failure: PlatformFailed, *, log: str) -> bool:
     if attempts >= settings.REDOUBT_MAX_ATTEMPTS:
         return _leave(lease, state=Leased.State.DONE, attempts=attempts, outcome=outcomes.dump(failure), log=log)
     wait = timedelta(seconds=settings.REDOUBT_RETRY_SECONDS * 4 ** (attempts - 1))
-    return _leave(
-        lease, state=Leased.State.QUEUED, attempts=attempts, progress=None, hinted=None, not_before=now() + wait
-    )  # fmt: skip
+    return _leave(lease, state=Leased.State.QUEUED, attempts=attempts, progress=None, not_before=Now() + wait)
+
+
+def give_back_later(lease: Lease, *, seconds: float) -> bool:
+    """Returns the task undone after a failure that was not its own: no attempt is spent, other tasks go first."""
+    if lease.number >= settings.REDOUBT_MAX_CLAIMS:
+        hopeless = PlatformFailed("lost", f"The platform failed at it {lease.number} times.")
+        return _leave(lease, state=Leased.State.DONE, outcome=outcomes.dump(hopeless))
+    return _leave(lease, state=Leased.State.QUEUED, progress=None, not_before=Now() + timedelta(seconds=seconds))
+
+
+def refund(lease: Lease) -> bool:
+    """Takes back the attempt that this claim spent, once its failure turned out to be the machine's."""
+    unfinished = lease.table._default_manager.filter(pk=lease.task_id, attempts__gt=0).exclude(state=Leased.State.DONE)
+    return unfinished.update(attempts=F("attempts") - 1) > 0
 
 
 def reap(table: type[Leased]) -> int:
@@ -136,12 +164,12 @@ def reap(table: type[Leased]) -> int:
 
     A task that was claimed many times without ever ending is taken to kill its workers and fails.
     """
-    expired = table._default_manager.filter(state=Leased.State.CLAIMED, lease_until__lt=now())
+    expired = table._default_manager.filter(state=Leased.State.CLAIMED, lease_until__lt=Now())
     hopeless = PlatformFailed("lost", f"Its worker died {settings.REDOUBT_MAX_CLAIMS} times.")
     reaped = expired.filter(claims__gte=settings.REDOUBT_MAX_CLAIMS).update(
         state=Leased.State.DONE, outcome=outcomes.dump(hopeless), lease_owner="", lease_until=None
     )
-    reaped += expired.update(state=Leased.State.QUEUED, lease_owner="", lease_until=None, progress=None, hinted=None)
+    reaped += expired.update(state=Leased.State.QUEUED, lease_owner="", lease_until=None, progress=None)
     if reaped:
         logger.warning("returned %d tasks (%s) whose worker stopped answering", reaped, table.__name__.lower())
     return reaped

@@ -6,7 +6,9 @@ import secrets
 from typing import ClassVar
 
 from django.db import models
+from django.db.models.functions import Now
 
+from arena.challenges.models import Challenge
 from arena.evaluations.leases import Leased, now
 from arena.submissions.identifiers import new_public_id
 from arena.submissions.models import Submission
@@ -104,3 +106,26 @@ class Shard(Leased):
 
     def __str__(self) -> str:
         return f"{self.evaluation_id}[{self.start}:{self.stop}] ({self.state})"
+
+
+class Quarantine(models.Model):
+    """A machine that takes no work, or (challenge) none of one challenge, until a check of itself passes."""
+
+    machine = models.CharField(max_length=120)
+    challenge = models.ForeignKey(Challenge, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    reason = models.TextField()
+    since = models.DateTimeField(db_default=Now())
+    check_after = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "machines in quarantine"
+        ordering: ClassVar = ["machine", "pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["machine", "challenge"], name="one_quarantine_per_machine_and_challenge"),
+            models.UniqueConstraint(
+                fields=["machine"], condition=models.Q(challenge=None), name="one_whole_quarantine_per_machine"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.reason}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation, Shard
+from arena.evaluations.queueing import WORK, wake
 from arena.matrix import transfers
 from arena.submissions.models import Submission
 from arena.submissions.seeds import seed_of
@@ -46,7 +46,7 @@ def cancel(*, evaluation: Evaluation) -> bool:
     """Cancels an evaluation that waits or runs; workers notice within a heartbeat. False when it was finished already."""
     with transaction.atomic():
         cancelled = Evaluation.objects.filter(pk=evaluation.pk, state__in=Evaluation.UNFINISHED).update(
-            state=Evaluation.State.CANCELLED, finished=timezone.now()
+            state=Evaluation.State.CANCELLED, finished=Now()
         )
         if cancelled:
             bump(evaluation.submission.challenge_id)
@@ -62,12 +62,5 @@ def ask_to_cancel(*, evaluation: Evaluation) -> None:
 
 
 def hint(*, evaluation_id: int) -> None:
-    """Tells the queue about an evaluation's waiting shards. Losing the hint loses nothing: the sweep sends it again."""
-    if settings.REDOUBT_QUEUE != "celery":
-        return
-    from arena.celery import app  # the embedded installation has no Celery
-
-    waiting = Shard.objects.filter(evaluation=evaluation_id, state=Shard.State.QUEUED)
-    for shard_id in waiting.values_list("pk", flat=True):
-        app.send_task("arena.evaluations.tasks.evaluate", args=[shard_id], retry=False)
-    waiting.update(hinted=timezone.now())
+    """Wakes a worker for each of an evaluation's waiting shards."""
+    wake(WORK, Shard.objects.filter(evaluation=evaluation_id, state=Shard.State.QUEUED).count())

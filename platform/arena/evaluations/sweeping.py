@@ -1,19 +1,29 @@
-"""The sweep: finds what crashes and lost messages left behind. Any number of workers may run it at any time."""
+"""The sweep: finds what crashes and lost messages left behind. Any number of processes may run it at any time.
+
+It runs beside the work and never behind it: in a thread of the embedded worker, in production in a process of its own.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+import threading
+import time
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
+from django.db import close_old_connections, connection
+from django.db.models import Exists, OuterRef
 
-from arena.evaluations import claims, finishing
+from arena.evaluations import claims, finishing, quarantine, queueing
+from arena.evaluations.each import each
 from arena.evaluations.models import Evaluation, Shard
-from arena.evaluations.services import hint
+from arena.evaluations.tidying import tidy_storage
+from arena.matrix.claims import claimable_shards, claimable_trials
 from arena.matrix.sweeping import sweep as sweep_matrix
 
-HINT_AGAIN = timedelta(minutes=5)
+logger = logging.getLogger(__name__)
+SECONDS = 5.0  # between two sweeps
+_MACHINES_SECONDS = 60.0
+_STORAGE_SECONDS = 3600.0
 
 
 def sweep(*, merge: finishing.Merge) -> None:
@@ -22,18 +32,42 @@ def sweep(*, merge: finishing.Merge) -> None:
     undone = Shard.objects.filter(evaluation=OuterRef("pk")).exclude(state=Shard.State.DONE)
     failed = Shard.objects.filter(evaluation=OuterRef("pk"), outcome__kind__in=["submission_failed", "platform_failed"])
     left = Evaluation.objects.filter(~Exists(undone) | Exists(failed), state__in=Evaluation.UNFINISHED)
-    for evaluation_id in left.values_list("pk", flat=True):
-        finishing.settle(evaluation_id, merge=merge)
+    each(left.values_list("pk", flat=True), lambda evaluation: finishing.settle(evaluation, merge=merge))
     sweep_matrix()
+    quarantine.forget_lost_machines()
     if settings.REDOUBT_QUEUE == "celery":
-        _hint_again()
+        _wake_idle()
 
 
-def _hint_again() -> None:
-    now = timezone.now()
-    stale = Q(hinted=None) | Q(hinted__lt=now - HINT_AGAIN)
-    waiting = Shard.objects.filter(
-        stale, state=Shard.State.QUEUED, not_before__lte=now, evaluation__state__in=Evaluation.UNFINISHED
-    )
-    for evaluation_id in waiting.order_by().values_list("evaluation_id", flat=True).distinct():
-        hint(evaluation_id=evaluation_id)
+def sweep_forever(stop: threading.Event, *, merge: finishing.Merge) -> None:
+    """Sweeps until `stop` is set."""
+    machines, storage = time.monotonic(), -_STORAGE_SECONDS
+    try:
+        while not stop.is_set():
+            try:
+                close_old_connections()
+                sweep(merge=merge)
+                if time.monotonic() - machines > _MACHINES_SECONDS:
+                    machines = time.monotonic()
+                    queueing.wake(queueing.WORK, 1, task=queueing.CLEAR_MACHINE)
+                if time.monotonic() - storage > _STORAGE_SECONDS:
+                    storage = time.monotonic()
+                    tidy_storage()
+            except Exception:
+                logger.exception("the sweep goes on after an error")
+                connection.close()
+            stop.wait(SECONDS)
+    finally:
+        connection.close()
+
+
+def _wake_idle() -> None:
+    """A message for each task that waits, unless there is one: then a worker is on its way, or none is free."""
+    shards = claims.claimable().count() + claimable_shards().count()
+    trials = claimable_trials().count()
+    try:
+        for queue, waiting in ((queueing.LOOKS, trials), (queueing.WORK, shards + trials)):
+            if waiting and not queueing.awake(queue):
+                queueing.wake(queue, waiting)
+    except Exception as error:
+        logger.warning("The broker does not answer (%s); workers are woken once it does.", error)

@@ -1,41 +1,51 @@
-"""Celery tasks of the production installation: thin, they take an id, claim and call one service."""
+"""Celery tasks of the production installation: thin. A message only says that something waits; the database says what."""
 
 from __future__ import annotations
 
 import atexit
+import threading
+import time
+from functools import cache
 from multiprocessing import current_process
 from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_init, worker_ready
+from django.db import connections
 
-from arena.evaluations import sweeping, worker
-from arena.evaluations.judging import configured_judge
-from arena.evaluations.tidying import tidy, tidy_machine, tidy_storage
+from arena.evaluations import quarantine, queueing
+from arena.evaluations.tidying import tidy, tidy_machine
+from arena.evaluations.worker import Turns
 from sandbox.scratch import OwnedFolder
 
-
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
-def evaluate(shard_id: int) -> None:
-    """Works on the shard if it still waits; a message about any other is out of date and does nothing."""
-    worker.work_on(shard_id)
+_TURN_SECONDS = 30.0  # after which a worker with more to do says so by a message, and may be stopped or asked for another thing
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
-def sweep() -> None:
-    """Run by celery beat every few seconds."""
-    sweeping.sweep(merge=configured_judge().merge)
+@cache
+def _turns() -> Turns:
+    return Turns(threading.Event())
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
-def clear_storage() -> None:
-    """Run by celery beat every hour."""
-    tidy_storage()
+def work() -> None:
+    """Does what waits, in the order in which it should be done, until nothing does or its time is over."""
+    end = time.monotonic() + _TURN_SECONDS
+    while _turns().take():
+        if time.monotonic() > end:
+            queueing.wake(queueing.WORK, 1)
+            return
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
+def look() -> None:
+    """Takes the first look at uploads that wait, and does nothing else: long work waits elsewhere."""
+    while _turns().look():
+        pass
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
 def clear_machine() -> None:
-    """Run by celery beat every minute, on whichever worker is free: what a neighbour left that crashed."""
+    """Asked for by the sweep every minute, on whichever worker is free: what a neighbour left that crashed."""
     tidy_machine()
 
 
@@ -48,6 +58,8 @@ def own_the_pools_folder(**_: Any) -> None:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery ships no types
-def tidy_up(**_: Any) -> None:
+def start(**_: Any) -> None:
     """Once for each worker machine that starts: what was left behind by a crash is that machine's own."""
     tidy()
+    quarantine.check_at_start()
+    connections.close_all()  # this process only starts others, which must not inherit a connection

@@ -9,17 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import cycle
 
 from django.db import close_old_connections, connection
 
-from arena.evaluations import claims, finishing
+from arena.evaluations import claims, finishing, quarantine
 from arena.evaluations.claims import Lease
 from arena.evaluations.judging import Judge, Task, configured_judge, configured_sandbox
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.models import Evaluation, Shard
-from arena.evaluations.sweeping import sweep
 from arena.evaluations.tidying import tidy
 from arena.evaluations.working import carry_out, unpack_submission
 from arena.matrix.playing import Player
@@ -30,7 +28,6 @@ from sandbox.scratch import owned_folder
 
 logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.5
-_SWEEP_SECONDS = 5.0
 _TIDY_SECONDS = 60.0
 _AFTER_ERROR_SECONDS = 2.0
 
@@ -46,12 +43,16 @@ def work_once(
     player: Player | None = None,
     owner: str | None = None,
     stop: threading.Event | None = None,
+    without: frozenset[int] = frozenset(),
 ) -> bool:
-    """Works on the shard that is first in line, or on a replay that comes before a search; False when none waits."""
+    """Works on the shard that is first in line, or on a replay that comes before a search; False when none waits.
+
+    without: on none of these challenges.
+    """
     owner, stop = owner or worker_name(), stop or threading.Event()
-    if greet_once(owner=owner, player=player, stop=stop):
+    if greet_once(owner=owner, player=player, stop=stop, without=without):
         return True
-    return _work(claims.claim(owner=owner), judge or configured_judge(), stop)
+    return _work(claims.claim(owner=owner, without=without), judge or configured_judge(), stop)
 
 
 def work_on(shard_id: int, *, judge: Judge | None = None) -> bool:
@@ -68,46 +69,73 @@ def work_on(shard_id: int, *, judge: Judge | None = None) -> bool:
     return _work(lease, judge or configured_judge(), threading.Event())
 
 
-def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
-    """Works until `stop` is set; what is then at hand is given back. Sweeps between tasks.
+class Turns:
+    """What a worker does next: uploads are looked at first; evaluations and cells take turns, so neither starves the other.
 
-    Uploads are looked at first; evaluations and cells of the matrix then take turns, so that neither starves the other.
+    A machine in quarantine, or one whose sandbox does not answer, does nothing.
     """
-    owner, judge = worker_name(), judge or configured_judge()
-    evaluate, play = partial(work_once, judge=judge, owner=owner, stop=stop), partial(play_once, owner=owner, stop=stop)
-    turns: Iterator[Callable[[], bool]] = cycle((evaluate, play))
-    swept, tidied = 0.0, -_TIDY_SECONDS
-    logger.info("worker %s waits for evaluations", owner)
+
+    def __init__(self, stop: threading.Event, *, judge: Judge | None = None) -> None:
+        self._owner, self._stop, self._judge = worker_name(), stop, judge
+        self._next: Iterator[Callable[[frozenset[int]], bool]] = cycle((self._evaluate, self._play))
+
+    def take(self) -> bool:
+        """One task; False when there was none to be had."""
+        without = self._allowed()
+        return without is not None and (self._look(without) or next(self._next)(without) or next(self._next)(without))
+
+    def look(self) -> bool:
+        """One look at an upload; False when none waits."""
+        without = self._allowed()
+        return without is not None and self._look(without)
+
+    def _allowed(self) -> frozenset[int] | None:
+        """The challenges to leave alone; None for all of them."""
+        held = quarantine.held()
+        if held.everything or not configured_sandbox().ready():
+            self._stop.wait(_AFTER_ERROR_SECONDS)
+            return None
+        return held.challenges
+
+    def _look(self, without: frozenset[int]) -> bool:
+        return look_once(owner=self._owner, stop=self._stop, without=without)
+
+    def _evaluate(self, without: frozenset[int]) -> bool:
+        return work_once(judge=self._judge, owner=self._owner, stop=self._stop, without=without)
+
+    def _play(self, without: frozenset[int]) -> bool:
+        return play_once(owner=self._owner, stop=self._stop, without=without)
+
+
+def work_forever(stop: threading.Event, *, judge: Judge | None = None) -> None:
+    """Works until `stop` is set; what is then at hand is given back."""
+    turns, tidied = Turns(stop, judge=judge), -_TIDY_SECONDS
+    logger.info("a worker waits for evaluations")
+    quarantine.check_at_start()
     while not stop.is_set():
         try:
             close_old_connections()
-            if time.monotonic() - swept > _SWEEP_SECONDS:
-                sweep(merge=judge.merge)
-                swept = time.monotonic()
             if time.monotonic() - tidied > _TIDY_SECONDS:
                 tidy()
                 tidied = time.monotonic()
-            if not configured_sandbox().ready():
-                stop.wait(_AFTER_ERROR_SECONDS)
-            elif not (look_once(owner=owner, stop=stop) or next(turns)() or next(turns)()):
+            if not turns.take():
                 stop.wait(_IDLE_SECONDS)
         except Exception:
             # The database restarts, the disk is full: nothing is lost, the lease expires or the sweep settles.
             logger.exception("the worker goes on after an error")
             connection.close()
             stop.wait(_AFTER_ERROR_SECONDS)
-    logger.info("worker %s stopped", owner)
+    logger.info("the worker stopped")
 
 
 def look_forever(stop: threading.Event) -> None:
     """Looks at uploads until `stop` is set, beside whatever takes long: a broken attack is told within a minute."""
-    owner = worker_name()
+    turns = Turns(stop)
     try:
         while not stop.wait(_IDLE_SECONDS):
             try:
                 close_old_connections()
-                if configured_sandbox().ready():
-                    look_once(owner=owner, stop=stop)
+                turns.look()
             except Exception:
                 logger.exception("looking at uploads goes on after an error")
                 stop.wait(_AFTER_ERROR_SECONDS)

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from arena.evaluations import leases
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from arena.evaluations import leases, quarantine
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.leases import Lease
 from arena.evaluations.outcomes import UNAVAILABLE
@@ -29,15 +32,19 @@ def carry_out(
 ) -> None:
     """Does the work of a lease and stores what came of it.
 
-    work: may raise Cancelled, after which the task is given back; any other error of our own is the platform's failure,
-    which is tried again later. finish: given the outcome and the log, False when the lease is lost. settle: called once the
-    outcome is stored.
+    work: may raise Cancelled, after which the task is given back, as it is when the database fails; any other error of our own
+    is the platform's failure, which is tried again later and counts against the task unless this machine is to blame. finish:
+    given the outcome and the log, False when the lease is lost. settle: called once the outcome is stored.
     """
     outcome: Outcome | PlatformFailed | None
     with Keeper(lease) as keeper:
         try:
             outcome = work(keeper)
         except Cancelled:
+            outcome = None
+        except DatabaseError:
+            logger.exception("the database failed during %s", lease)
+            connection.close()
             outcome = None
         except PlatformError as error:
             outcome = PlatformFailed(error.reason, str(error))
@@ -51,8 +58,13 @@ def carry_out(
         leases.give_back(lease)
         return
     if isinstance(outcome, PlatformFailed):
+        if quarantine.is_ours(lease, outcome):
+            logger.error("%s goes back unspent, it failed by this machine's fault: %s", lease, outcome.detail)
+            leases.give_back_later(lease, seconds=settings.REDOUBT_RETRY_SECONDS)
+            return
         held = leases.retry_later(lease, outcome, log=keeper.log)
     else:
+        quarantine.succeeded()
         held = finish(outcome, keeper.log)
     if held:
         settle()

@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce
-from django.utils import timezone
+from django.db.models.functions import Coalesce, Now
 
 from arena.challenges.services import bump
 from arena.evaluations import leases
@@ -30,6 +29,9 @@ class CellLease(leases.Lease):
 
     cell_id: int
 
+    def entries(self) -> frozenset[int]:
+        return frozenset(Cell.objects.values_list("attack", "defense").get(pk=self.cell_id))
+
     def wanted(self) -> bool:
         return Cell.objects.filter(pk=self.cell_id, state__in=Cell.UNFINISHED).exists()
 
@@ -40,13 +42,32 @@ class TrialLease(leases.Lease):
 
     table: ClassVar[type[Leased]] = Trial
 
+    def entries(self) -> frozenset[int]:
+        return frozenset(Trial.objects.values_list("submission", "target").get(pk=self.task_id))
+
     def wanted(self) -> bool:
         return Trial.objects.filter(pk=self.task_id, verdict="").exists()
 
 
-def claim_trial(*, owner: str, trial_id: int | None = None) -> TrialLease | None:
+def claimable_trials(without: frozenset[int] = frozenset()) -> QuerySet[Trial]:
+    """The trials that could be looked at now. without: not those of these challenges."""
+    waiting = Trial.objects.filter(state=Trial.State.QUEUED, not_before__lte=Now(), verdict="")
+    return waiting.exclude(submission__challenge__in=without) if without else waiting
+
+
+def claimable_shards(without: frozenset[int] = frozenset()) -> QuerySet[CellShard]:
+    """The shards of cells that could be played now. without: not those of these challenges."""
+    waiting = CellShard.objects.filter(
+        state=CellShard.State.QUEUED, not_before__lte=Now(), cell__state__in=Cell.UNFINISHED
+    )  # fmt: skip
+    return waiting.exclude(cell__challenge__in=without) if without else waiting
+
+
+def claim_trial(
+    *, owner: str, trial_id: int | None = None, without: frozenset[int] = frozenset()
+) -> TrialLease | None:  # fmt: skip
     """Claims the oldest waiting trial, or only `trial_id`."""
-    waiting = Trial.objects.filter(state=Trial.State.QUEUED, not_before__lte=timezone.now(), verdict="")
+    waiting = claimable_trials(without)
     if trial_id is not None:
         waiting = waiting.filter(pk=trial_id)
     for pk, challenge, claims in waiting.order_by("pk").values_list("pk", "submission__challenge_id", "claims")[:_CANDIDATES]:
@@ -57,14 +78,14 @@ def claim_trial(*, owner: str, trial_id: int | None = None) -> TrialLease | None
     return None
 
 
-def claim_cell(*, owner: str, challenge_id: int | None = None) -> CellLease | None:
+def claim_cell(
+    *, owner: str, challenge_id: int | None = None, without: frozenset[int] = frozenset()
+) -> CellLease | None:  # fmt: skip
     """Claims the next waiting shard: of the team served least, and there of the most urgent cell.
 
-    challenge_id: of this challenge only.
+    challenge_id: of this challenge only. without: of none of these.
     """
-    waiting = CellShard.objects.filter(
-        state=CellShard.State.QUEUED, not_before__lte=timezone.now(), cell__state__in=Cell.UNFINISHED
-    )
+    waiting = claimable_shards(without)
     if challenge_id is not None:
         waiting = waiting.filter(cell__challenge=challenge_id)
     for team in fair_order(_loads(set(waiting.order_by().values_list("cell__team_id", flat=True).distinct()))):
@@ -74,21 +95,17 @@ def claim_cell(*, owner: str, challenge_id: int | None = None) -> CellLease | No
     return None
 
 
-def claim_greeting(*, owner: str, evaluation_id: int | None = None) -> CellLease | None:
+def claim_greeting(
+    *, owner: str, evaluation_id: int | None = None, without: frozenset[int] = frozenset()
+) -> CellLease | None:  # fmt: skip
     """Claims a replay that the search of a waiting evaluation stands behind, the oldest evaluation's first.
 
-    evaluation_id: of this evaluation only.
+    evaluation_id: of this evaluation only. without: of none of these challenges.
     """
     waits = Evaluation.objects.filter(submission=OuterRef("cell__defense"), state__in=Evaluation.UNFINISHED)
     if evaluation_id is not None:
         waits = waits.filter(pk=evaluation_id)
-    waiting = CellShard.objects.filter(
-        Exists(waits),
-        state=CellShard.State.QUEUED,
-        not_before__lte=timezone.now(),
-        cell__state__in=Cell.UNFINISHED,
-        cell__kind=Cell.Kind.TRANSFER,
-    )
+    waiting = claimable_shards(without).filter(Exists(waits), cell__kind=Cell.Kind.TRANSFER)
     return _claim_first(waiting.order_by("cell__defense_id", "cell_id"), owner)
 
 
@@ -103,7 +120,7 @@ def _claim_first(waiting: QuerySet[CellShard], owner: str) -> CellLease | None:
 
 
 def _loads(teams: set[int]) -> list[Load]:
-    recent = Q(state=CellShard.State.CLAIMED) | Q(finished__gt=timezone.now() - _REMEMBERED)
+    recent = Q(state=CellShard.State.CLAIMED) | Q(finished__gt=Now() - _REMEMBERED)
     rows = (
         CellShard.objects.filter(recent, cell__team__in=teams)
         .order_by()
@@ -119,7 +136,7 @@ def _take(lease: CellLease) -> bool:
         if not leases.take(lease):
             return False
         Cell.objects.filter(pk=lease.cell_id, state=Cell.State.QUEUED).update(
-            state=Cell.State.RUNNING, started=Coalesce("started", timezone.now())
+            state=Cell.State.RUNNING, started=Coalesce("started", Now())
         )
         bump(lease.challenge_id)
     return True

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from arena.challenges.services import bump
 from arena.evaluations.cell_merging import join_cells
+from arena.evaluations.leases import database_now
 from arena.evaluations.services import hint as queue_search
 from arena.matrix import adversarial, cell_outcomes, survival
 from arena.matrix.models import Archive, Cell, CellShard, Trial
@@ -53,7 +54,7 @@ def settle_trial(trial_id: int) -> bool:
             detail=detail,
             report=report,
             violations=found,
-            finished=timezone.now(),
+            finished=Now(),
             outcome=None,
         )
         if not settled:
@@ -79,6 +80,8 @@ def settle_cell(cell_id: int) -> bool:
     outcome: CellOutcome
     try:
         outcome = failed[0] if failed else join_cells(done)
+    except (OSError, MemoryError):
+        raise  # this machine's trouble: the sweep of another one finishes the cell
     except Exception as error:  # our code, not the submission's: its shards fit together or the platform has failed
         logger.exception("joining the shards of cell %d failed", cell_id)
         outcome = PlatformFailed("merge", f"{type(error).__name__}: {error}")
@@ -90,7 +93,7 @@ def conclude_cell(cell_id: int, outcome: CellOutcome) -> bool:
     with transaction.atomic():
         cell = Cell.objects.select_related("challenge", "evaluation", "source").get(pk=cell_id)
         survival.lock(cell.defense_id)
-        now, fall = timezone.now(), None
+        now, fall = database_now(), None
         unfinished = Cell.objects.filter(pk=cell_id, state__in=Cell.UNFINISHED)
         if isinstance(outcome, CellCompleted):
             values, breaks = _found(outcome, cell)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from arena.challenges.models import Challenge
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation
+from arena.evaluations.queueing import LOOKS, WORK, wake
 from arena.matrix import adversarial, priorities, survival
 from arena.matrix.models import Archive, Cell, CellShard, Survival, Trial
 from arena.rankings.bits import count
@@ -63,7 +63,7 @@ def receive(*, submission: Submission, target: Submission) -> Trial:
     """Queues the first look at an attack that was just stored."""
     trial = Trial.objects.create(submission=submission, target=target, seed=seed_of(submission, target, what="look"))
     bump(submission.challenge_id)
-    transaction.on_commit(lambda: _send("arena.matrix.tasks.look", [trial.pk]), robust=True)
+    transaction.on_commit(_wake_looks, robust=True)
     return trial
 
 
@@ -165,18 +165,10 @@ def cancel_cells(*, submission: Submission) -> None:
 
 
 def hint() -> None:
-    """Tells the queue about waiting shards, one message each. Losing it loses nothing: the sweep sends it again."""
-    if settings.REDOUBT_QUEUE != "celery":
-        return
-    waiting = CellShard.objects.filter(state=CellShard.State.QUEUED, hinted=None, cell__state__in=Cell.UNFINISHED)
-    pks = list(waiting.values_list("pk", flat=True)[:1000])
-    CellShard.objects.filter(pk__in=pks).update(hinted=timezone.now())
-    for _ in pks:
-        _send("arena.matrix.tasks.play", [])
+    """Wakes a worker for each waiting shard."""
+    wake(WORK, CellShard.objects.filter(state=CellShard.State.QUEUED, cell__state__in=Cell.UNFINISHED).count())
 
 
-def _send(task: str, args: list[int]) -> None:
-    if settings.REDOUBT_QUEUE == "celery":
-        from arena.celery import app  # the embedded installation has no Celery
-
-        app.send_task(task, args=args, retry=False)
+def _wake_looks() -> None:
+    wake(LOOKS, 1)
+    wake(WORK, 1)  # whoever is free first; nobody need wait at the queue of looks

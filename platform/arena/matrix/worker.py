@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from arena.evaluations import leases
 from arena.evaluations.keeper import Keeper
@@ -23,10 +23,15 @@ from sandbox.scratch import owned_folder
 
 
 def look_once(
-    *, owner: str, player: Player | None = None, stop: threading.Event | None = None, only: int | None = None
+    *,
+    owner: str,
+    player: Player | None = None,
+    stop: threading.Event | None = None,
+    only: int | None = None,
+    without: frozenset[int] = frozenset(),
 ) -> bool:
-    """Looks at the oldest upload that waits (or at trial `only`); False when there is none."""
-    lease = claims.claim_trial(owner=owner, trial_id=only)
+    """Looks at the oldest upload that waits (or at trial `only`); False when there is none. without: of no such challenge."""
+    lease = claims.claim_trial(owner=owner, trial_id=only, without=without)
     if lease is None:
         return False
     player, stop = player or configured_player(), stop or threading.Event()
@@ -40,17 +45,27 @@ def look_once(
 
 
 def play_once(
-    *, owner: str, player: Player | None = None, stop: threading.Event | None = None, challenge_id: int | None = None
+    *,
+    owner: str,
+    player: Player | None = None,
+    stop: threading.Event | None = None,
+    challenge_id: int | None = None,
+    without: frozenset[int] = frozenset(),
 ) -> bool:
-    """Plays the shard that is first in line (of one challenge); False when none waits."""
-    return _carry_out(claims.claim_cell(owner=owner, challenge_id=challenge_id), player, stop)
+    """Plays the shard that is first in line (of one challenge, and of none of `without`); False when none waits."""
+    return _carry_out(claims.claim_cell(owner=owner, challenge_id=challenge_id, without=without), player, stop)
 
 
 def greet_once(
-    *, owner: str, player: Player | None = None, stop: threading.Event | None = None, only: int | None = None
+    *,
+    owner: str,
+    player: Player | None = None,
+    stop: threading.Event | None = None,
+    only: int | None = None,
+    without: frozenset[int] = frozenset(),
 ) -> bool:
     """Replays what comes before the search of the evaluation that is first in line (or of evaluation `only`)."""
-    return _carry_out(claims.claim_greeting(owner=owner, evaluation_id=only), player, stop)
+    return _carry_out(claims.claim_greeting(owner=owner, evaluation_id=only, without=without), player, stop)
 
 
 def _carry_out(lease: CellLease | None, player: Player | None, stop: threading.Event | None) -> bool:
@@ -62,7 +77,7 @@ def _carry_out(lease: CellLease | None, player: Player | None, stop: threading.E
 
     def finish(outcome: CellOutcome, log: str) -> bool:
         inputs = outcome.adversarial if isinstance(outcome, CellCompleted) else None
-        spent = {"seconds": time.monotonic() - begun, "finished": timezone.now()}
+        spent = {"seconds": time.monotonic() - begun, "finished": Now()}
         return leases.finish(lease, cell_outcomes.dump(outcome), log=log, inputs=inputs, **spent)
 
     carry_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import environ  # type: ignore[import-untyped]  # ships no types
@@ -155,6 +156,7 @@ _MEMORY_GIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 REDOUBT_WARM_HOSTS = env.int("REDOUBT_WARM_HOSTS", default=2 if _MEMORY_GIB >= 8 else 0)
 # How shards are handed to workers: "poll" (workers ask the database) or "celery" (a message hints at each new shard).
 REDOUBT_QUEUE = "poll"
+REDOUBT_MACHINE = env.str("REDOUBT_MACHINE", default=socket.gethostname())  # whose workers share storage, data and sandbox
 REDOUBT_LEASE_SECONDS = env.float("REDOUBT_LEASE_SECONDS", default=30.0)
 REDOUBT_RETRY_SECONDS = env.float("REDOUBT_RETRY_SECONDS", default=5.0)
 REDOUBT_MAX_ATTEMPTS = 3  # platform failures of one shard before the evaluation gives up

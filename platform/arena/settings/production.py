@@ -30,21 +30,32 @@ DATABASES = {
 }
 
 REDIS_URL = env.str("REDIS_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "arena.web.cache.SurvivingRedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
 
 REDOUBT_QUEUE = "celery"
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A broker that is down costs an upload a moment, not its request: the sweep sends the message again.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 3, "max_retries": 1, "interval_start": 0.1}
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a shard takes minutes: none waits behind another in one worker
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "arena.evaluations.tasks.sweep", "schedule": 10.0, "options": {"expires": 10.0}},
-    "clear-machine": {"task": "arena.evaluations.tasks.clear_machine", "schedule": 60.0, "options": {"expires": 60.0}},
-    "clear-storage": {"task": "arena.evaluations.tasks.clear_storage", "schedule": 3600.0, "options": {"expires": 3600.0}},
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0.1,
 }
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
+CELERY_TASK_IGNORE_RESULT = True
+# Queues by kind: "work" (evaluations and cells) and "looks" (first looks at attacks, told within a minute). The sweep is a
+# process of its own, `manage.py sweeper`: it must not wait behind the evaluations whose dead workers it is there to find.
+CELERY_TASK_DEFAULT_QUEUE = "work"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_DISABLE_PREFETCH = True  # work takes minutes: no message waits in a busy worker while another one is idle
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 REST_FRAMEWORK = {**REST_FRAMEWORK, "NUM_PROXIES": env.int("NUM_PROXIES", default=1)}  # TLS ends at a proxy
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY")  # one key for all workers

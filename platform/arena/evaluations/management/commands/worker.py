@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from arena.evaluations.judging import configured_judge
+from arena.evaluations.management.stopping import stopped_by_signals
+from arena.evaluations.sweeping import sweep_forever
 from arena.evaluations.worker import look_forever, work_forever
 
 
@@ -16,14 +17,13 @@ class Command(BaseCommand):
     help = "Works on evaluations until SIGTERM, Ctrl-C or a closed terminal, then gives back what it holds."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-
-        def ask_to_stop(number: int, frame: FrameType | None) -> None:
-            stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, ask_to_stop)
-        looking = threading.Thread(target=look_forever, args=[stop], name="looking at uploads")
-        looking.start()
-        work_forever(stop)
-        looking.join()
+        stop, judge = stopped_by_signals(threading.Event()), configured_judge()
+        beside = [
+            threading.Thread(target=look_forever, args=[stop], name="looking at uploads"),
+            threading.Thread(target=sweep_forever, args=[stop], kwargs={"merge": judge.merge}, name="sweeping"),
+        ]
+        for thread in beside:
+            thread.start()
+        work_forever(stop, judge=judge)
+        for thread in beside:
+            thread.join()

@@ -1,0 +1,69 @@
+"""Workers whose clocks are wrong: what several machines agree on is told by the database's clock alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from arena.evaluations import claims, leases, worker
+from arena.evaluations.merging import merge
+from arena.evaluations.models import Evaluation, Shard
+from arena.evaluations.sweeping import sweep
+from arena.matrix.models import CellShard, Trial
+from evaluator.report import PlatformFailed
+from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
+
+right = timezone.now
+OFF = [timedelta(hours=1), timedelta(hours=-1)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.parametrize("off", OFF, ids=["ahead", "behind"])]
+
+
+@pytest.fixture
+def wrong_clock(off: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on this process's own clock is an hour off, as a worker's may be; the database's is not."""
+    monkeypatch.setattr(timezone, "now", lambda: right() + off)
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    return current(enter(small_challenge(), person()))
+
+
+def test_a_worker_with_a_wrong_clock_takes_no_living_workers_task(evaluation: Evaluation, wrong_clock: None) -> None:
+    lease = claims.claim(owner="a")
+    assert lease
+    assert [leases.reap(table) for table in (Shard, CellShard, Trial)] == [0, 0, 0]
+    assert claims.renew(lease)
+
+
+def test_a_worker_with_a_wrong_clock_holds_its_task_no_longer_than_others(evaluation: Evaluation, wrong_clock: None) -> None:
+    assert claims.claim(owner="a")
+    until = evaluation.shards.get(index=0).lease_until
+    assert until is not None
+    assert abs((until - right()).total_seconds() - 30) < 20
+
+
+def test_a_worker_with_a_wrong_clock_finds_what_waits_and_keeps_to_the_time_of_retries(
+    evaluation: Evaluation, wrong_clock: None
+) -> None:
+    lease = claims.claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
+    assert lease, "entered by a clock that is right"
+    assert claims.retry_later(lease, PlatformFailed("sandbox", "no"), log="")
+    assert claims.claim(owner="a", shard_id=lease.shard_id) is None
+    wait = (evaluation.shards.get(index=0).not_before - right()).total_seconds()
+    assert 0 < wait < 10
+
+
+def test_what_a_web_process_with_a_wrong_clock_queues_is_taken_at_once(wrong_clock: None) -> None:
+    evaluation = current(enter(small_challenge(), person()))
+    assert claims.claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
+
+
+def test_a_sweep_with_a_wrong_clock_leaves_a_running_evaluation_to_its_end(evaluation: Evaluation, wrong_clock: None) -> None:
+    while worker.work_once(judge=FakeJudge()):
+        sweep(merge=merge)
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.COMPLETED
+    assert set(evaluation.shards.values_list("claims", flat=True)) == {1}
