@@ -133,6 +133,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "arena.api.schema.document_errors",
+        "arena.api.schema.allow_empty_squares",
     ],
 }
 
