@@ -17,13 +17,13 @@ from evaluator.attacks.apgd import APGD
 from evaluator.attacks.apgd_t import APGDT
 from evaluator.attacks.base import Batch
 from evaluator.attacks.fab import FABT
-from evaluator.attacks.gradients import glance
 from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
+from evaluator.ensembles.by_threat import L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH
 from evaluator.ensembles.every_point import every_point
 from evaluator.ensembles.in_expectation import InExpectation
 from evaluator.ensembles.members import Member, Members
-from evaluator.ensembles.outputs import are_probabilities, unsquashed
+from evaluator.ensembles.outputs import readable
 from evaluator.ensembles.queue import Queue
 from evaluator.ensembles.rounds import Round, near
 from evaluator.ensembles.sequence import Sequence, Stage
@@ -32,9 +32,13 @@ from evaluator.meter import MeteredModel
 from evaluator.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.corruptions import Corruptions
+from evaluator.threats.l0 import L0
+from evaluator.threats.l1 import L1
 from evaluator.threats.l2 import L2
 from evaluator.threats.linf import Linf
+from evaluator.threats.patch import Patch
 from evaluator.threats.physical import Physical
+from evaluator.threats.rotation_translation import RotationTranslation
 from evaluator.threats.union import Union
 
 ROUNDS = (
@@ -80,7 +84,7 @@ class Standard:
     name: str = "standard"
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
-        asked, flags = self._readable(model, batch, threat)
+        asked, flags = readable(model, batch, threat)
         rounds = tuple(r for r in self.rounds if r.aim is None or r.aim < model.classes - 1)
         queue = Queue(asked, batch, threat, rounds, self.width, observe)
         queue.run()
@@ -105,16 +109,6 @@ class Standard:
             for stage in self.fallback:
                 search.run(stage, search.standing() & alarm)
         return Search(queue.standing.points, queue.fallen, search.records(rounds), flags)
-
-    def _readable(self, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[MeteredModel, list[Flag]]:
-        """The model to climb on: the one given, or its logarithm where it answers probabilities."""
-        if not len(batch):
-            return model, []
-        first = batch[torch.arange(min(len(batch), 32), device=batch.x.device)]
-        if not are_probabilities(glance(model, first, threat, threat.start(first.x))):
-            return model, []
-        evidence = "the model answers probabilities; the attacks climbed on their logarithms."
-        return model.through(unsquashed), [Flag(check="softmax-output", severity="info", evidence=evidence)]
 
 
 class _Trail:
@@ -163,7 +157,8 @@ def standard(threat: Threat) -> Ensemble:
     """The ensemble that gives the official verdict under `threat`.
 
     The queue climbs by dense steepest steps, which is right for Linf and L2. A union is searched member by member, a finite
-    set point by point, a physical threat in expectation over its views; other threats get their attacks in sequence.
+    set point by point, a physical threat in expectation over its views; every other kind has a search of its own
+    (`by_threat`) with a canary that needs no gradient.
     """
     match threat:
         case Linf() | L2():
@@ -174,5 +169,12 @@ def standard(threat: Threat) -> Ensemble:
             return every_point(threat)
         case Physical():
             return InExpectation()
-    stages = (Stage("APGD-100, cross-entropy", APGD(steps=100, loss="ce")), Stage("APGD-T", APGDT(steps=50, targets=9)))
-    return Sequence("standard", stages)
+        case L0():
+            return L0_SEARCH
+        case L1():
+            return L1_SEARCH
+        case Patch():
+            return PATCH_SEARCH
+        case RotationTranslation():
+            return ROTATION_SEARCH
+    return POINT_SEARCH

@@ -13,6 +13,8 @@ from evaluator.attacks.interval import IntervalAttack
 from evaluator.attacks.registry import Entry, create, entries
 from evaluator.threats import L0, L1, L2, Linf, Threat
 from evaluator.threats.color import Color
+from evaluator.threats.patch import Patch
+from evaluator.threats.physical import Physical, Views
 from evaluator.threats.spatial import Spatial
 from evaluator.threats.sum import Sum
 
@@ -84,10 +86,13 @@ THREATS: dict[str, Threat] = {
     "l1": L1(2.0),
     "l0": L0(12),
     "spatial": Spatial(0.5),
+    "patch": Patch(2),
+    "physical": Physical(Patch(3), Views(0, 0, 0, 0, 0, 0, 0, 0), samples=3),
     "color": Color(0.1, 0.1, nodes=3),
     "sum": Sum((Color(0.05, 0.1, nodes=3), Spatial(0.3), Linf(0.02))),
 }
 SMALL: dict[str, Any] = {"steps": 8, "restarts": 2, "rounds": 4, "searches": 3, "targets": 2, "particles": 2, "moves": 2}
+TRIPLES: dict[str, Any] = {"patch_places": {"steps": (2, 4, 8), "targets": 2}}  # options whose small values are tuples
 
 
 @dataclass(frozen=True)
@@ -116,5 +121,6 @@ def white_box_cases() -> list[Case]:
         kinds = ("linf", "l2", "l1") if entry.threats == ("*",) else entry.threats
         for kind in kinds:
             more = {"steps": 24} if kind == "l0" and "steps" in options else {}
+            more = TRIPLES.get(entry.name, more)
             cases.append(Case(entry, THREATS[kind], create(entry.name, **{**options, **more})))
     return cases

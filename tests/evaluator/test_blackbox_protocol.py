@@ -11,11 +11,15 @@ import torch
 from evaluator.access import LabelOracle, ScoreOracle
 from evaluator.attacks.base import Attack, Model
 from evaluator.attacks.boundary import Boundary
+from evaluator.attacks.corner_search import CornerSearch
+from evaluator.attacks.greedy_pixels import GreedyPixels
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.local_search import LocalSearch
 from evaluator.attacks.nes import NES
 from evaluator.attacks.opt_attack import OptAttack
+from evaluator.attacks.random_search import RandomSearch
 from evaluator.attacks.registry import entries
+from evaluator.attacks.sparse_rs import SparseRS
 from evaluator.attacks.spsa import SPSA
 from evaluator.attacks.square import Square
 from evaluator.attacks.stored_inputs import StoredInputs
@@ -50,6 +54,13 @@ CASES = [
     Case(ZOO(queries=200, coordinates=8), L2(0.5), 200),
     Case(LocalSearch(queries=90, probes=8, pixels=2), L0(6), 90),
     Case(LocalSearch(queries=90, probes=8, pixels=2), Linf(0.1), 90),
+    Case(SparseRS(queries=60), L0(6), 60),
+    Case(SparseRS(queries=20, restarts=3), L0(6), 60),
+    Case(GreedyPixels(queries=90, shortlist=8), L0(6), 90),
+    Case(GreedyPixels(queries=90, shortlist=8), L1(2.0), 90),
+    Case(CornerSearch(queries=90, top=10), L0(6), 90),
+    Case(RandomSearch(queries=60, starts=5), Linf(0.1), 60),
+    Case(RandomSearch(queries=60, starts=5), L2(0.5), 60),
     Case(NES(queries=90, pairs=5), Linf(0.1), 90),
     Case(NES(queries=90, pairs=5), L1(2.0), 90),
     Case(SPSA(queries=90, pairs=5), Linf(0.1), 90),

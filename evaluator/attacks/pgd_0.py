@@ -1,0 +1,62 @@
+"""PGD with projection on the L0 ball (Croce and Hein 2019, "Sparse and Imperceivable Adversarial Attacks", sec. 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.attempts import Attempt, with_restarts
+from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.losses import LOSSES
+from evaluator.attacks.registry import register
+from evaluator.attacks.rows import wide
+from evaluator.attacks.validation import at_least, one_of, positive
+from evaluator.threats.base import Threat, flat
+
+
+@register("pgd_0", title="PGD-0", access="gradients", threats=("l0",), paper="Croce and Hein 2019, sec. 2.3")
+@dataclass(frozen=True)
+class PGD0(Attack):
+    """Dense steps along the gradient of L1 length `step_size`, after each of them the epsilon most changed pixels are kept.
+
+    steps: gradient steps per restart. step_size: in units of one pixel's full range, spread over all pixels. restarts:
+    random starts; an example leaves at its first success. loss: "ce", "margin", "dlr" or "pm".
+    """
+
+    steps: int = 50
+    step_size: float = 100.0
+    restarts: int = 5
+    loss: Literal["ce", "margin", "dlr", "pm"] = "margin"
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        positive(step_size=self.step_size)
+        one_of(LOSSES, loss=self.loss)
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        def once(part: Batch) -> Attempt:
+            return self._climb(model, part, threat)
+
+        return with_restarts(once, batch, threat, restarts=self.restarts).points
+
+    def _climb(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+        points = threat.random_start(batch.x, batch.draws)
+        result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
+        active = torch.arange(len(batch), device=batch.x.device)
+        for _ in range(self.steps):
+            if not len(active):
+                return Attempt(result, fell)
+            seen = look(model, batch, threat, points, LOSSES[self.loss])
+            if len(seen.keep) < len(active):
+                result[active], fell[active] = points, seen.success
+                batch, active, points = batch[seen.keep], active[seen.keep], points[seen.keep]
+            length = wide(flat(seen.gradient).abs().sum(dim=1).clamp_min(1e-12), points)
+            points = threat.project(batch.x, points + self.step_size * seen.gradient / length)
+        result[active] = points
+        if len(active):
+            fell[active] = batch.success(glance(model, batch, threat, points))
+        return Attempt(result, fell)
