@@ -77,7 +77,8 @@ def outcomes(name: str, images: list[int], seconds: float) -> Iterator[Outcome]:
                 yield Outcome(name, image, seconds, "broken", 0.0, 0)
                 continue
             clock, own = time.process_time, slice(image, image + 1)
-            found = branch_and_bound(model, x[own], y[own], epsilon=setting.epsilon, seconds=seconds, clock=clock)
+            limits = {"seconds": seconds, "domains": None, "clock": clock}
+            found = branch_and_bound(model, x[own], y[own], epsilon=setting.epsilon, **limits)
             proved = "relaxed" if bool(relaxed[row]) else "proved"
             verdict = proved if bool(found.certified) else "broken"
             if bool(found.abstained) and not falls(name, image):

@@ -25,7 +25,9 @@ SAMPLES = 100_000
 class CertificateSpec(Strict):
     """A certificate the team asks the platform to compute: a method and that method's own parameters.
 
-    smoothing: sigma (needed), noise, n, alpha. crown, bab: iterations of slope optimisation. milp, bab: seconds per example.
+    smoothing: sigma (needed), noise, n, alpha. crown, bab, milp: iterations of slope optimisation.
+    bab: domains bounded per example; milp: nodes of its search per rival class. No request takes seconds: what a proof finds
+    may not depend on the machine.
     """
 
     method: CertificateMethod
@@ -34,15 +36,16 @@ class CertificateSpec(Strict):
     n: int | None = Field(default=None, ge=100, le=10_000_000)
     alpha: Real | None = Field(default=None, gt=0, le=0.05)
     iterations: int | None = Field(default=None, ge=0, le=1000)
-    seconds: Real | None = Field(default=None, gt=0, le=3600)
+    domains: int | None = Field(default=None, ge=1, le=100_000)
+    nodes: int | None = Field(default=None, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _parameters(self) -> CertificateSpec:
         takes = {
             "smoothing": {"sigma", "noise", "n", "alpha"},
             "crown": {"iterations"},
-            "bab": {"iterations", "seconds"},
-            "milp": {"iterations", "seconds"},
+            "bab": {"iterations", "domains"},
+            "milp": {"iterations", "nodes"},
         }.get(self.method, set())
         given = set(self.parameters())
         if self.method == "smoothing" and self.sigma is None:

@@ -76,10 +76,10 @@ class MeteredModel(nn.Module):
         self.meter.charge(forward=len(x))
         if not (torch.is_grad_enabled() and x.requires_grad):
             with torch.no_grad():
-                return self._checked(self._model(x), len(x))
+                return self._checked(self._model(x), x)
         inner = x.view_as(x)
         inner.register_hook(self._check_gradient)
-        logits = self._checked(self._model(inner), len(x))
+        logits = self._checked(self._model(inner), x)
         if not logits.requires_grad:  # the model cut the graph: its gradient is zero, which the honesty checks will see
             logits = _Disconnected.apply(inner, logits)  # type: ignore[no-untyped-call]
         logits.register_hook(self._charge_backward)
@@ -98,7 +98,8 @@ class MeteredModel(nn.Module):
             what = "the gradient of the logits is NaN or Inf for an input inside [0, 1]."
             raise SubmissionError(SubmissionReason.NOT_FINITE, what, help="Look for sqrt, log, norm or division at 0.")
 
-    def _checked(self, logits: object, rows: int) -> Tensor:
+    def _checked(self, logits: object, x: Tensor) -> Tensor:
+        rows = len(x)
         if not isinstance(logits, Tensor):
             raise SubmissionError(
                 SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits."
@@ -110,7 +111,12 @@ class MeteredModel(nn.Module):
             what = f"the model answered {str(logits.dtype).removeprefix('torch.')}; it must be float32."
             raise SubmissionError(SubmissionReason.DTYPE, what, help="End forward() with .float().")
         if not bool(torch.isfinite(logits).all()):
-            rows_bad = int((~torch.isfinite(logits)).any(dim=1).sum())
-            what = f"the model answered NaN or Inf for {rows_bad} of {rows} images inside [0, 1]."
-            raise SubmissionError(SubmissionReason.NOT_FINITE, what, help="Every input in [0, 1] must give finite logits.")
+            bad = (~torch.isfinite(logits)).any(dim=1)
+            inside = bad & ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)
+            if bool(inside.any()):
+                what = f"the model answered NaN or Inf for {int(inside.sum())} of {rows} images inside [0, 1]."
+                raise SubmissionError(SubmissionReason.NOT_FINITE, what, help="Every input in [0, 1] must give finite logits.")
+            what = f"the model answered NaN or Inf for {int(bad.sum())} of {rows} images outside [0, 1]."
+            help_ = "Only the noise of smoothing, where defense.toml asks for it, leaves [0, 1]: clamp inside forward()."
+            raise SubmissionError(SubmissionReason.NOT_FINITE, what, help=help_)
         return logits

@@ -40,6 +40,7 @@ DOMAINS = (500, 1000)  # that a search may take: before all layers are tightened
 TRIAL = 32  # domains after which a search is given up that would take too many more
 PROGRESS = 0.9  # a round that leaves more than this of the margin's deficit was the last
 ROUNDS = 30  # of improving bounds at most
+MOST_DOMAINS = 2000  # that an example may take where nothing else is asked for: work, not time, so that proofs can be repeated
 MOST_UNSTABLE = 8000  # neurons; networks with more are bounded by CROWN alone
 PROVED = 1e-9  # stands for a margin that was proved positive, not measured
 
@@ -54,16 +55,23 @@ class RefutedError(Exception):
 
 @dataclass
 class Budget:
-    """What one example may spend: until `deadline` on `clock`, `most` domains; `domains` were bounded so far."""
+    """What one example may spend: `most` domains, and until `deadline` on `clock` where there is one.
 
-    deadline: float
+    domains: bounded so far; late: the deadline has ended it, so that another day may decide otherwise.
+    """
+
+    deadline: float | None
     most: int | None
     domains: int = 0
+    late: bool = False
     clock: Callable[[], float] = time.perf_counter
 
     def check(self) -> None:
         """Raises OutOfBudgetError when it is spent."""
-        if self.clock() > self.deadline or (self.most is not None and self.domains >= self.most):
+        if self.most is not None and self.domains >= self.most:
+            raise OutOfBudgetError
+        if self.deadline is not None and self.clock() > self.deadline:
+            self.late = True
             raise OutOfBudgetError
 
 
@@ -206,17 +214,18 @@ def branch_and_bound(
     *,
     epsilon: float,
     norm: Norm = "linf",
-    seconds: float = 60.0,
+    seconds: float | None = None,
     iterations: int = 8,
     batch: int = 128,
-    domains: int | None = None,
+    domains: int | None = MOST_DOMAINS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Certificates:
-    """Which examples keep label y for every input within `epsilon` (and in [0, 1]); at most `seconds` for each.
+    """Which examples keep label y for every input within `epsilon` (and in [0, 1]); at most `domains` bounded for each.
 
-    iterations: steps of slope optimisation per bound. domains: the most that one example may bound (None: no limit).
+    iterations: steps of slope optimisation per bound. domains: None sets no limit. seconds: a limit of time as well, for each
+    example; what it ends is listed in details["out_of_time"] and may end otherwise another day, so no board sets one.
     clock: what `seconds` are read from; time.process_time makes them independent of what else the machine does.
-    An example is abstained when its time ran out with domains open. Complete for Linf in the limit of time; run an attack
+    An example is abstained when its budget ran out with domains open. Complete for Linf in the limit of work; run an attack
     first and pass only its survivors. Raises InputError before any compute for a layer without a relaxation.
     """
     started = time.perf_counter()
@@ -229,16 +238,20 @@ def branch_and_bound(
         undecided = labels(graph.forward(inputs.x)[-1]) == y
     worst, spent = torch.full((len(x),), -torch.inf, dtype=torch.float64), [0.0] * len(x)
     visited, granted, settings = [0] * len(x), allowance(model, graph, inputs), Settings(iterations, batch)
+    late: list[int] = []
     for row in undecided.nonzero().squeeze(1).tolist():
         begun = clock()
-        budget = Budget(begun + seconds, domains, clock=clock)
+        budget = Budget(None if seconds is None else begun + seconds, domains, clock=clock)
         try:
             with torch.no_grad():
                 worst[row] = _verify(graph, inputs[row : row + 1], int(y[row]), float(granted[row]), settings, budget)
         except RefutedError:
             undecided[row] = False
         visited[row], spent[row] = budget.domains, clock() - begun
-    details: dict[str, object] = {"domains": visited, "seconds": spent, "seconds_per_example": seconds}
+        late += [row] * budget.late
+    details: dict[str, object] = {
+        "domains": visited, "seconds": spent, "seconds_per_example": seconds, "out_of_time": late,
+    }  # fmt: skip
     return bit_certificates("bab", inputs, worst, undecided, time.perf_counter() - started, details)
 
 

@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
     "ibp": Method(ibp, frozenset({"batch"}), SPEAKS_OF["ibp"]),
     "crown": Method(crown, frozenset({"batch", "iterations"}), SPEAKS_OF["crown"]),
     "bab": Method(branch_and_bound, frozenset({"batch", "domains", "iterations", "seconds"}), SPEAKS_OF["bab"]),
-    "milp": Method(milp_verify, frozenset({"seconds", "iterations", "candidates"}), SPEAKS_OF["milp"]),
+    "milp": Method(milp_verify, frozenset({"seconds", "nodes", "iterations", "candidates"}), SPEAKS_OF["milp"]),
     "lipschitz": Method(lipschitz, frozenset(), SPEAKS_OF["lipschitz"]),
 }
 

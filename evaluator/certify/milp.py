@@ -36,6 +36,8 @@ from evaluator.errors import InputError
 
 TOLERANCE = 1e-4
 MOST_VARIABLES = 20_000
+MOST_NODES = 1000  # of the search tree for one rival class: work, not time, so that proofs can be repeated
+PATIENCE = 1800.0  # seconds for one rival class, beyond which the request fails as a whole and certifies nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,20 +155,27 @@ class Minimum:
     point: Array | None
 
 
-def minimize(program: Program, row: Array, inputs: int, incumbent: float, seconds: float) -> Minimum:
-    """Minimises row . logits. incumbent: a margin some input reaches (inf for none). seconds: time limit."""
+def minimize(program: Program, row: Array, inputs: int, incumbent: float, seconds: float | None, nodes: int) -> Minimum:
+    """Minimises row . logits. incumbent: a margin some input reaches (inf for none). seconds, nodes: limits of the search.
+
+    Without a limit of seconds a search that outlasts PATIENCE raises InputError: no answer may depend on the machine.
+    """
     objective = np.zeros(len(program.binary))
     objective[program.logits] = row
     constraints = [program.constraint]
     if np.isfinite(incumbent):
         constraints.append(LinearConstraint(sparse.csr_matrix(objective[None, :]), -np.inf, incumbent + TOLERANCE))
+    begun = time.perf_counter()
     result = milp(
         objective,
         integrality=program.binary,
         bounds=program.box,
         constraints=constraints,
-        options={"time_limit": max(seconds, 0.01), "presolve": True},
+        options={"time_limit": PATIENCE if seconds is None else max(seconds, 0.01), "node_limit": nodes, "presolve": True},
     )
+    if seconds is None and time.perf_counter() - begun > PATIENCE:
+        what = f"one search of this network takes more than {PATIENCE:g} seconds."
+        raise InputError(what, where="certificate.nodes", help='Ask for fewer nodes, or use method = "bab".')
     if result.status == 2:  # nothing lies below the incumbent
         return Minimum(incumbent, incumbent, None)
     lower = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
@@ -182,12 +191,15 @@ def milp_verify(
     *,
     epsilon: float,
     norm: Norm = "linf",
-    seconds: float = 60.0,
+    seconds: float | None = None,
     iterations: int = 20,
+    nodes: int = MOST_NODES,
     candidates: Tensor | None = None,
 ) -> Certificates:
-    """Complete Linf verification of every example: certified, refuted by an input, or undecided after `seconds`.
+    """Complete Linf verification of every example: certified, refuted by an input, or undecided after `nodes`.
 
+    nodes: of the search tree for each rival class. seconds: a limit of time as well, for each example; what it ends is listed
+    in details["out_of_time"] and may end otherwise another day, so no board sets one.
     candidates: (n, *shape) points of an attack inside the ball, or None. `details["witness"]` maps the position of a
     refuted example to an input that changes its label, checked on the network itself. Raises InputError before any compute
     for a layer that has no exact encoding or a network beyond MOST_VARIABLES.
@@ -202,6 +214,7 @@ def milp_verify(
     inputs, y = InputSet(x.detach().cpu().double(), epsilon, "linf"), y.cpu()
     worst, undecided = torch.full((len(x),), -torch.inf, dtype=torch.float64), torch.zeros(len(x), dtype=torch.bool)
     witness: dict[int, Tensor] = {}
+    late: list[int] = []
 
     def margin_at(row: int, point: Tensor) -> Tensor:
         """(K - 1,) margins of the network at a point clipped into the ball."""
@@ -210,7 +223,7 @@ def milp_verify(
 
     granted = allowance(model, graph, inputs)
     for row in range(len(x)):
-        deadline = time.perf_counter() + seconds
+        deadline = torch.inf if seconds is None else time.perf_counter() + seconds
         starts = [inputs.x[row]] if candidates is None else [inputs.x[row], candidates[row].cpu().double()]
         reached = torch.stack([margin_at(row, point) for point in starts])
         if not bool(torch.isfinite(granted[row])) or not bool(torch.isfinite(reached).all()):
@@ -228,8 +241,8 @@ def milp_verify(
             for rival in torch.argsort(lower).tolist():
                 if float(lower[rival]) > least:
                     continue
-                incumbent, left = float(reached[:, rival].min()), deadline - time.perf_counter()
-                result = minimize(program, rows[rival], inputs.x[row].numel(), incumbent, left)
+                left = None if seconds is None else deadline - time.perf_counter()
+                result = minimize(program, rows[rival], inputs.x[row].numel(), float(reached[:, rival].min()), left, nodes)
                 lower[rival] = max(float(lower[rival]), result.lower)
                 if result.point is not None and result.upper <= 0:
                     point = torch.from_numpy(result.point).reshape(inputs.x[row].shape)
@@ -237,8 +250,9 @@ def milp_verify(
                         witness[row] = point
                         break
                 if float(lower[rival]) <= least and time.perf_counter() > deadline:
+                    late.append(row)
                     break
         worst[row] = lower.amin() - least if row not in witness else -torch.inf
         undecided[row] = row not in witness and bool(worst[row] <= 0)
-    details: dict[str, object] = {"witness": witness, "seconds_per_example": seconds}
+    details: dict[str, object] = {"witness": witness, "seconds_per_example": seconds, "out_of_time": late}
     return bit_certificates("milp", inputs, worst, undecided, time.perf_counter() - started, details)

@@ -70,7 +70,7 @@ def test_a_manifest_that_asks_for_smoothing_without_sigma_is_refused() -> None:
 def test_a_manifest_names_parameters_a_method_does_not_take() -> None:
     with pytest.raises(ValidationError, match='"ibp" does not take sigma'):
         CertificateSpec(method="ibp", sigma=0.5)
-    assert CertificateSpec(method="bab", seconds=5).parameters() == {"seconds": 5.0}
+    assert CertificateSpec(method="bab", domains=5).parameters() == {"domains": 5}
     assert CertificateSpec(method="smoothing", sigma=0.25).parameters() == {"sigma": 0.25}
 
 

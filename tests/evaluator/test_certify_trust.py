@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from evaluator.certificate_specs import CertificateSpec
 from evaluator.certify import METHODS, certify, certify_at_radii
+from evaluator.certify.branch_and_bound import branch_and_bound
+from evaluator.certify.milp import milp_verify
 from evaluator.certify.noise import build_noise
 from evaluator.errors import InputError
 from evaluator.smoothed_classifier import SmoothedClassifier
@@ -240,3 +243,59 @@ def test_bounds_certify_nothing_where_float32_overflows(method: str) -> None:
     request = CertificateSpec(method=method)  # type: ignore[arg-type]
     at_zero = certify_at_radii(model, X, Y, norm="linf", radii=(0.0, 0.01), request=request)
     assert not at_zero.certified.any()
+
+
+class Leaping:
+    """A clock that leaps so many seconds at every look."""
+
+    def __init__(self, leap: float) -> None:
+        self.now, self.leap = 0.0, leap
+
+    def __call__(self) -> float:
+        self.now += self.leap
+        return self.now
+
+
+def searched() -> tuple[nn.Module, Tensor, Tensor]:
+    """A network and images that bounds alone leave open."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2)).eval()
+    x = torch.rand(4, 3)
+    return network.requires_grad_(False), x, network(x).argmax(dim=1)
+
+
+def test_branch_and_bound_finds_the_same_on_a_machine_of_any_speed() -> None:
+    network, x, y = searched()
+    calm = branch_and_bound(network, x, y, epsilon=0.3, domains=40, batch=4)
+    slow = branch_and_bound(network, x, y, epsilon=0.3, domains=40, batch=4, clock=Leaping(1000.0))
+    assert slow.certified.tolist() == calm.certified.tolist()
+    assert slow.details["domains"] == calm.details["domains"]
+    assert max(calm.details["domains"]) > 0
+    assert slow.details["out_of_time"] == []
+
+
+def test_branch_and_bound_names_the_examples_that_a_limit_of_time_has_ended() -> None:
+    network, x, y = searched()
+    late = branch_and_bound(network, x, y, epsilon=0.3, batch=4, seconds=1.0, clock=Leaping(1000.0))
+    named = late.details["out_of_time"]
+    assert named
+    assert bool(late.abstained[named].all())
+
+
+def test_milp_finds_the_same_on_a_machine_of_any_speed_and_gives_up_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x, y = searched()
+    calm = milp_verify(network, x, y, epsilon=0.3)
+    monkeypatch.setattr("evaluator.certify.milp.time.perf_counter", Leaping(100.0))
+    slow = milp_verify(network, x, y, epsilon=0.3)
+    assert slow.certified.tolist() == calm.certified.tolist()
+    assert slow.abstained.tolist() == calm.abstained.tolist()
+    assert slow.details["out_of_time"] == []
+    monkeypatch.setattr("evaluator.certify.milp.time.perf_counter", Leaping(86400.0))
+    with pytest.raises(InputError, match="more than 1800 seconds"):
+        milp_verify(network, x, y, epsilon=0.3)
+
+
+@pytest.mark.parametrize("method", ["bab", "milp"])
+def test_no_entry_can_ask_for_a_limit_of_time(method: str) -> None:
+    with pytest.raises(ValidationError, match="seconds"):
+        CertificateSpec.model_validate({"method": method, "seconds": 5.0})

@@ -87,3 +87,10 @@ def test_a_model_that_cuts_the_graph_has_a_zero_gradient() -> None:
     logits = MeteredModel(lambda x: x.detach()[:, :3], Meter(), classes=3)(leaf)
     (gradient,) = torch.autograd.grad(logits.sum(), leaf)
     assert torch.equal(gradient, torch.zeros(5, 4))
+
+
+@pytest.mark.parametrize(("shift", "where"), [(0.0, "inside"), (1.5, "outside")])
+def test_an_answer_that_is_no_number_is_blamed_on_the_inputs_that_were_asked(shift: float, where: str) -> None:
+    metered = MeteredModel(lambda x: x[:, :3] * torch.nan, Meter(), classes=3)
+    with pytest.raises(SubmissionError, match=rf"NaN or Inf for 2 of 2 images {where} \[0, 1\]"):
+        metered(torch.full((2, 4), 0.5) + shift)

@@ -36,7 +36,8 @@ def certify(
     n: Annotated[int | None, typer.Option(help="Smoothing: most samples of one image; 100,000 when left out.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Smoothing: chance of a false certificate of one image; 0.001.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Crown, bab, milp: steps of slope optimisation.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Bab, milp: time for one image.")] = None,
+    domains: Annotated[int | None, typer.Option(help="Bab: most domains of one image; 2,000 when left out.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Milp: most nodes of one search; 1,000 when left out.")] = None,
     pack: Annotated[
         str | None, typer.Option(help="The challenge whose images and threat are used; mnist-linf, or mnist-l2 for L2 methods.")
     ] = None,
@@ -54,7 +55,7 @@ def certify(
     from arena.cli.certifying import Order, carry_out, write_radii
 
     options: dict[str, float | int | str | None] = {"sigma": sigma, "noise": noise, "n": n, "alpha": alpha}
-    options |= {"iterations": iterations, "seconds": seconds}
+    options |= {"iterations": iterations, "domains": domains, "nodes": nodes}
     given = {name: value for name, value in options.items() if value is not None}
     if save is not None and not save.parent.is_dir():
         raise InputError("there is no such folder.", where=str(save.parent), help="Make it first.")
