@@ -116,7 +116,7 @@ class Automatic:
             for backward in dict.fromkeys((next(iter(able)), "own")):
                 asked = EOT(able[backward], _LAST_ROUND, average="probabilities")
                 yield f"{backward} backward, soft votes", asked, Relentless(steps=3 * self.steps)
-        elif bool(vanishing(model, batch, threat).any()):
+        elif bool(vanishing(model, batch).any()):
             yield "rescaled logits, cross-entropy", rescaled(model), APGD(steps=self.steps)
             double = rewired(model, "float64")
             if double is not None:

@@ -8,7 +8,6 @@ from torch import Tensor
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import gradient_of
 from evaluator.attacks.losses import cross_entropy, margin
-from evaluator.threats.base import Threat
 
 SPREAD = 10.0  # of a row's logits: the least likely class keeps a probability of at least 1e-6
 
@@ -29,11 +28,14 @@ def rescaled(model: Model) -> Model:
     return answer
 
 
-def vanishing(model: Model, batch: Batch, threat: Threat) -> Tensor:
-    """(n,) bool: at the start of the threat the gradient of cross-entropy or of the margin is zero in every coordinate."""
+def vanishing(model: Model, batch: Batch) -> Tensor:
+    """(n,) bool: at the image the gradient by the input of cross-entropy or of the margin is zero in every coordinate.
+
+    By the input, not by the point: how a threat renders its points is not the model's doing.
+    """
     with torch.enable_grad():
-        leaf = threat.start(batch.x).detach().requires_grad_(True)
-        logits = model(threat.apply(batch.x, leaf)).float()
+        leaf = batch.x.detach().requires_grad_(True)
+        logits = model(leaf).float()
         ce = gradient_of(cross_entropy(logits, batch).sum(), leaf, retain=True)
         plain = gradient_of(margin(logits, batch).sum(), leaf)
     return (ce == 0).flatten(1).all(dim=1) | (plain == 0).flatten(1).all(dim=1)

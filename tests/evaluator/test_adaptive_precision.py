@@ -64,9 +64,9 @@ def test_rescaled_logits_are_spread_by_a_fixed_amount_and_equal_ones_stay() -> N
 
 def test_a_saturated_cross_entropy_and_constant_logits_are_seen_to_vanish_and_a_plain_network_is_not() -> None:
     asked = batch()
-    assert not bool(vanishing(network(), asked, THREAT).any())
-    assert bool(vanishing(Scaled(1e6), asked, THREAT).any())
-    assert bool(vanishing(lambda x: torch.ones(len(x), 4), asked, THREAT).all())
+    assert not bool(vanishing(network(), asked).any())
+    assert bool(vanishing(Scaled(1e6), asked).any())
+    assert bool(vanishing(lambda x: torch.ones(len(x), 4), asked).all())
 
 
 class _Times(torch.autograd.Function):
