@@ -11,7 +11,7 @@ from evaluator.certify.inputs import InputSet
 from evaluator.errors import InputError
 
 POINTS = 4  # random ones per example, beside the example itself; half of them corners
-TOLERANCE = 1e-3  # of the largest logit: float32 rounding stays a hundred times below it
+TOLERANCE = 1e-2  # of the largest logit: float32 rounds ten thousand times less, tensor cores (TF32) ten times
 _ROWS = 256  # of one pass
 _SEED = 0x5EED
 

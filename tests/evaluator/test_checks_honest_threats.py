@@ -51,7 +51,8 @@ THREATS: dict[str, Threat] = {
     "physical": Physical(Patch(9)),
     "corruptions": Corruptions(3),
 }
-SHIPPED = sorted(folder.name for folder in BASELINES.iterdir() if folder.name.startswith("mnist-"))
+ON_CIFAR = THREATS | {"linf": Linf(8 / 255), "l2": L2(0.5), "l1": L1(4.0), "union": Union((Linf(4 / 255), L2(0.25)))}
+SHIPPED = sorted(folder.name for folder in BASELINES.iterdir() if folder.is_dir())
 
 
 class Bfloat16(nn.Module):
@@ -142,9 +143,10 @@ def test_no_check_fires_on_an_honest_network_that_computes_in_an_unusual_way(nam
 @pytest.mark.parametrize("name", [*SHIPPED, *UNUSUAL])
 def test_an_honest_network_is_verified_under_every_kind_of_threat(name: str, threat: str, seed: int) -> None:
     model = UNUSUAL[name]() if name in UNUSUAL else load_submission(BASELINES / name)
-    images = examples(DataSpec(dataset="mnist", split="test", examples=40))
-    ensemble = Honest(standard(THREATS[threat]))
-    verdict = evaluate(lambda: nullcontext(model), images, THREATS[threat], ensemble, seed=seed)
+    dataset, threats = ("cifar10", ON_CIFAR) if name.startswith("cifar10") else ("mnist", THREATS)
+    images = examples(DataSpec(dataset=dataset, split="test", examples=40))
+    ensemble = Honest(standard(threats[threat]))
+    verdict = evaluate(lambda: nullcontext(model), images, threats[threat], ensemble, seed=seed)
     assert [(flag.check, flag.evidence) for flag in verdict.flags] == []
 
 
