@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import logging
 import os
 import pty
 import select
@@ -18,8 +21,9 @@ from pathlib import Path
 import pytest
 from django.db.utils import ConnectionHandler
 
+from arena.api.errors import handle
 from arena.cli.data_folder import check_folder, held
-from arena.storage_faults import in_one_sentence
+from arena.storage_faults import InOneLine, in_one_sentence
 from evaluator.errors import InputError, PlatformError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,7 +226,7 @@ def test_a_full_disk_is_one_line_whoever_meets_it(data: Path) -> None:
     file = data / "redoubt.sqlite3"
     with pytest.raises(PlatformError, match=r"redoubt\.sqlite3: the disk is full\. Make room"):
         within(lambda: fill(file), data)
-    with pytest.raises(PlatformError, match=r"the disk is full\. Make room and start again; what was stored is still there\."):
+    with pytest.raises(PlatformError, match=r"the disk is full\. Make room; what was stored is still there\."):
         within(lambda: Path("/dev/full").write_text("x"), data)
     with pytest.raises(ValueError, match="other"):
         within(lambda: int("other"), data)
@@ -231,3 +235,25 @@ def test_a_full_disk_is_one_line_whoever_meets_it(data: Path) -> None:
 def within(work: Callable[[], object], data: Path) -> None:
     with in_one_sentence(data=data, database=data / "redoubt.sqlite3"):
         work()
+
+
+def test_a_full_disk_is_logged_as_one_line_once_a_minute_and_other_errors_whole() -> None:
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(InOneLine())
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    for number in range(3):
+        try:
+            Path("/dev/full").write_text("x")
+        except OSError:
+            logger.exception("try %d", number)
+    logger.exception("other", exc_info=ValueError("other"))
+    logged = handler.stream.getvalue().splitlines()
+    assert logged[0].endswith(": the disk is full. Make room; what was stored is still there.")
+    assert logged[1:] == ["other", "ValueError: other"]
+
+
+def test_a_full_disk_is_a_503_with_a_sentence_to_whoever_uses_the_api() -> None:
+    answer = handle(OSError(errno.ENOSPC, "No space left on device"), {})
+    assert answer is not None
+    assert (answer.status_code, answer.data["help"]) == (503, "Nothing was stored; try again later.")

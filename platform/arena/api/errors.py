@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -12,8 +13,10 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from arena.accounts.limits import RateLimited
+from arena.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
 from evaluator.errors import RedoubtError
 
+_log = logging.getLogger(__name__)
 _LOG_IN_HELP = 'Send "Authorization: Bearer TOKEN" with a token from your account page.'
 
 
@@ -28,6 +31,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 def _answer(error: Exception) -> Response | None:
     if isinstance(error, RateLimited):
         return _response(status.HTTP_429_TOO_MANY_REQUESTS, error.what, help=error.help, headers=_retry(error.seconds))
+    if site_fault(error) is not None:
+        _log.error("the site's storage fails", exc_info=error)
+        return _response(status.HTTP_503_SERVICE_UNAVAILABLE, STORAGE_FAILS, help=NOTHING_STORED)
     if isinstance(error, RedoubtError):
         return _response(status.HTTP_400_BAD_REQUEST, error.what, where=error.where, help=error.help)
     if isinstance(error, Http404):

@@ -94,6 +94,7 @@ LOGGING = {
             ],
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "filters": {"storage": {"()": "arena.storage_faults.InOneLine"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["storage"]}},
     "root": {"handlers": ["stderr"], "level": env.str("REDOUBT_LOG_LEVEL", default="INFO")},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,12 +18,13 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.core.handlers.asgi import ASGIRequest
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 from django.urls import Resolver404, resolve
 
 from arena.accounts.limits import RateLimited, check
 from arena.accounts.models import User
 from arena.accounts.queries import user_of_token
+from arena.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
@@ -31,6 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 View = TypeVar("View", bound=Callable[..., Any])
 
+_log = logging.getLogger(__name__)
 FORM_BYTES = 64 * 1024  # of any request but an upload, and of the other fields of an upload's form
 UPLOAD_RATE = "uploads of one person"
 
@@ -54,7 +57,8 @@ def takes_uploads(view: View) -> View:
 class BodyLimit:
     """ASGI middleware: a body over FORM_BYTES is let through to views that take uploads alone, up to `limit` bytes.
 
-    There it must come from people who are logged in and have uploads left. The answer is 401, 413 or 429 otherwise.
+    There it must come from people who are logged in and have uploads left. The answer is 401, 413 or 429 otherwise, and 503
+    where the site can store nothing.
 
     A declared length is judged at once, an undeclared one where the body passes FORM_BYTES.
     """
@@ -138,6 +142,11 @@ def _check_person(scope: Scope) -> None:
         except RateLimited as error:
             retry = (b"retry-after", str(error.seconds).encode())
             raise Refusal(429, error.what, error.help, (retry,)) from error
+    except (OSError, DatabaseError) as error:
+        if site_fault(error) is None:
+            raise
+        _log.error("the site's storage fails", exc_info=error)
+        raise Refusal(503, STORAGE_FAILS, NOTHING_STORED) from error
     finally:
         close_old_connections()
 
