@@ -15,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.torchvision_compat import torchvision
+from evaluator.torchvision_compat import let_torchvision_be_imported
+
+let_torchvision_be_imported()
+import torchvision  # noqa: E402
 
 
 def main(dataset: str, folder: Path, seconds: float) -> int:

@@ -16,6 +16,7 @@ from evaluator.host.placing import folded
 from evaluator.rejection import with_score
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, load_manifest
+from evaluator.torchvision_compat import let_torchvision_be_imported
 
 MANIFEST = "defense.toml"
 _MODULE = "redoubt_submission"
@@ -67,6 +68,7 @@ def load_function(folder: Path, entry: str, signature: str, *, where: str) -> Ca
     path = folder / entry
     if not path.is_file():
         raise SubmissionError(SubmissionReason.LOAD, f"{entry} is not in the submission.", where=where)
+    let_torchvision_be_imported()
     try:
         spec = importlib.util.spec_from_file_location(_MODULE, path)
         if spec is None or spec.loader is None:
