@@ -76,3 +76,17 @@ def test_checking_the_project_checks_what_is_installed_and_the_lock() -> None:
     check = makefile[makefile.index("\ncheck:") :].split("\n\n")[0]
     assert "pip check" in check
     assert "deploy/dev/lock.py --check" in check
+
+
+def test_a_used_checkout_gives_a_build_neither_its_data_nor_its_keys() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    assert patterns[0] == "*", "what is not named is not sent"
+    sent = {pattern[1:] for pattern in patterns if pattern.startswith("!")}
+    builds = [ROOT / "deploy" / "images" / name for name in ("Dockerfile", "packages.Dockerfile")]
+    copied = [re.findall(r"^COPY (?!--from)(.+) \S+$", path.read_text(), re.M) for path in builds]
+    needed = {name for lines in copied for line in lines for name in line.split()}
+    assert needed
+    for name in needed:
+        assert any(name == one or name.startswith(f"{one}/") for one in sent), f"{name} is not sent"
+    assert not sent & {"var", ".git", ".venv", "deploy", "platform", "."}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -36,6 +38,36 @@ def manage(*arguments: str, folder: Path, env: dict[str, str]) -> subprocess.Com
 def test_djangos_deployment_check_finds_nothing_in_production(tmp_path: Path) -> None:
     ran = manage("check", "--deploy", "--fail-level", "WARNING", folder=tmp_path, env=PRODUCTION)
     assert ran.returncode == 0, ran.stderr
+
+
+SAY = """
+import json
+from django.conf import settings
+print(json.dumps({name: getattr(settings, name) for name in NAMES}, default=str))
+"""
+
+
+def production_settings(folder: Path, names: list[str], **env: str) -> dict[str, Any]:
+    ran = manage("shell", "-v", "0", "-c", SAY.replace("NAMES", repr(names)), folder=folder, env={**PRODUCTION, **env})
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.mark.parametrize("password", ["p@ss/w:rd?#[", "$HOME", "100%41"])
+def test_any_password_reaches_the_database_as_it_is(tmp_path: Path, password: str) -> None:
+    found = production_settings(tmp_path, ["DATABASES"], DATABASE_PASSWORD=password)["DATABASES"]["default"]
+    assert (found["PASSWORD"], found["HOST"], found["USER"]) == (password, "localhost", "redoubt")
+
+
+def test_no_password_is_part_of_an_address_in_the_compose_file() -> None:
+    assert "PASSWORD:?}@" not in (ROOT / "deploy" / "compose.yaml").read_text()
+
+
+def test_only_who_asks_for_it_binds_subdomains_and_browsers_lists_to_tls(tmp_path: Path) -> None:
+    names = ["SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD"]
+    assert production_settings(tmp_path, names) == dict.fromkeys(names, False)
+    assert production_settings(tmp_path, names, **dict.fromkeys(names, "true")) == dict.fromkeys(names, True)
 
 
 def test_manage_py_runs_from_any_folder_with_the_embedded_settings(tmp_path: Path) -> None:

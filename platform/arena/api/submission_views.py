@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -30,6 +29,7 @@ from arena.api.serializers import (
 )
 from arena.challenges.access import get_challenge
 from arena.evaluations.queries import Live, live_of
+from arena.files import StreamedFile
 from arena.submissions import services
 from arena.submissions.access import get_own_submission, get_submission
 from arena.submissions.body_limit import takes_uploads
@@ -99,9 +99,9 @@ def submission(request: Request, public_id: str) -> Response:
 )
 @api_view(["GET"])
 @permission_classes([IsAuthenticated])
-def archive(request: Request, public_id: str) -> FileResponse:
+def archive(request: Request, public_id: str) -> StreamedFile:
     stored = get_own_submission(person_of(request), public_id).archive
-    return FileResponse(stored.open("rb"), as_attachment=True, filename=PurePosixPath(str(stored.name)).name)
+    return StreamedFile(stored.open("rb"), as_attachment=True, filename=PurePosixPath(str(stored.name)).name)
 
 
 @extend_schema(summary="Take a submission off the board", request=None, responses={200: EntrySerializer, 400: ErrorSerializer})
