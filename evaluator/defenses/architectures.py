@@ -6,8 +6,7 @@ executed: a weights file is compared with the architecture tensor by tensor, and
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from evaluator import architecture_shapes
 from evaluator.defenses.networks.cnn_a import cifar_cnn_a, mnist_cnn_a
 from evaluator.defenses.networks.denoised import cifar_denoised_resnet8, mnist_denoised_cnn
 from evaluator.defenses.networks.mnist_cnn import mnist_cnn
@@ -25,7 +25,6 @@ from evaluator.errors import InputError
 
 _CONVERT = 'Convert it with safetensors.torch.save_file(model.state_dict(), "weights.safetensors") and submit that file.'
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch.save's zip archive; bare pickles
-_DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # as safetensors names them
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,7 @@ def names() -> list[str]:
 def find(name: str) -> Architecture:
     """The architecture of that name. Raises InputError naming the nearest ones."""
     if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4)
-        hint = f"Nearest: {', '.join(near)}." if near else f"Known: {', '.join(names())}."
-        raise InputError(f'there is no architecture named "{name}".', where="architecture", help=hint)
+        raise architecture_shapes.unknown(name, _ENTRIES)
     return _ENTRIES[name]
 
 
@@ -87,7 +84,7 @@ def load_weights(architecture: str, path: Path) -> nn.Module:
     _refuse_pickle(path)
     try:
         with safe_open(path, framework="pt") as stored:
-            _compare(architecture, expected, stored, path.name)
+            architecture_shapes.check_weights(architecture, _headers(stored), where=path.name)
             weights = {name: stored.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
         raise InputError(f"is not a safetensors file ({error}).", where=path.name, help=_CONVERT) from error
@@ -107,29 +104,7 @@ def _refuse_pickle(path: Path) -> None:
         raise InputError("is a torch pickle, which could run code when it is read.", where=path.name, help=_CONVERT)
 
 
-def _compare(architecture: str, expected: dict[str, Tensor], stored: Any, where: str) -> None:
-    """Names, shapes and dtypes, from the file's header alone. stored: an open safetensors file."""
-    found = set(stored.keys())
-    missing, unexpected = expected.keys() - found, found - expected.keys()
-    if missing or unexpected:
-        parts = [f"lacks {_some(missing)}"] * bool(missing) + [f"has unexpected {_some(unexpected)}"] * bool(unexpected)
-        help = f"{architecture} has {_some(expected, limit=20)}."
-        if {name.removeprefix("module.") for name in found} == expected.keys():
-            help = 'Remove the prefix "module." (save the state dict of the wrapped network).'
-        raise InputError(f"does not fit {architecture}: it {' and '.join(parts)}.", where=where, help=help)
-    for name, tensor in expected.items():
-        entry = stored.get_slice(name)
-        shape, dtype, wanted = entry.get_shape(), entry.get_dtype(), _DTYPES[tensor.dtype]
-        if tuple(shape) != tuple(tensor.shape):
-            what = f'tensor "{name}" has shape {list(shape)}; {architecture} needs {list(tensor.shape)}.'
-            raise InputError(what, where=where, help="Submit the weights of this architecture, or name another one.")
-        if dtype != wanted:
-            what = f'tensor "{name}" is {dtype}; {architecture} needs {wanted}.'
-            raise InputError(what, where=where, help="Call model.float() before saving.")
-
-
-def _some(tensors: Iterable[str], *, limit: int = 5) -> str:
-    """The first few names, sorted, in quotes, and how many more there are."""
-    ordered = sorted(tensors)
-    rest = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return ", ".join(f'"{name}"' for name in ordered[:limit]) + rest
+def _headers(stored: Any) -> dict[str, architecture_shapes.Tensor]:
+    """What an open safetensors file says of its tensors."""
+    slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+    return {name: architecture_shapes.Tensor(entry.get_dtype(), tuple(entry.get_shape())) for name, entry in slices.items()}

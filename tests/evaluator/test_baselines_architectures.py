@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from support import sdp_images, sdp_model, shared_data, trades_smallcnn
 from torch import Tensor
 
+from evaluator import architecture_shapes
 from evaluator.data import load
+from evaluator.defenses import architecture_table
 from evaluator.defenses.architectures import build, find, load_weights, names
 from evaluator.errors import InputError
 
@@ -117,3 +119,8 @@ def test_a_file_that_is_no_safetensors_is_an_input_error(data: bytes, tmp_path: 
 def test_a_weights_file_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"weights.safetensors: is not in the submission\."):
         load_weights("mnist-cnn", tmp_path / "weights.safetensors")
+
+
+def test_the_table_that_is_read_without_torch_says_what_the_networks_are() -> None:
+    help = "run python -m evaluator.defenses.architecture_table"
+    assert architecture_table.text() == architecture_shapes.TABLE.read_text(), help

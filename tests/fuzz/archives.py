@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.web.backend_support import MANIFEST, good_files, safetensors, zipped
+from tests.web.backend_support import MANIFEST, safetensors, zipped
 from tests.web.intake_support import tar_of, tarred, zip_of
 
+_WEIGHTS: dict[str, bytes | str] = {"defense.toml": MANIFEST, "weights.safetensors": safetensors()}
 _PYTHON = 'name = "Code"\nformat = "python"\nentry = "defense.py"\n'
 _ARRAY = 'name = "Array"\nformat = "array"\narray = "adversarial.npz"\n'
 _NAMES = (
@@ -35,9 +36,9 @@ def npz(**arrays: bytes) -> bytes:
 
 
 RIGHT: tuple[bytes, ...] = (
-    zipped(good_files()),
-    tarred(good_files()),
-    tarred(good_files(), format="gnu"),
+    zipped(_WEIGHTS),
+    tarred(_WEIGHTS),
+    tarred(_WEIGHTS, format="gnu"),
     zipped({"defense.toml": _PYTHON, "defense.py": "def load(directory): ...\n"}),
     zipped({"attack.toml": _ARRAY, "adversarial.npz": npz(x_adv=npy())}),
     tarred({"attack.toml": _ARRAY, "adversarial.npz": npz(x_adv=npy())}),

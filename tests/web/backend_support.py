@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import struct
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.core.files.base import ContentFile
@@ -24,6 +26,7 @@ from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
+from evaluator.architecture_shapes import find
 from evaluator.errors import Cancelled
 from evaluator.report import AttackRecord, Completed, Digests, Environment, Flag, Outcome, Progress, Report
 from evaluator.spec import Challenge as ChallengeManifest
@@ -43,11 +46,17 @@ def team_of(user: User) -> Team:
 
 
 def small_pack(
-    slug: str = "mnist-linf", *, examples: int = 40, shard: int = 10, epsilon: float = 0.3, baselines: Sequence[str] = ()
+    slug: str = "mnist-linf",
+    *,
+    examples: int = 40,
+    shard: int = 10,
+    epsilon: float = 0.3,
+    dataset: str = "mnist",
+    baselines: Sequence[str] = (),
 ) -> Pack:
     manifest = {
         "title": "MNIST, Linf 0.3",
-        "data": {"dataset": "mnist", "examples": examples},
+        "data": {"dataset": dataset, "examples": examples},
         "threat": {"kind": "linf", "epsilon": epsilon},
         "evaluation": {"shard_examples": shard},
         "baselines": {"enter": list(baselines)},
@@ -67,6 +76,18 @@ def safetensors(values: int = 2) -> bytes:
     return struct.pack("<Q", len(header)) + header + bytes(4 * values)
 
 
+@cache
+def mnist_cnn_weights() -> bytes:
+    """A well-formed file with the tensors of mnist-cnn, all zero."""
+    header: dict[str, object] = {}
+    end = 0
+    for name, tensor in find("mnist-cnn").tensors.items():
+        begin, end = end, end + 4 * math.prod(tensor.shape)
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [begin, end]}
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + bytes(end)
+
+
 def zipped(files: Mapping[str, bytes | str]) -> bytes:
     """The same bytes for the same files, whenever it is called: an archive is known by its digest."""
     buffer = io.BytesIO()
@@ -79,7 +100,7 @@ def zipped(files: Mapping[str, bytes | str]) -> bytes:
 
 
 def good_files(name: str = "Small CNN") -> dict[str, bytes | str]:
-    return {"defense.toml": MANIFEST.replace("Small CNN", name), "weights.safetensors": safetensors()}
+    return {"defense.toml": MANIFEST.replace("Small CNN", name), "weights.safetensors": mnist_cnn_weights()}
 
 
 def enter(challenge: Challenge, user: User, *, name: str = "Small CNN") -> Submission:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.errors import SubmissionError
+from evaluator.errors import InputError, SubmissionError
+from evaluator.folders import submission_files
 from evaluator.report import SubmissionReason
 from sandbox.scratch import owned_folder
 
@@ -39,18 +40,14 @@ def staged(submission: Path) -> Iterator[Staged]:
 
 
 def _copy(source: Path, target: Path) -> str:
-    if not source.is_dir():
-        raise SubmissionError(SubmissionReason.MANIFEST, "is not a folder.", where=source.name, help="Pass the folder.")
     total, digest = 0, hashlib.sha256()
-    files = sorted(path for path in source.rglob("*") if not path.is_dir() or path.is_symlink())
-    files = [path for path in files if "__pycache__" not in path.relative_to(source).parts]
+    try:
+        files = submission_files(source)
+    except InputError as error:
+        raise SubmissionError(SubmissionReason.MANIFEST, error.what, where=error.where, help=error.help) from error
     if len(files) > MAX_FILES:
         raise SubmissionError(SubmissionReason.MANIFEST, f"has {len(files)} files; at most {MAX_FILES} are taken.")
-    for path in files:
-        name = path.relative_to(source)
-        if path.is_symlink() or not path.is_file():
-            help = "Put the file itself there."
-            raise SubmissionError(SubmissionReason.MANIFEST, "is a link or a special file.", where=str(name), help=help)
+    for name, path in files:
         total += path.stat().st_size
         if total > MAX_BYTES:
             raise SubmissionError(SubmissionReason.MANIFEST, f"is larger than {MAX_BYTES >> 30} GiB.")
@@ -60,5 +57,5 @@ def _copy(source: Path, target: Path) -> str:
         copy.chmod(0o644)
         with copy.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{name.as_posix()}\0{content}\n".encode())
+        digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()

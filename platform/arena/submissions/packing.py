@@ -6,21 +6,20 @@ import io
 import zipfile
 from pathlib import Path
 
+from evaluator.folders import submission_files
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 
 
 def pack_folder(folder: Path) -> bytes:
-    """The .zip of a folder's regular files, sorted, without times and owners; hidden files and caches are left out.
+    """The .zip of a folder's files, sorted, without times and owners; what a system or an editor left there is left out.
 
-    Stored, not deflated: compressors differ from machine to machine.
+    Stored, not deflated: compressors differ from machine to machine. Raises InputError for a link or a special file.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder)
-            if path.is_symlink() or not path.is_file() or any(part.startswith((".", "__pycache__")) for part in name.parts):
-                continue
-            info = zipfile.ZipInfo(name.as_posix(), date_time=_EPOCH)
+        for name, path in submission_files(folder):
+            info = zipfile.ZipInfo(name, date_time=_EPOCH)
             info.external_attr = 0o644 << 16
             archive.writestr(info, path.read_bytes())
     return buffer.getvalue()

@@ -19,6 +19,7 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel, enqueue
 from arena.matrix import services as matrix
 from arena.matrix.models import Trial
+from arena.submissions.architectures import check_architecture
 from arena.submissions.body_limit import UPLOAD_RATE
 from arena.submissions.certificates import check_certificate
 from arena.submissions.intake import inspect
@@ -45,6 +46,7 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
     attack = inspection.kind == "attack"
     if not attack:
         check_certificate(inspection.manifest, challenge.spec)
+        check_architecture(inspection, challenge.spec)
     target = matrix.target_of(challenge, inspection.manifest.get("target")) if attack else None
     submission = Submission(
         challenge=challenge,

@@ -6,15 +6,21 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import IO
 
-from arena.submissions.intake.entries import Entry, refuse
+from arena.submissions.intake.compression import SUFFIXES, inflate, packer
+from arena.submissions.intake.entries import Entry, refuse, shown
 from arena.submissions.intake.limits import MIB, Limits
-from arena.submissions.intake.names import check_distinct, check_name
-from arena.submissions.intake.tars import inflate, read_tar
+from arena.submissions.intake.names import check_distinct, check_name, plain
+from arena.submissions.intake.tars import is_tar, read_tar
 from arena.submissions.intake.zips import read_zip
+from evaluator.errors import InputError
+from evaluator.folders import is_litter, submission_files
 
 MANIFESTS = {"defense.toml": "defense", "attack.toml": "attack"}
+_HEAD = 512
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def sha256(file: IO[bytes]) -> str:
 
 @contextmanager
 def opened(file: IO[bytes], limits: Limits) -> Iterator[Contents]:
-    """The contents of a .zip or .tar.gz, recognised by its bytes; readable inside the `with` block only.
+    """The contents of a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, known by its bytes; readable inside the `with` block only.
 
     Raises InputError for a wrong size, structure or name, and when there is not exactly one manifest.
     """
@@ -52,53 +58,90 @@ def opened(file: IO[bytes], limits: Limits) -> Iterator[Contents]:
             help="Submit smaller weights, for instance in half precision.",
         )
     file.seek(0)
-    magic = file.read(4)
-    if magic[:2] == b"\x1f\x8b":
-        with inflate(file, limits) as plain:
-            yield _checked(read_tar(plain, limits), packed, limits, suffix=".tar.gz")
-    elif magic[:2] == b"PK":
+    head = file.read(_HEAD)
+    found = packer(head)
+    if found in SUFFIXES:
+        with inflate(file, found, limits) as plain_tar:
+            yield _checked(read_tar(plain_tar, limits), packed, limits, suffix=SUFFIXES[found])
+    elif head.startswith(b"PK"):
         yield _checked(read_zip(file, limits), packed, limits, suffix=".zip")
+    elif is_tar(head):
+        yield _checked(read_tar(file, limits), packed, limits, suffix=".tar")
     else:
-        raise refuse("is neither a .zip nor a .tar.gz.", help="Pack the folder with your defense.toml as one of the two.")
+        kind = "empty" if packed == 0 else f"packed with {found}" if found else "neither a .zip nor a .tar.gz"
+        raise refuse(f"is {kind}.", help="Pack the folder with your defense.toml as a .zip or a .tar.gz.")
 
 
-def _checked(entries: list[Entry], packed: int, limits: Limits, *, suffix: str) -> Contents:
-    unpacked = sum(entry.size for entry in entries)
+def opened_folder(folder: Path, limits: Limits) -> Contents:
+    """The contents that an archive of this folder would have. Raises InputError."""
+    entries = [
+        Entry(name=name, size=path.stat().st_size, directory=False, open=partial(path.open, "rb"))
+        for name, path in submission_files(folder)
+    ]
+    return _checked(entries, None, limits, suffix="")
+
+
+def _checked(entries: list[Entry], packed: int | None, limits: Limits, *, suffix: str) -> Contents:
+    """packed: the archive's bytes, None for a folder, which hides nothing behind compression."""
+    kept = [entry.renamed(name) for entry in entries if not is_litter(name := plain(entry.name))]
+    if len(kept) > limits.entries:
+        raise refuse(f"has {len(kept)} entries; at most {limits.entries} are accepted.")
+    unpacked = sum(entry.size for entry in kept)
     if unpacked > limits.unpacked_bytes:
         raise refuse(f"unpacks to {unpacked // MIB} MiB; at most {limits.unpacked_bytes // MIB} MiB are accepted.")
-    if unpacked > limits.ratio_from and unpacked > limits.ratio * packed:
+    if packed is not None and unpacked > limits.ratio_from and unpacked > limits.ratio * packed:
         raise refuse(f"unpacks to {unpacked // packed} times its size; at most {limits.ratio} times is accepted.")
-    for entry in entries:
+    for entry in kept:
         check_name(entry.name, limits)
-    check_distinct(entries)
-    kept = [entry for entry in entries if not _is_litter(entry.name)]
+    check_distinct(kept)
     root = _root(kept)
-    inside = tuple(entry.renamed(entry.name.removeprefix(root)) for entry in kept if f"{entry.name}/" != root)
+    inside = tuple(
+        entry.renamed(_as_read(entry.name.removeprefix(root))) for entry in kept if not root.startswith(f"{entry.name}/")
+    )
     return Contents(entries=inside, manifest=_manifest(inside), suffix=suffix)
 
 
-def _is_litter(name: str) -> bool:
-    """What a Mac adds to archives of its own accord."""
-    return name.split("/")[0] == "__MACOSX" or name.split("/")[-1] == ".DS_Store"
+def _as_read(name: str) -> str:
+    """A manifest's name as it is read, where some systems would find it under any case: Defense.toml."""
+    return name.casefold() if name.casefold() in MANIFESTS else name
 
 
 def _root(entries: list[Entry]) -> str:
-    """The one folder that holds everything, with its slash; empty when the manifest is at the top."""
-    if any(entry.name in MANIFESTS for entry in entries):
-        return ""
-    tops = {entry.name.split("/")[0] for entry in entries}
-    alone = len(tops) == 1 and all("/" in entry.name or entry.directory for entry in entries)
-    return f"{tops.pop()}/" if alone else ""
+    """The folder that holds everything, with its slash, when there is one around the manifest; empty when it is at the top."""
+    root = ""
+    while True:
+        names = [entry.name.removeprefix(root) for entry in entries if not root.startswith(f"{entry.name}/")]
+        if any(name.casefold() in MANIFESTS for name in names):
+            return root
+        tops = {name.split("/")[0] for name in names}
+        if len(tops) != 1 or not any("/" in name for name in names):
+            return root
+        root += f"{tops.pop()}/"
 
 
 def _manifest(entries: tuple[Entry, ...]) -> str:
-    found = [entry.name for entry in entries if entry.name in MANIFESTS and not entry.directory]
+    files = [entry.name for entry in entries if not entry.directory]
+    found = [name for name in files if name in MANIFESTS]
     if len(found) == 2:
         raise refuse("has a defense.toml and an attack.toml.", help="Submit a defense or an attack, one at a time.")
     if not found:
-        names = ", ".join(sorted(entry.name for entry in entries)[:5]) or "nothing"
-        raise refuse(
-            f"has no defense.toml at its top, only {names}.",
-            help="Put defense.toml beside your files and pack them, or the one folder that holds them.",
-        )
+        raise _no_manifest(files)
     return found[0]
+
+
+def _no_manifest(files: list[str]) -> InputError:
+    """The error for files without a manifest, which may have one under another name or in another place."""
+    names = ", ".join(shown(name) for name in sorted(files)[:5]) or "nothing"
+    for name in sorted(files):
+        last = name.rsplit("/", 1)[-1].casefold()
+        if meant := next((manifest for manifest in MANIFESTS if last in (f"{manifest}.txt", f"{manifest}.toml")), None):
+            help = f"Rename it to {meant}; Windows hides the end of names unless it is told not to."
+            return refuse(f"has no {meant}, but a file of nearly that name.", where=name, help=help)
+        if last in MANIFESTS:
+            return refuse(
+                f"has no {last} at its top, only {names}.", help=f"Pack the folder of {shown(name)}, and nothing beside it."
+            )
+    return refuse(
+        f"has no defense.toml at its top, only {names}.",
+        help="Put defense.toml beside your files and pack them, or the one folder that holds them.",
+    )

@@ -9,6 +9,7 @@ import re
 import tempfile
 from pathlib import PurePosixPath
 
+from arena.submissions.intake.compression import packer
 from arena.submissions.intake.entries import Entry, chunks, refuse
 from arena.submissions.intake.limits import Limits
 from arena.submissions.intake.safetensors_files import check_safetensors, looks_like_safetensors
@@ -17,14 +18,6 @@ from arena.submissions.intake.zips import read_zip
 _HEAD = 64 * 1024
 _TORCH_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"}
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"Rar!\x1a\x07": "rar",
-}
 _IMPORTING = {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}  # without one of these a pickle runs no code
 _NPY = b"\x93NUMPY"
 CONVERT = (
@@ -51,10 +44,9 @@ def _check_kind(entry: Entry, head: bytes, limits: Limits) -> None:
         return
     if suffix in _TORCH_SUFFIXES or _is_pickle(head) or _holds_objects(head):
         raise refuse("is a pickle, which can run code when it is loaded; it is not accepted.", where=entry.name, help=CONVERT)
-    packer = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
-    packer = packer or ("tar" if head[257:262] == b"ustar" else None)
-    if packer:
-        raise refuse(f"is a {packer} archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
+    packed_by = packer(head) or ("tar" if head[257:262] == b"ustar" else None)
+    if packed_by:
+        raise refuse(f"is a {packed_by} archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
 
 
 def _read_through(entry: Entry) -> tuple[bytes, str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 from arena.accounts.names import check_visible
-from arena.submissions.intake.archives import Contents, opened, sha256
+from arena.submissions.intake.archives import Contents, opened, opened_folder, sha256
 from arena.submissions.intake.contents import check_file
 from arena.submissions.intake.entries import read_all, refuse
 from arena.submissions.intake.limits import Limits
-from arena.submissions.intake.safetensors_files import check_safetensors
+from arena.submissions.intake.safetensors_files import TensorHeader, read_header
 from evaluator.spec import MANIFEST_BYTES, AttackManifest, DefenseManifest, parse_toml
 
 
@@ -21,6 +22,7 @@ class Inspection:
     """An archive that passed. manifest: validated, as JSON. digest: SHA-256 of the archive; size: its bytes.
 
     contents: SHA-256 of its files' names and contents alone, the same for the same files however they are packed.
+    tensors: what the weights file of a weights-only defense says it holds; None for other entries.
     """
 
     kind: Literal["defense", "attack"]
@@ -31,39 +33,54 @@ class Inspection:
     size: int
     suffix: str
     files: tuple[str, ...]
+    tensors: Mapping[str, TensorHeader] | None = None
 
 
 def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
     """Checks an archive without unpacking it. Raises InputError saying what is wrong, where, and what to do."""
-    limits = limits or Limits.from_settings()
-    with opened(file, limits) as contents:
-        manifest = _read_manifest(contents)
-        if manifest.format == "onnx":
+    with opened(file, limits := limits or Limits.from_settings()) as contents:
+        found = _inspected(contents, limits)
+    return replace(found, digest=sha256(file), size=file.seek(0, 2), suffix=contents.suffix)
+
+
+def inspect_folder(folder: Path, *, limits: Limits) -> Inspection:
+    """The same checks on a folder, before it is packed or evaluated where it lies; it has no digest, size or suffix."""
+    return _inspected(opened_folder(folder, limits), limits)
+
+
+def _inspected(contents: Contents, limits: Limits) -> Inspection:
+    manifest = _read_manifest(contents)
+    if manifest.format == "onnx":
+        raise refuse(
+            'has format = "onnx", which is not run by this version.',
+            where=contents.manifest,
+            help='Submit the weights as format = "safetensors" or wrap the model as format = "python".',
+        )
+    check_visible(manifest.name, what="The entry's name", where=contents.manifest)
+    for name in _named_files(manifest):
+        if contents.file(name) is None:
             raise refuse(
-                'has format = "onnx", which is not run by this version.',
-                where=contents.manifest,
-                help='Submit the weights as format = "safetensors" or wrap the model as format = "python".',
+                f'names "{name}", which is not in the archive.', where=contents.manifest, help="Add it or mend its name."
             )
-        check_visible(manifest.name, what="The entry's name", where=contents.manifest)
-        for name in _named_files(manifest):
-            if contents.file(name) is None:
-                raise refuse(
-                    f'names "{name}", which is not in the archive.', where=contents.manifest, help="Add it or mend its name."
-                )
-        files = [entry for entry in contents.entries if not entry.directory]
-        digests = {entry.name: check_file(entry, limits) for entry in files}
-        if isinstance(manifest, DefenseManifest) and manifest.format == "safetensors":
-            check_safetensors(*(entry for entry in files if entry.name == str(PurePosixPath(manifest.weights or ""))))
+    files = [entry for entry in contents.entries if not entry.directory]
+    digests = {entry.name: check_file(entry, limits) for entry in files}
+    weights = contents.file(_weights(manifest)) if isinstance(manifest, DefenseManifest) else None
     return Inspection(
         kind="defense" if isinstance(manifest, DefenseManifest) else "attack",
         name=manifest.name,
         manifest=manifest.model_dump(mode="json", exclude_none=True),
-        digest=sha256(file),
+        digest="",
         contents=_of_files(digests),
-        size=file.seek(0, 2),
-        suffix=contents.suffix,
+        size=0,
+        suffix="",
         files=tuple(sorted(entry.name for entry in files)),
+        tensors=None if weights is None else read_header(weights),
     )
+
+
+def _weights(manifest: DefenseManifest) -> str:
+    """The name of the file that must be safetensors whatever it is called; empty for a defense in Python."""
+    return str(PurePosixPath(manifest.weights)) if manifest.format == "safetensors" and manifest.weights else ""
 
 
 def _of_files(digests: dict[str, str]) -> str:

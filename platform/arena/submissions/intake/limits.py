@@ -26,6 +26,11 @@ class Limits:
     depth: int = 12
     directory_bytes: int = 2 * MIB  # a zip's central directory, read into memory whole
 
+    @property
+    def listed(self) -> int:
+        """How many entries an archive may list, those included that are left out (a version control's, a cache's)."""
+        return 10 * self.entries
+
     @classmethod
     def from_settings(cls) -> Limits:
         return cls(archive_bytes=settings.REDOUBT_UPLOAD_BYTES)

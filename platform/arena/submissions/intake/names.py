@@ -9,6 +9,14 @@ from arena.submissions.intake.entries import Entry, refuse
 from arena.submissions.intake.limits import Limits
 
 
+def plain(name: str) -> str:
+    """The name as most tools write it: no "./" or byte order mark before it, letters composed (a Mac takes them apart)."""
+    name = unicodedata.normalize("NFC", name.removeprefix("\ufeff"))
+    while name.startswith("./"):
+        name = name[2:]
+    return name
+
+
 def check_name(name: str, limits: Limits) -> None:
     """Raises InputError for a name that could leave the folder it is unpacked to, or that could fool a reader."""
     if not name:

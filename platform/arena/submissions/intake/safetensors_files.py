@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from arena.submissions.intake.entries import Entry, refuse
@@ -23,8 +24,21 @@ def looks_like_safetensors(head: bytes) -> bool:
     return len(head) > 8 and int.from_bytes(head[:8], "little") <= HEADER_BYTES and head[8:9] == b"{"
 
 
+@dataclass(frozen=True)
+class TensorHeader:
+    """What a safetensors file says of one tensor: its type as the format names it, such as F32, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
 def check_safetensors(entry: Entry) -> None:
     """Raises InputError when the entry is not a well-formed safetensors file."""
+    read_header(entry)
+
+
+def read_header(entry: Entry) -> dict[str, TensorHeader]:
+    """What the file says of its tensors, by name. Raises InputError when it is not a well-formed safetensors file."""
     stream = entry.open()
     try:
         length = int.from_bytes(stream.read(8), "little")
@@ -39,14 +53,15 @@ def check_safetensors(entry: Entry) -> None:
         raise refuse("is not a safetensors file: its header is not JSON.", where=entry.name, help=_HELP) from error
     if not isinstance(header, dict) or not raw.startswith(b"{"):
         raise refuse("is not a safetensors file: its header is not an object.", where=entry.name, help=_HELP)
-    tensors = [_extent(entry, name, tensor) for name, tensor in header.items() if name != "__metadata__"]
+    tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
     position = 0
-    for begin, end in sorted(tensors):
+    for begin, end in sorted(_extent(entry, name, tensor) for name, tensor in tensors.items()):
         if begin != position:
             raise refuse("is not a safetensors file: its tensors overlap or leave gaps.", where=entry.name, help=_HELP)
         position = end
     if position != entry.size - 8 - length:
         raise refuse("is not a safetensors file: it is cut short or has bytes left over.", where=entry.name, help=_HELP)
+    return {name: TensorHeader(tensor["dtype"], tuple(tensor["shape"])) for name, tensor in tensors.items()}
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,32 +1,34 @@
 """Reading a tar without trusting it (POSIX.1-2017 pax; ustar and the GNU long-name extension).
 
 A reader of our own, because the standard library's follows links, sparse maps and header blocks of any size: this one
-knows regular files, folders and long names, and refuses the rest by its type letter.
+knows regular files, folders, long names and second names of a file before (hard links), and refuses the rest by its type
+letter.
 """
 
 from __future__ import annotations
 
-import gzip
-import tempfile
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
 from arena.submissions.intake.entries import Entry, refuse
-from arena.submissions.intake.limits import MIB, Limits
+from arena.submissions.intake.limits import Limits
+from evaluator.errors import InputError
 
 _BLOCK = 512
 _HEADER_DATA_MAX = 64 * 1024
-_FILE, _FOLDER = (b"0", b"\0"), b"5"
-_GNU_LONG_NAME, _PAX, _PAX_GLOBAL = b"L", b"x", b"g"
+_FILE, _FOLDER, _HARD_LINK = (b"0", b"\0", b"7"), b"5", b"1"
+_GNU_LONG_NAME, _GNU_LONG_LINK, _PAX, _PAX_GLOBAL, _LABEL = b"L", b"K", b"x", b"g", b"V"
 _KINDS = {
-    b"1": "a hard link",
     b"2": "a symbolic link",
     b"3": "a device",
     b"4": "a device",
     b"6": "a pipe",
     b"S": "a sparse file",
+}
+_HELP = {
+    b"2": "Put the file itself in its place.",
+    b"S": "Pack it again without --sparse (-S); with bsdtar, add --no-read-sparse.",
 }
 
 
@@ -50,38 +52,20 @@ class Slice:
         """Nothing to do: the file belongs to the archive."""
 
 
-def inflate(file: IO[bytes], limits: Limits) -> IO[bytes]:
-    """The tar inside a .tar.gz as an anonymous temporary file, never larger than the limits allow."""
-    packed = file.seek(0, 2)
-    file.seek(0)
-    ceiling = limits.unpacked_bytes + 2 * _BLOCK * limits.entries + MIB
-    if packed * limits.ratio > limits.ratio_from:
-        ceiling = min(ceiling, packed * limits.ratio)
-    else:
-        ceiling = min(ceiling, limits.ratio_from)
-    plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the entries do
+def is_tar(head: bytes) -> bool:
+    """Whether a file of which `head` are the first 512 bytes is a tar: its first header's check sum is right."""
     try:
-        with gzip.GzipFile(fileobj=file) as stream:
-            written = 0
-            while chunk := stream.read(MIB):
-                written += len(chunk)
-                if written > ceiling:
-                    raise refuse(f"unpacks to more than {ceiling // MIB} MiB.", help="Submit smaller weights.")
-                plain.write(chunk)
-    except (OSError, EOFError, zlib.error) as error:
-        plain.close()
-        raise refuse(f"cannot be read as .tar.gz: {error}.", help="Upload it again; it may have been cut short.") from error
-    except BaseException:
-        plain.close()
-        raise
-    return plain
+        return len(head) == _BLOCK and head != bytes(_BLOCK) and _sum(head) == _number(head[148:156])
+    except InputError:
+        return False
 
 
 def read_tar(file: IO[bytes], limits: Limits) -> list[Entry]:
     """The entries of a plain tar. Raises InputError when its structure is not plain."""
     size = file.seek(0, 2)
     entries: list[Entry] = []
-    position, long_name, pax = 0, None, dict[str, str]()
+    files: dict[str, Entry] = {}
+    position, long_name, long_link, pax = 0, None, None, dict[str, str]()
     while True:
         file.seek(position)
         header = file.read(_BLOCK)
@@ -93,31 +77,47 @@ def read_tar(file: IO[bytes], limits: Limits) -> list[Entry]:
         _check_sum(header, name)
         if kind == _PAX and "size" in pax:
             raise refuse("has two extended headers in a row.", where=name)
-        data, position = position + _BLOCK, position + _BLOCK + -(-length // _BLOCK) * _BLOCK
+        held = 0 if kind == _HARD_LINK else length
+        data, position = position + _BLOCK, position + _BLOCK + -(-held // _BLOCK) * _BLOCK
         if position > size:
             raise refuse("is cut short.", where=name, help="Upload it again.")
-        if kind in (_GNU_LONG_NAME, _PAX, _PAX_GLOBAL):
+        if kind in (_GNU_LONG_NAME, _GNU_LONG_LINK, _PAX, _PAX_GLOBAL):
             block = _header_data(file, data, length, name)
             if kind == _GNU_LONG_NAME:
                 long_name = _text(block.rstrip(b"\0"))
+            elif kind == _GNU_LONG_LINK:
+                long_link = _text(block.rstrip(b"\0"))
             elif kind == _PAX:
                 pax = _pax(block, name)
             continue
+        if kind == _LABEL:
+            continue
         name = pax.get("path") or long_name or name
+        link = pax.get("linkpath") or long_link or _text(header[157:257].split(b"\0", 1)[0])
         if pax.get("size", str(length)) != str(length):
             raise refuse("gives two different sizes.", where=name)
-        long_name, pax = None, {}
-        if kind not in (*_FILE, _FOLDER):
-            raise refuse(f"is {_KINDS.get(kind, 'neither a file nor a folder')}.", where=name)
-        if len(entries) == limits.entries:
-            raise refuse(f"has more than {limits.entries} entries.")
-        folder = kind == _FOLDER or name.endswith("/")
+        long_name, long_link, pax = None, None, {}
+        if kind not in (*_FILE, _FOLDER, _HARD_LINK):
+            help = _HELP.get(kind, "Remove it: only files can be submitted.")
+            raise refuse(f"is {_KINDS.get(kind, 'neither a file nor a folder')}.", where=name, help=help)
+        if len(entries) == limits.listed:
+            raise refuse(f"has more than {limits.listed} entries.")
+        folder = kind == _FOLDER or (kind != _HARD_LINK and name.endswith("/"))
         if folder and length:
             raise refuse("is a folder with contents of its own.", where=name)
         name = name.removeprefix("./").rstrip("/")
         if folder and name in ("", "."):  # `tar -C folder .` names the folder itself
             continue
-        entries.append(Entry(name=name, size=length, directory=folder, open=partial(Slice, file, data, length)))
+        if kind == _HARD_LINK:
+            first = files.get(link.removeprefix("./"))
+            if first is None:
+                raise refuse("is a hard link to a file that is not before it in the archive.", where=name)
+            entry = first.renamed(name)
+        else:
+            entry = Entry(name=name, size=length, directory=folder, open=partial(Slice, file, data, length))
+        if not folder:
+            files[name] = entry
+        entries.append(entry)
 
 
 def _text(raw: bytes) -> str:
@@ -147,8 +147,12 @@ def _number(field: bytes) -> int:
 
 def _check_sum(header: bytes, name: str) -> None:
     """The header's check sum counts its own field as spaces."""
-    if _number(header[148:156]) != sum(header[:148]) + 8 * ord(" ") + sum(header[156:]):
+    if _number(header[148:156]) != _sum(header):
         raise refuse("has a damaged header.", where=name, help="Upload it again.")
+
+
+def _sum(header: bytes) -> int:
+    return sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
 
 
 def _header_data(file: IO[bytes], start: int, length: int, name: str) -> bytes:
@@ -159,7 +163,7 @@ def _header_data(file: IO[bytes], start: int, length: int, name: str) -> bytes:
 
 
 def _pax(block: bytes, name: str) -> dict[str, str]:
-    """The records "LENGTH KEY=VALUE\\n" of a pax header that matter here; sparse files and links are refused."""
+    """The records "LENGTH KEY=VALUE\\n" of a pax header that matter here; sparse files are refused."""
     records: dict[str, str] = {}
     while block:
         digits, _, _ = block.partition(b" ")
@@ -167,8 +171,8 @@ def _pax(block: bytes, name: str) -> dict[str, str]:
             raise refuse("has a damaged extended header.", where=name)
         record, block = block[len(digits) + 1 : int(digits)], block[int(digits) :]
         key, _, value = record.removesuffix(b"\n").partition(b"=")
-        if key in (b"path", b"size"):
+        if key in (b"path", b"size", b"linkpath"):
             records[key.decode()] = _text(value)
-        elif key == b"linkpath" or key.startswith(b"GNU.sparse"):
-            raise refuse("is a link or a sparse file.", where=name)
+        elif key.startswith(b"GNU.sparse"):
+            raise refuse("is a sparse file.", where=name, help=_HELP[b"S"])
     return records
