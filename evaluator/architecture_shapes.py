@@ -52,7 +52,7 @@ def table() -> Mapping[str, Shapes]:
     return {
         name: Shapes(
             name,
-            tuple(entry["shape"]),  # type: ignore[arg-type]  # three numbers
+            tuple(entry["shape"]),
             entry["classes"],
             {tensor: Tensor(dtype, tuple(shape)) for tensor, (dtype, shape) in entry["tensors"].items()},
         )

@@ -80,8 +80,12 @@ def _metadata(payload: bytes | bytearray) -> dict[str, str]:
 
 def send(transport: Transport, message: Message, *, timeout: float) -> None:
     """Sends one frame, all of it within `timeout` seconds."""
+    send_encoded(transport, encode(message), timeout=timeout)
+
+
+def send_encoded(transport: Transport, payload: bytes, *, timeout: float) -> None:
+    """Sends the frame of a payload that `encode` made, all of it within `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    payload = encode(message)
     transport.send(_LENGTH.pack(len(payload)), timeout=timeout)
     transport.send(payload, timeout=_left(deadline))
 

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_proxy import Budget, ProxyModel, ScorerLine
-from evaluator.host.computing import settle
-from evaluator.host.load import load_function, tail
+from evaluator.host.computing import settle, without_compilers
+from evaluator.host.load import load_function
 from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes
+from evaluator.host.telling import told
 from evaluator.meter import BudgetExhausted
 from evaluator.report import SubmissionReason
 from evaluator.spec import Access, AttackManifest, load_manifest
@@ -50,8 +51,8 @@ def load_attack(folder: Path) -> Attack:
     return load_function(folder, str(manifest.entry), "attack(model, x, y, threat, budget)", where=MANIFEST)
 
 
-def run(attack: Attack, task: Message, transport: Transport) -> None:
-    """Plays the attack as `task` says and sends what it returns, or why it returned nothing."""
+def run(attack: Attack, task: Message, transport: Transport, folder: Path) -> None:
+    """Plays the attack of `folder` as `task` says and sends what it returns, or why it returned nothing."""
     budget = Budget(int(task.fields["rows"]), task.tensors.get("left_each"))
     line = ScorerLine(transport, budget)
     model = ProxyModel(line, classes=int(task.fields["classes"]), level=cast(Access, task.fields["level"]))
@@ -62,7 +63,7 @@ def run(attack: Attack, task: Message, transport: Transport) -> None:
         help = "Catch evaluator.meter.BudgetExhausted and return what you have, or watch budget.left."
         ending = Message("failed", {"reason": SubmissionReason.BUDGET, "detail": f"{error}. {help}"})
     except BaseException as error:
-        ending = Message("failed", {"reason": SubmissionReason.RAISED, "detail": tail(error)})
+        ending = Message("failed", {"reason": SubmissionReason.RAISED, "detail": told(error, folder)})
     with line.turn:
         send(transport, ending, timeout=FOREVER)
 
@@ -91,6 +92,7 @@ def main(folder: str) -> int:
     """Plays one attack."""
     pipes = private_pipes()
     settle(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    without_compilers()
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
         attack = load_attack(Path(folder))
@@ -98,7 +100,7 @@ def main(folder: str) -> int:
         send(pipes, Message("failed", {"reason": error.reason, "detail": str(error)}), timeout=FOREVER)
         return 1
     send(pipes, Message("ready"), timeout=FOREVER)
-    run(attack, receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER), pipes)
+    run(attack, receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER), pipes, Path(folder))
     return 0
 
 

@@ -26,7 +26,8 @@ from torch.overrides import TorchFunctionMode
 from evaluator.adaptive.bpda import Layer, identity, passed_through, with_backward
 from evaluator.adaptive.learned import learn_substitute, noise_images
 from evaluator.errors import InputError, SubmissionError
-from evaluator.host.load import MANIFEST, load_function, tail
+from evaluator.host.load import MANIFEST, load_function
+from evaluator.host.telling import told
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest
 
@@ -132,7 +133,9 @@ def declared_substitutes(folder: Path, manifest: DefenseManifest, model: nn.Modu
     try:
         declared = dict(function(model))
     except Exception as error:
-        raise SubmissionError(SubmissionReason.LOAD, f"substitutes failed: {tail(error)}", where=manifest.bpda) from error
+        raise SubmissionError(
+            SubmissionReason.LOAD, f"substitutes failed: {told(error, folder)}", where=manifest.bpda
+        ) from error
     known = dict(model.named_modules())
     for name, layer in declared.items():
         if name not in known or name == "" or not callable(layer):
@@ -170,8 +173,8 @@ def _hand_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> Ten
 
 
 def _custom(part: nn.Module) -> bool:
-    """Not one of torch's own layers, whose gradients can be believed."""
-    return not type(part).__module__.startswith("torch.nn.")
+    """Not one of torch's own layers, whose gradients can be believed, nor TorchScript, which takes no hooks."""
+    return not type(part).__module__.startswith("torch.nn.") and not isinstance(part, torch.jit.ScriptModule)
 
 
 def _pass_on(g: Layer, inputs: tuple[object, ...], output: object) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 import torch
 
@@ -22,3 +23,11 @@ def settle(threads: int) -> None:
     if hasattr(library, "mallopt"):  # glibc's
         library.mallopt(_MMAP_THRESHOLD, _APART_BYTES)
         library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def without_compilers() -> None:
+    """torch.compile hands back what it is given, in the whole process: a sandbox has no compiler, and verdicts are eager.
+
+    See docs/decisions/0009-float32-and-eager.md.
+    """
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"

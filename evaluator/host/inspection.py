@@ -76,7 +76,7 @@ def inspect(model: nn.Module, x: Tensor) -> Inspection:
         watch, parts, before = _Watch(), _Parts(model), _tensors(model)
         leaf = x.detach().clone().requires_grad_(True)
         with parts, watch:
-            logits = model(leaf)
+            logits = model(leaf.clone())  # forward() may change its input in place
         after = _tensors(model)
         return Inspection(
             operations=dict(watch.operations),
@@ -139,7 +139,7 @@ def _fails_under_inference(model: nn.Module, x: Tensor) -> bool:
             model(x.clone())
     except RuntimeError:
         with torch.no_grad():
-            model(x)  # what fails here too fails for another reason, and the caller hears of it
+            model(x.clone())  # what fails here too fails for another reason, and the caller hears of it
         return True
     return False
 
@@ -149,7 +149,8 @@ class _Parts:
 
     def __init__(self, model: nn.Module) -> None:
         self._inputs: dict[nn.Module, Tensor] = {}
-        custom = [part for part in model.modules() if not type(part).__module__.startswith("torch.nn.")]
+        ours = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]  # TorchScript takes no hooks
+        custom = [part for part in ours if not type(part).__module__.startswith("torch.nn.")]
         self._innermost = [part for part in custom if not any(inner in custom for inner in list(part.modules())[1:])]
         self._handles: list[Any] = []
 
@@ -176,7 +177,7 @@ def _fits(part: Callable[[Tensor], Tensor], z: Tensor) -> bool:
     The part is asked between the least and the largest value it was given only: a part that takes the image stays in the box.
     """
     leaf = z.clone().requires_grad_(True)
-    output = _again(part, leaf)
+    output = _again(part, leaf.clone())
     cotangent = torch.randn_like(output)
     slope = torch.zeros_like(z)
     if output.requires_grad:

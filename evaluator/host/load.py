@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from evaluator.errors import InputError, SubmissionError
+from evaluator.host.importing import imported
 from evaluator.host.placing import folded
+from evaluator.host.telling import told
 from evaluator.rejection import with_score
 from evaluator.report import SubmissionReason
 from evaluator.spec import DefenseManifest, load_manifest
 from evaluator.torchvision_compat import let_torchvision_be_imported
 
 MANIFEST = "defense.toml"
-_MODULE = "redoubt_submission"
 
 
 def read_manifest(folder: Path) -> DefenseManifest:
@@ -46,42 +45,35 @@ def load_weights_only(folder: Path, manifest: DefenseManifest) -> nn.Module:
 
 
 def load_python(folder: Path, manifest: DefenseManifest) -> nn.Module:
-    """Runs the submission's `load(directory)`. Raises SubmissionError(load) with the tail of its own traceback."""
+    """Runs the submission's `load(directory)`. Raises SubmissionError(load), which tells what was raised and where."""
     entry = str(manifest.entry)
     try:
         model = load_function(folder, entry, "load(directory)", where=MANIFEST)(folder)
     except SubmissionError:
         raise
     except BaseException as error:
-        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {tail(error)}", where=entry) from error
+        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {told(error, folder)}", where=entry) from error
     if not isinstance(model, nn.Module):
         what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
         raise SubmissionError(SubmissionReason.LOAD, what, where=entry)
-    return frozen(_answering_with_score(model) if manifest.detector else model)
+    plain = Scripted(model) if isinstance(model, torch.jit.ScriptModule) else model
+    return frozen(_answering_with_score(plain) if manifest.detector else plain)
 
 
 def load_function(folder: Path, entry: str, signature: str, *, where: str) -> Callable[..., Any]:
     """Runs the submission's file `entry` and returns the function it defines by the name in `signature`.
 
-    where: the manifest, for messages. Raises SubmissionError(load) with the tail of the file's own traceback.
+    where: the manifest, for messages. Raises SubmissionError(load) which tells what the file raised and where.
     """
-    path = folder / entry
-    if not path.is_file():
+    if not (folder / entry).is_file():
         raise SubmissionError(SubmissionReason.LOAD, f"{entry} is not in the submission.", where=where)
     let_torchvision_be_imported()
     try:
-        spec = importlib.util.spec_from_file_location(_MODULE, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{entry} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[_MODULE] = module
-        sys.path.insert(0, str(folder))
-        spec.loader.exec_module(module)
-        function = getattr(module, signature.partition("(")[0], None)
+        function = getattr(imported(folder, entry), signature.partition("(")[0], None)
         if not callable(function):
             raise AttributeError(f"it defines no {signature}")
     except BaseException as error:
-        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {tail(error)}", where=entry) from error
+        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {told(error, folder)}", where=entry) from error
     return function  # type: ignore[no-any-return]  # callable() has just said so
 
 
@@ -105,12 +97,19 @@ def _answering_with_score(model: nn.Module) -> nn.Module:
     return model
 
 
+class Scripted(nn.Module):
+    """A TorchScript module as an ordinary one: it takes no hooks of its own."""
+
+    def __init__(self, model: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.scripted = model
+
+    def forward(self, x: Tensor) -> object:
+        return self.scripted(x)
+
+
 def frozen(model: nn.Module) -> nn.Module:
     """Eval mode, parameters without gradients: only inputs are differentiated."""
-    return model.eval().requires_grad_(False)
-
-
-def tail(error: BaseException, *, lines: int = 3, characters: int = 600) -> str:
-    """The end of an exception's traceback as one bounded line, for the team that wrote the code."""
-    text = traceback.format_exception(error)[-lines:]
-    return " | ".join("".join(text).split("\n")).strip(" |")[-characters:]
+    for parameter in model.parameters():  # TorchScript has no requires_grad_ of its own
+        parameter.requires_grad_(False)
+    return model.eval()

@@ -5,9 +5,40 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """Where the generators that code usually draws from stood: torch's, Python's and NumPy's global ones."""
+
+    tensors: Tensor
+    plain: Any
+    arrays: Any
+
+    @classmethod
+    def now(cls) -> RandomState:
+        return cls(torch.get_rng_state(), random.getstate(), np.random.get_state())
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.tensors)
+        random.setstate(self.plain)
+        np.random.set_state(self.arrays)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Inside they stand there again; after it they go on as if nothing had been."""
+        before = RandomState.now()
+        self.restore()
+        try:
+            yield
+        finally:
+            before.restore()
 
 
 @contextmanager

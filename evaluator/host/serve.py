@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -16,13 +15,16 @@ from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
 from evaluator.host.backward import Backwards, declared_substitutes
-from evaluator.host.computing import settle
+from evaluator.host.computing import settle, without_compilers
+from evaluator.host.graphs import Graphs, room
 from evaluator.host.inspection import inspect
-from evaluator.host.load import load_submission, read_manifest, tail
+from evaluator.host.load import load_submission, read_manifest
 from evaluator.host.seeding import seeded
-from evaluator.wire import Message, receive, send
+from evaluator.host.telling import message, told
+from evaluator.report import SubmissionReason
+from evaluator.wire import Message, encode, receive, send, send_encoded
 
-KEPT_GRAPHS = 8  # forward passes whose graph is held for a first VJP; older ones are recomputed by the proxy
+MEMORY_MB = "REDOUBT_MEMORY_MB"  # in the environment: what the sandbox allows
 REQUEST_BYTES = 1 << 32
 FOREVER = 10.0**9
 
@@ -51,62 +53,73 @@ class Pipes:
 class Host:
     """One loaded submission and the graphs of its last forward passes.
 
-    A graph that has been differentiated is held only until the next forward pass (Jacobians ask it several times), so
-    that the usual forward, backward, forward, ... needs the memory of one graph.
+    folder: where the submission's files are, for what is told of its exceptions. room: bytes that graphs may keep, None for
+    as many as there are.
     """
 
-    def __init__(self, model: nn.Module, backwards: Backwards | None = None) -> None:
-        self._model, self._backwards = model, backwards or Backwards(model, {})
-        self._graphs: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
-        self._differentiated: set[str] = set()
+    def __init__(
+        self, model: nn.Module, backwards: Backwards | None = None, *, folder: Path | None = None, room: int | None = None
+    ) -> None:
+        self._model, self._backwards, self._folder = model, backwards or Backwards(model, {}), folder or Path("/submission")
+        self._graphs = Graphs(model, room)
+
+    def encoded(self, request: Message) -> bytes:
+        """The reply to one request as `evaluator.wire` sends it; what the wire cannot carry is the submission's failure."""
+        try:
+            return encode(self.answer(request))
+        except Exception as error:
+            return encode(self._failed(error))
 
     def answer(self, request: Message) -> Message:
         """The reply to one request; an exception of the submission becomes a `failed` reply."""
         try:
-            match request.op:
-                case "forward":
-                    return self._forward(request)
-                case "vjp":
-                    return self._vjp(request)
-                case "inspect":
-                    return Message("inspected", {"inspection": inspect(self._model, request.tensors["x"]).model_dump_json()})
-                case other:
-                    return Message("failed", {"reason": "protocol", "detail": f"unknown request {other}"})
+            return self.reply(request)
         except Exception as error:
-            return Message("failed", {"reason": "raised", "detail": tail(error)})
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Message:
+        reason = SubmissionReason.MEMORY if out_of_memory(error) else SubmissionReason.RAISED
+        return Message("failed", {"reason": reason, "detail": told(error, self._folder)})
+
+    def reply(self, request: Message) -> Message:
+        """The reply to one request. Raises whatever the submission raises."""
+        match request.op:
+            case "forward":
+                return self._forward(request)
+            case "vjp":
+                gradient = self._graphs.vjp(request.fields["keep"], request.tensors["cotangent"])
+                return Message("expired") if gradient is None else Message("gradient", {}, {"gradient": gradient})
+            case "inspect":
+                return Message("inspected", {"inspection": inspect(self._model, request.tensors["x"]).model_dump_json()})
+            case other:
+                return Message("failed", {"reason": "protocol", "detail": f"unknown request {other}"})
 
     def _forward(self, request: Message) -> Message:
         x, seed = request.tensors["x"], request.fields.get("seed")
         if "keep" not in request.fields:
             with torch.no_grad(), seeded(seed):
-                return Message("logits", {}, {"logits": _tensor(self._model(x))})
-        for spent in self._differentiated:
-            self._graphs.pop(spent, None)
-        self._differentiated.clear()
-        with torch.enable_grad(), seeded(seed), self._backwards.use(request.fields.get("backward", "own")):
-            leaf = x.requires_grad_(True)
-            logits = _tensor(self._model(leaf))
-        self._graphs[request.fields["keep"]] = (leaf, logits)
-        while len(self._graphs) > KEPT_GRAPHS:
-            self._graphs.popitem(last=False)
-        return Message("logits", {}, {"logits": logits})
+                return Message("logits", {}, {"logits": _logits(self._model(x))})
+        backward = request.fields.get("backward", "own")
 
-    def _vjp(self, request: Message) -> Message:
-        kept = self._graphs.get(request.fields["keep"])
-        if kept is None:
-            return Message("expired")
-        leaf, logits = kept
-        if not logits.requires_grad:
-            return Message("gradient", {}, {"gradient": torch.zeros_like(leaf)})
-        self._differentiated.add(request.fields["keep"])
-        (gradient,) = torch.autograd.grad(logits, leaf, request.tensors["cotangent"], retain_graph=True, allow_unused=True)
-        return Message("gradient", {}, {"gradient": torch.zeros_like(leaf) if gradient is None else gradient})
+        def run(leaf: Tensor) -> Tensor:
+            with torch.enable_grad(), seeded(seed), self._backwards.use(backward):
+                return _logits(self._model(leaf.clone()))  # a copy, which forward() may change in place
+
+        return Message("logits", {}, {"logits": self._graphs.forward(request.fields["keep"], x, run, kind=backward)})
 
 
-def _tensor(answer: object) -> Tensor:
+def _logits(answer: object) -> Tensor:
+    """What forward() returned, where it is an ordinary tensor: that much the wire can carry."""
     if not isinstance(answer, Tensor):
         raise TypeError(f"forward() returned a {type(answer).__name__}; it must return a tensor of logits")
-    return answer
+    if answer.layout is not torch.strided or answer.is_quantized or answer.device.type == "meta":
+        raise TypeError(f"forward() returned a tensor of layout {answer.layout}; it must return an ordinary tensor of logits")
+    return answer.as_subclass(Tensor)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, which torch tells by a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in message(error)
 
 
 def private_pipes() -> Pipes:
@@ -123,13 +136,16 @@ def main(folder: str) -> int:
     """Serves until the stream closes."""
     pipes = private_pipes()
     settle(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    without_compilers()
     receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
     try:
-        model = load_submission(Path(folder))
-        substitutes = declared_substitutes(Path(folder), read_manifest(Path(folder)), model)
-        host = Host(model, Backwards(model, substitutes))
+        host = _loaded(Path(folder))
     except SubmissionError as error:
         send(pipes, Message("failed", {"reason": error.reason, "detail": str(error)}), timeout=FOREVER)
+        return 1
+    except Exception as error:
+        failed = Message("failed", {"reason": SubmissionReason.LOAD, "detail": f"loading failed: {told(error, Path(folder))}"})
+        send(pipes, failed, timeout=FOREVER)
         return 1
     send(pipes, Message("ready"), timeout=FOREVER)
     while True:
@@ -137,7 +153,14 @@ def main(folder: str) -> int:
             request = receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
         except EOFError:
             return 0
-        send(pipes, host.answer(request), timeout=FOREVER)
+        send_encoded(pipes, host.encoded(request), timeout=FOREVER)
+
+
+def _loaded(folder: Path) -> Host:
+    model = load_submission(folder)
+    backwards = Backwards(model, declared_substitutes(folder, read_manifest(folder), model))
+    allowed = os.environ.get(MEMORY_MB)
+    return Host(model, backwards, folder=folder, room=None if allowed is None else room(int(allowed), model))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Game:
     def play(self, attack: Callable[..., Any]) -> Tensor:
         """Plays a Python function in a thread of this process: everything but the process is real."""
         return self.against(
-            lambda transport: attack_serve.run(attack, receive(transport, limit=1 << 20, timeout=20), transport)
+            lambda transport: attack_serve.run(attack, receive(transport, limit=1 << 20, timeout=20), transport, Path())
         )
 
     def speak(self, *messages: bytes) -> Tensor:

@@ -128,7 +128,7 @@ def test_a_refused_archive_says_what_where_and_what_to_do(challenge: Challenge, 
     assert answer.json() == {
         "what": "is neither a .zip nor a .tar.gz.",
         "where": "the archive",
-        "help": "Pack the folder with your defense.toml as one of the two.",
+        "help": "Pack the folder with your defense.toml as a .zip or a .tar.gz.",
     }
 
 

@@ -34,12 +34,12 @@ def weights(**changes: Any) -> bytes:
 def refused(manifest: str = MANIFEST, data: bytes | None = None, **pack: Any) -> str:
     """What is said to whoever enters it; nothing is kept of it."""
     user, challenge = person(), small_challenge(**pack)
-    before = attempts_left(team=team_of(user), challenge=challenge)
+    before = attempts_left(user=user, team=team_of(user), challenge=challenge)
     archive = ContentFile(zipped({"defense.toml": manifest, "weights.safetensors": data or weights()}), name="defense.zip")
     with pytest.raises(InputError) as caught:
         submit(user=user, team=team_of(user), challenge=challenge, archive=archive)
     assert not Submission.objects.exists()
-    assert attempts_left(team=team_of(user), challenge=challenge) == before
+    assert attempts_left(user=user, team=team_of(user), challenge=challenge) == before
     return str(caught.value)
 
 

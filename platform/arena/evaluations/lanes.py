@@ -14,12 +14,14 @@ from typing import Literal, TypeVar
 
 import evaluator
 from arena.evaluations.warm import pool
+from evaluator import architecture_shapes
 from evaluator.attacks.base import Model
 from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.computing import settle
 from evaluator.host.interrupting import interruptible
 from evaluator.host.load import load_weights_only
+from evaluator.host.local import Blamed, in_process
 from evaluator.host.placing import placed
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.report import SubmissionReason
@@ -75,8 +77,11 @@ class Lane:
     def open(self, classes: int) -> AbstractContextManager[Model]:
         """A fresh copy of the model."""
         if self.name == "in-process":
-            model = placed(load_weights_only(self.folder, self.manifest), self.device)
-            return nullcontext(interruptible(model, unless(self.cancelled)))
+            network = interruptible(load_weights_only(self.folder, self.manifest), unless(self.cancelled))
+            if self.device != "cpu":
+                return nullcontext(Blamed(placed(network, self.device)))
+            shape = architecture_shapes.find(str(self.manifest.architecture)).shape
+            return nullcontext(in_process(network, shape=shape, classes=classes, memory_mb=self.limits.memory_mb))
         return self._host(classes)
 
     @contextmanager
@@ -102,7 +107,12 @@ class Lane:
         return Job(
             argv=(python, "-m", "evaluator.host.serve", str(SUBMISSION)),
             mounts=mounts,
-            env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
+            env={
+                **env,
+                "OMP_NUM_THREADS": str(self.threads),
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "REDOUBT_MEMORY_MB": str(limits.memory_mb),
+            },
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=limits.seconds),
             required=limits.required,
         )

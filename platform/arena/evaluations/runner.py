@@ -20,6 +20,7 @@ from arena.evaluations.merging import merge
 from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
+from evaluator.architecture_shapes import check_images
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.certification import Certified, Searched, certified, require
 from evaluator.checks import Honest
@@ -114,6 +115,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     size = challenge.evaluation.shard_examples
     pieces = [(first, min(first + size, stop)) for first in range(start, stop, size)]
     manifest = read_manifest(copy.folder)
+    _fits(manifest, everything)
     threads = settled_threads(challenge.limits)
     lane = Lane(
         choose(request.lane, manifest),
@@ -161,6 +163,13 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
     return merge(list(done))
 
 
+def _fits(manifest: DefenseManifest, data: Examples) -> None:
+    """A network for other images fails the submission before anything is computed."""
+    if manifest.format == "safetensors":
+        with _told_to_the_team():
+            check_images(str(manifest.architecture), tuple(data.x.shape[1:]), data.classes)
+
+
 def _require(
     asked: CertificateSpec,
     threat: Threat,
@@ -177,7 +186,7 @@ def _require(
 
 @contextmanager
 def _told_to_the_team() -> Iterator[None]:
-    """What stands in the way of a certificate is the team's to mend, not the platform's."""
+    """What stands in the way of a network or its certificate is the team's to mend, not the platform's."""
     try:
         yield
     except InputError as error:

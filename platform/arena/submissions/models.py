@@ -12,7 +12,8 @@ from arena.submissions.identifiers import new_public_id
 
 def archive_path(submission: Submission, filename: str) -> str:
     """Where an archive is stored: named by its public id, never by what the uploader called it."""
-    return f"submissions/{submission.public_id}{'.zip' if filename.endswith('.zip') else '.tar.gz'}"
+    suffix = next((known for known in (".zip", ".tar.bz2", ".tar.xz", ".tar") if filename.endswith(known)), ".tar.gz")
+    return f"submissions/{submission.public_id}{suffix}"
 
 
 class Submission(models.Model):

@@ -75,10 +75,14 @@ def opened(file: IO[bytes], limits: Limits) -> Iterator[Contents]:
 def opened_folder(folder: Path, limits: Limits) -> Contents:
     """The contents that an archive of this folder would have. Raises InputError."""
     entries = [
-        Entry(name=name, size=path.stat().st_size, directory=False, open=partial(path.open, "rb"))
+        Entry(name=name, size=path.stat().st_size, directory=False, open=partial(_reader, path))
         for name, path in submission_files(folder)
     ]
     return _checked(entries, None, limits, suffix="")
+
+
+def _reader(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _checked(entries: list[Entry], packed: int | None, limits: Limits, *, suffix: str) -> Contents:

@@ -32,7 +32,7 @@ class _Xz:
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._stream = file, lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DICTIONARY)
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int = MIB, /) -> bytes:
         while not self._stream.eof:
             data = self._file.read(MIB) if self._stream.needs_input else b""
             if self._stream.needs_input and not data:

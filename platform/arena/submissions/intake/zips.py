@@ -118,7 +118,7 @@ def _read_zip64_end(file: IO[bytes], place: int, locator: bytes) -> tuple[int, i
     record = file.read(_ZIP64_END_SIZE)
     if record[:4] != _ZIP64_END or struct.unpack("<Q", record[4:12]) != (_ZIP64_END_SIZE - 12,):
         raise refuse("has a damaged zip64 end.", help="Upload it again; it may have been cut short.")
-    return struct.unpack("<2L4Q", record[16:])  # type: ignore[return-value]  # six numbers
+    return struct.unpack("<2L4Q", record[16:])
 
 
 def _check(info: zipfile.ZipInfo) -> None:
