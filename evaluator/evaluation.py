@@ -13,15 +13,19 @@ from torch import Tensor
 from evaluator.adaptive.votes import Votes
 from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.attacks.base import Batch, Model
+from evaluator.audit import KEPT, Auditor
+from evaluator.closest_points import STAGE, closest
 from evaluator.compaction import compact_broken
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
-from evaluator.drift import LastAnswers
 from evaluator.ensembles.base import Ensemble, Step
+from evaluator.ensembles.tally import Tally
 from evaluator.errors import Cancelled
 from evaluator.meter import Meter, MeteredModel
 from evaluator.report import AttackRecord, CheckRecord, Flag, Progress
+from evaluator.reservoir import Reservoir
 from evaluator.threats.base import Threat
+from evaluator.threats.physical import Physical
 from evaluator.verification import correct_by, disagreements, verify
 
 OpenModel = Callable[[], AbstractContextManager[Model]]
@@ -64,29 +68,42 @@ def evaluate(
 ) -> Verdict:
     """Judges a model.
 
-    open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once
-    for the search and once more to verify. votes: how a model that declares random answers is scored. rejects: it declares a
-    detector (`evaluator.rejection`). keep: whether to return what broke it in its stored form, whose re-checks are on no meter.
+    open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once for the
+    search and once more to audit what was said and to verify what was found. votes: how a model that declares random answers is
+    scored. rejects: it declares a detector (`evaluator.rejection`). keep: whether to return what broke it in its stored form,
+    whose re-checks are on no meter.
     Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
     """
     watch = _Watch(len(examples), Meter(), on_progress, cancelled)
+
+    def metered(model: Model, reservoir: Reservoir | None = None) -> MeteredModel:
+        return MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick, reservoir=reservoir)
+
+    kept = Reservoir(KEPT, seed)
     with open_model() as model:
-        search_model = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
         watch.stage("clean")
-        clean = correct_by(search_model, examples, votes, batch_size, rejects)
+        clean = correct_by(metered(model), examples, votes, batch_size, rejects)
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
-        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)[clean]
-        search = ensemble.run(search_model, batch, threat, watch.observe)
-        random = votes is not None or any(flag.check == "randomness" for flag in search.flags)
-        last = None if random else LastAnswers.of(search_model, examples, threat, seed)
+        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)
+        search = ensemble.run(metered(model, kept), batch[clean], threat, watch.observe)
+    random = votes is not None or any(flag.check == "randomness" for flag in search.flags)
     broken_by = torch.full_like(examples.ids, -1)
     broken_by[clean] = search.broken_by
     points = threat.start(examples.x)
     points[clean] = search.points
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
+    spent = Tally()
     with open_model() as model:
-        fresh = MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick)
-        drift = [] if last is None else last.flags(fresh)
+        fresh, doubts = metered(model), list[Flag]()
+        with spent.spending(watch.meter):
+            if not random and not isinstance(threat, Physical):  # whose success is a matter of chance, and so asked repeatedly
+                standing = (clean & (broken_by < 0)).nonzero().squeeze(1)
+                last = closest(fresh, batch[standing], threat, points[standing], seed)
+                points[standing], broken_by[standing[last.broken]] = last.points, len(search.records)
+                spent.tried, spent.broken, doubts = len(standing), int(last.broken.sum()), last.flags
+            if votes is not None or not random:
+                auditor = Auditor(model, metered, seed, random=random)
+                doubts += auditor.flags(kept.exchanges())
         checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes, rejects)
         correct = clean & checked.correct
         archive = None
@@ -94,15 +111,16 @@ def evaluate(
             fallen = correct & checked.broken
             uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick)
             archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes, rejects)
+    records = [*search.records, AttackRecord(name=STAGE, survivors=int((clean & (broken_by < 0)).sum()), **vars(spent))]
     robust = correct & ~checked.broken
-    flags = [*search.flags, *drift, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
+    flags = [*search.flags, *doubts, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
     return Verdict(
         correct=correct,
         robust=robust,
         broken_by=broken_by,
         points=points,
-        attacks=_verified_records(search.records, broken_by, int(correct.sum())),
+        attacks=_verified_records(records, broken_by, int(correct.sum())),
         flags=flags,
         checks=search.checks,
         forward_rows=watch.meter.forward_rows,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
 from evaluator.report import SubmissionReason
+from evaluator.reservoir import Reservoir, View, itself
 
 _SHAPE_HELP = "Return one row of logits per image; with detector = true one column more, the detector's score."
 
@@ -60,15 +61,24 @@ class _Disconnected(torch.autograd.Function):
 class MeteredModel(nn.Module):
     """A model as the scorer sees it: charged, checked, interruptible. Works for in-process modules and for proxies.
 
-    classes: the number of logits an answer must have. tick: called before every pass (progress, cancellation).
+    classes: the number of logits an answer must have. tick: called before every pass (progress, cancellation). reservoir: keeps
+    a sample of what was asked and answered; view: how `model` was made from the one that the reservoir is about.
     Raises SubmissionError when an answer has the wrong type, shape or dtype, or is not finite.
     """
 
     def __init__(
-        self, model: Callable[[Tensor], Tensor], meter: Meter, *, classes: int, tick: Callable[[], None] = lambda: None
+        self,
+        model: Callable[[Tensor], Tensor],
+        meter: Meter,
+        *,
+        classes: int,
+        tick: Callable[[], None] = lambda: None,
+        reservoir: Reservoir | None = None,
+        view: View = itself,
     ) -> None:
         super().__init__()
         self._model, self.meter, self.classes, self._tick = model, meter, classes, tick
+        self._reservoir, self._view = reservoir, view
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, *shape) in [0, 1] -> logits (n, classes) float32, differentiable in x."""
@@ -76,18 +86,34 @@ class MeteredModel(nn.Module):
         self.meter.charge(forward=len(x))
         if not (torch.is_grad_enabled() and x.requires_grad):
             with torch.no_grad():
-                return self._checked(self._model(x), x)
+                answer = self._checked(self._model(x), x)
+            if self._reservoir is not None:
+                self._reservoir.answered(self._view, x, answer)
+            return answer
         inner = x.view_as(x)
         inner.register_hook(self._check_gradient)
         logits = self._checked(self._model(inner), x)
         if not logits.requires_grad:  # the model cut the graph: its gradient is zero, which the honesty checks will see
             logits = _Disconnected.apply(inner, logits)  # type: ignore[no-untyped-call]
+        if self._reservoir is not None:
+            kept = self._reservoir.asked_with_gradient(self._view, x, logits)
+            if kept is not None:
+                inner.register_hook(kept.gradient)
+                logits.register_hook(kept.cotangent)
         logits.register_hook(self._charge_backward)
         return logits
 
-    def through(self, change: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]) -> MeteredModel:
-        """The same model behind `change`, on the same meter."""
-        return MeteredModel(change(self._model), self.meter, classes=self.classes, tick=self._tick)
+    def through(self, change: View, *, repeatable: bool = True) -> MeteredModel:
+        """The same model behind `change`, on the same meter. repeatable: its answers to a row do not depend on the pass."""
+        before = self._view
+        return MeteredModel(
+            change(self._model),
+            self.meter,
+            classes=self.classes,
+            tick=self._tick,
+            reservoir=self._reservoir if repeatable else None,
+            view=lambda model: change(before(model)),
+        )
 
     def _charge_backward(self, cotangent: Tensor) -> None:
         self._tick()

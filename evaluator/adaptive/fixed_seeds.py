@@ -44,7 +44,7 @@ def fixed_seeds(model: MeteredModel, samples: int) -> MeanOf | None:
         return inner.with_seed(seed) if isinstance(inner, Seedable) else inner
 
     def under(seed: int) -> MeteredModel:
-        return model.through(lambda inner: with_seed(inner, seed))
+        return model.through(lambda inner: with_seed(inner, seed), repeatable=False)
 
     models = [under(seed) for seed in range(samples)]
     return MeanOf(models) if all(able) else None

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.evidence import Evidence
 from evaluator.rejection import label_or_rejection
 from evaluator.threats.base import Threat
 
@@ -30,7 +31,8 @@ class Batch:
     x: (n, *shape) float32 clean inputs in [0, 1]; y: (n,) int64 true labels; draws: one random stream per example;
     target: (n,) int64 the class that a targeted attack must reach, else None; aim: (n,) int64 a class that losses steer
     towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None. rejects: the model has a
-    declared detector, and an input that it refuses is no success.
+    declared detector, and an input that it refuses is no success. evidence: where successes are noted, whoever asked, under the
+    examples' numbers there, `rows` (n,) int64; both or neither.
     """
 
     x: Tensor
@@ -39,6 +41,8 @@ class Batch:
     target: Tensor | None = None
     aim: Tensor | None = None
     rejects: bool = False
+    evidence: Evidence | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,7 +51,8 @@ class Batch:
         """A part of the examples, each with its own streams."""
         target = None if self.target is None else self.target[keep]
         aim = None if self.aim is None else self.aim[keep]
-        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.rejects)
+        rows = None if self.rows is None else self.rows[keep]
+        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.rejects, self.evidence, rows)
 
     def fork(self, name: int | str) -> Batch:
         """The same examples with independent random streams (one per restart or sub-attack)."""
@@ -56,6 +61,15 @@ class Batch:
     def aimed(self, classes: Tensor) -> Batch:
         """The same examples, steered towards `classes` (n,); what counts as success does not change."""
         return dataclasses.replace(self, aim=classes)
+
+    def noting(self, evidence: Evidence) -> Batch:
+        """The same examples, all of those that `evidence` is about, whose successes are noted there."""
+        return dataclasses.replace(self, evidence=evidence, rows=torch.arange(len(self), device=self.x.device))
+
+    def note(self, points: Tensor, success: Tensor) -> None:
+        """Notes the `points` (n, ...) where `success` (n,) bool, if anybody wants to know."""
+        if self.evidence is not None and self.rows is not None and bool(success.any()):
+            self.evidence.offer(self.rows[success], points[success])
 
     def success(self, logits: Tensor) -> Tensor:
         """(n,) bool: the adversary's goal is met. Untargeted: argmax != y; targeted: argmax == target; never where refused."""

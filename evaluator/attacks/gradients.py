@@ -42,6 +42,7 @@ def look(model: Model, batch: Batch, threat: Threat, points: Tensor, loss: Loss,
         logits = model(threat.apply(batch.x, leaf)).float()
         values = loss(logits, batch)
         success = batch.success(logits.detach())
+        batch.note(points, success)
         gone = success.reshape(-1, group).any(dim=1).repeat_interleave(group)
         keep = (~gone if stop else torch.ones_like(gone)).nonzero().squeeze(1)
         gradient = gradient_of(values.sum(), leaf) if len(keep) else torch.zeros_like(leaf)
@@ -61,6 +62,8 @@ def glance(model: Model, batch: Batch, threat: Threat, points: Tensor) -> Tensor
     """(n, K) float32 logits at `points`; no gradient, no graph."""
     with torch.no_grad():
         logits: Tensor = model(threat.apply(batch.x, points)).float()
+    if batch.evidence is not None:
+        batch.note(points, batch.success(logits))
     return logits
 
 

@@ -14,10 +14,12 @@ from evaluator.adaptive.automatic import Automatic, Found, rewired
 from evaluator.adaptive.eot_samples import choose_samples
 from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.base import Batch, Model
-from evaluator.checks.base import Finding, Subject
+from evaluator.attacks.gradients import glance
+from evaluator.checks.base import Finding, Severity, Subject
 from evaluator.checks.battery import examine, sampled
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.tally import Tally
+from evaluator.evidence import Evidence
 from evaluator.meter import MeteredModel
 from evaluator.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
@@ -26,6 +28,7 @@ CHECKS = "honesty checks"
 ADAPTIVE = "adaptive attack"
 EXPLAINED = {"dynamic-inference", "gradient-accuracy", "non-differentiable-operations", "zero-gradients"}  # by a `bpda`
 _DECLARE = "Declare what hides the gradient in defense.toml: `bpda`, `randomized` or `detector`."
+MOST_MISSED = 1  # examples that checks may break and the search leave standing before the search is doubted
 MOST_SAMPLES = 8  # passes averaged per question of the official search; the adaptive attack takes as many as it needs
 
 
@@ -34,8 +37,8 @@ class Honest:
     """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
     randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins,
-    through which the checks and the search then differentiate. What the checks and the adaptive attack spend are two records
-    of their own, after those of `inner`.
+    through which the checks and the search then differentiate. What the checks and the adaptive attack spend and break are two
+    records of their own, after those of `inner`.
     """
 
     inner: Ensemble
@@ -52,8 +55,9 @@ class Honest:
         observe(Step(CHECKS, 0, len(batch)))
         checked, findings, random = Tally(), list[Finding](), self.randomized
         asked = (rewired(model, "declared") if self.bpda else None) or model
+        evidence = Evidence(batch.x, threat)
         with checked.spending(model.meter):
-            sample = sampled(batch)
+            sample = sampled(batch.noting(evidence))
             if len(sample):
                 subject = Subject(asked, dataclasses.replace(sample, rejects=False), threat, self.randomized, batch.rejects)
                 findings, random = examine(subject), subject.random
@@ -66,6 +70,12 @@ class Honest:
         if random:
             loosely, strictly = self._outvoted(search, model, batch, threat)
             search = dataclasses.replace(search, broken_by=strictly)
+        else:
+            with checked.spending(model.meter):
+                missed = self._missed(evidence, search, model, batch, threat)
+            checked.broken = len(missed)
+            search.points[missed], search.broken_by[missed] = evidence.points[missed], len(search.records)
+            flags += self._doubts(len(missed), len(sample), batch.rejects)
         standing = (search.broken_by < 0).nonzero().squeeze(1)
         records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
         attack = Automatic(declared=self.bpda, random=random, votes=self.votes)
@@ -83,6 +93,24 @@ class Honest:
         broken_by = torch.where(broken_by < 0, loosely, broken_by)
         records.append(AttackRecord(name=ADAPTIVE, survivors=int((broken_by < 0).sum()), **vars(spent)))
         return Search(points, broken_by, records, flags, [finding.record for finding in findings])
+
+    def _missed(self, evidence: Evidence, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> Tensor:
+        """(m,) int64 examples that the search left standing although a check saw them break, asked once more."""
+        seen = (evidence.found & (search.broken_by < 0)).nonzero().squeeze(1)
+        if not len(seen):
+            return seen
+        part = batch[seen]
+        return seen[part.success(glance(model, part, threat, evidence.points[seen]))]
+
+    def _doubts(self, missed: int, sample: int, rejects: bool) -> list[Flag]:
+        """A search that loses to a check was led astray; one that a detector stops is followed by the adaptive attack."""
+        if not missed:
+            return []
+        evidence = (
+            f"the checks broke {missed} of {sample} sampled examples that the search, which tries much harder, left standing."
+        )
+        severity: Severity = "unverified" if missed > MOST_MISSED and not rejects else "info"
+        return [Flag(check="checks-beat-search", severity=severity, evidence=evidence)]
 
     def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[Tensor, Tensor]:
         """`broken_by` of what holds on fresh randomness, and of what holds with room to spare: the rest is sought again."""
