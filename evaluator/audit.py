@@ -7,7 +7,7 @@ fresh copy meets them without what led up to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from evaluator.checks.base import different
 from evaluator.meter import MeteredModel
 from evaluator.report import Flag
 from evaluator.reservoir import Exchange, Model, View
@@ -24,61 +23,73 @@ from evaluator.threats.base import flat
 CHECK = "replay"
 KEPT = 64  # rows of each kind that a reservoir keeps
 LARGEST = 24  # rows of one pass of the audit; a third of them come alone
-TOLERANCE = 1e-4  # of a row's largest logit, or a few times what the copy's own answers vary by between two passes
-SLOPE = 0.05  # the same for gradients, in L2; kinks make them jump
+FIRST = 24  # rows that a copy is asked about before anything else
+TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's largest logit, and where the copy's own answers vary as its passes fall
+SLOPE, STEEPEST = 0.05, 0.5  # the same for gradients, in L2; kinks make them jump
 FEW = 2  # gradients that may jump
 REPEATS = 16  # fresh answers of a random model to each row
 CHANCE = 1e-6  # how improbable a random model's answers must be
 
 Ask = Callable[[Model], MeteredModel]
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Auditor:
-    """Asks a fresh copy. model: the copy; meter: wraps a view of it; random: its answers are random. seed: of all passes."""
+    """Asks a fresh copy what the search was answered.
+
+    model: the copy; meter: charges a view of it; exchanges: what was kept. random: answers are declared random. seed: of all
+    passes.
+    """
 
     model: Model
     meter: Ask
+    exchanges: Sequence[Exchange]
     seed: int
     random: bool = False
 
-    def flags(self, exchanges: Sequence[Exchange]) -> list[Flag]:
-        """One flag where answers or gradients are not those of the fresh copy."""
-        dice = np.random.default_rng((self.seed + 7) % 2**63)
-        by_view: dict[View, list[Exchange]] = {}
-        for exchange in exchanges:
-            by_view.setdefault(exchange.view, []).append(exchange)
-        logits, slopes, of, gradients = 0, 0, 0, 0
-        if self.random:
-            return self._by_chance([self._sides(self.meter(view(self.model)), part) for view, part in by_view.items()])
-        for view, part in by_view.items():
-            asked = self.meter(view(self.model))
-            told, answered, turned, differentiated = self._compared(asked, part, dice)
-            logits, of, slopes, gradients = logits + told, of + answered, slopes + turned, gradients + differentiated
-        found = []
-        if logits:
-            found.append(f"{logits} of {of} answers of the search")
-        if slopes > max(FEW, 0.05 * gradients):
-            found.append(f"{slopes} of {gradients} gradients of the search")
-        if not found:
-            return []
-        evidence = f"{' and '.join(found)} were given differently by a fresh copy, asked in other passes."
-        return [Flag(check=CHECK, severity="unverified", evidence=evidence)]
+    def __post_init__(self) -> None:
+        self._dice = np.random.default_rng((self.seed + 7) % 2**63)
 
-    def _compared(self, asked: MeteredModel, part: list[Exchange], dice: np.random.Generator) -> tuple[int, int, int, int]:
-        """(answers that differ, answers, gradients that differ, gradients) under one view."""
-        x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
-        one, other = answers(asked, x, dice), answers(asked, x, dice)
-        noise = min(0.02, 3 * float(_deviation(one, other).amax()))
-        moved = different(said, one, max(TOLERANCE, noise)) & different(said, other, max(TOLERANCE, noise))
-        sloped = [e for e in part if e.gradient is not None]
-        turned = 0
-        if sloped:
-            was = flat(torch.stack([e.gradient for e in sloped if e.gradient is not None]))
-            first, second = (flat(_slopes(asked, sloped, dice)) for _ in range(2))
-            noise = min(0.5, 3 * float(_gap(first, second).amax()))
-            turned = int(((_gap(was, first) > max(SLOPE, noise)) & (_gap(was, second) > max(SLOPE, noise))).sum())
-        return int(moved.sum()), len(part), turned, len(sloped)
+    def young(self) -> list[Flag]:
+        """Asks about FIRST rows, before anything else: the copy may be another model once it has answered a while."""
+        if self.random:
+            return []
+        order = self._dice.permutation(len(self.exchanges))[:FIRST]
+        return self._told(*self._compared([self.exchanges[i] for i in order], gradients=False))
+
+    def grown(self) -> list[Flag]:
+        """Asks about everything."""
+        return self._by_chance() if self.random else self._told(*self._compared(self.exchanges, gradients=True))
+
+    def _told(self, moved: int, answers: int, turned: int, gradients: int) -> list[Flag]:
+        found = [f"{moved} of {answers} answers of the search"] if moved else []
+        if turned > max(FEW, 0.05 * gradients):
+            found.append(f"{turned} of {gradients} gradients of the search")
+        evidence = f"{' and '.join(found)} were given differently by a fresh copy, asked in other passes."
+        return [Flag(check=CHECK, severity="unverified", evidence=evidence)] if found else []
+
+    def _by_view(self, exchanges: Sequence[Exchange]) -> Iterator[tuple[MeteredModel, list[Exchange]]]:
+        views: dict[View, list[Exchange]] = {}
+        for exchange in exchanges:
+            views.setdefault(exchange.view, []).append(exchange)
+        for view, part in views.items():
+            yield self.meter(view(self.model)), part
+
+    def _compared(self, exchanges: Sequence[Exchange], *, gradients: bool) -> tuple[int, int, int, int]:
+        """(answers that differ, answers, gradients that differ, gradients)."""
+        moved, turned, slopes = 0, 0, 0
+        for asked, part in self._by_view(exchanges):
+            x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
+            one, other = (answers(asked, x, self._dice) for _ in range(2))
+            moved += int(_apart(said, one, other, _deviation, TOLERANCE, COARSEST).sum())
+            sloped = [e for e in part if e.gradient is not None] if gradients else []
+            if sloped:
+                was = flat(torch.stack([e.gradient for e in sloped if e.gradient is not None]))
+                one, other = (flat(_slopes(asked, sloped, self._dice)) for _ in range(2))
+                turned += int(_apart(was, one, other, _gap, SLOPE, STEEPEST).sum())
+                slopes += len(sloped)
+        return moved, len(exchanges), turned, slopes
 
     def _sides(self, asked: MeteredModel, part: list[Exchange]) -> tuple[int, int]:
         """How many kept answers have a larger, and how many a smaller margin than most fresh ones, of a random model."""
@@ -90,13 +101,37 @@ class Auditor:
         above, below = (theirs < mine).sum(dim=0), (theirs > mine).sum(dim=0)
         return int((above > below).sum()), int((below > above).sum())
 
-    def _by_chance(self, sides: list[tuple[int, int]]) -> list[Flag]:
-        """A fair coin decides the side of each answer of a model whose randomness does not know what it is asked for."""
-        above, below = sum(side[0] for side in sides), sum(side[1] for side in sides)
-        if not above + below or binomtest(above, above + below).pvalue >= CHANCE:
-            return []
-        evidence = f"{above} of {above + below} random answers of the search had a larger margin than most of a fresh copy's."
-        return [Flag(check=CHECK, severity="unverified", evidence=evidence)]
+    def _by_chance(self) -> list[Flag]:
+        """A fair coin decides the side of each answer of a model whose randomness does not know what it is asked for.
+
+        Rows that were differentiated are counted apart from those that were not: a model can see the difference.
+        """
+        for differentiated in (True, False):
+            part = [e for e in self.exchanges if (e.gradient is not None) == differentiated]
+            sides = [self._sides(asked, rows) for asked, rows in self._by_view(part)]
+            above, below = sum(side[0] for side in sides), sum(side[1] for side in sides)
+            if above + below and binomtest(above, above + below).pvalue < CHANCE:
+                what = (
+                    f"{above} of {above + below} random answers of the search had a larger margin than most of a fresh copy's."
+                )
+                return [Flag(check=CHECK, severity="unverified", evidence=what)]
+        return []
+
+
+def _apart(said: Tensor, one: Tensor, other: Tensor, distance: Distance, least: float, most: float) -> Tensor:
+    """(n,) bool: rows where a fresh answer is farther from what was said than `least`.
+
+    Where two fresh answers to a row are farther from each other (coarse arithmetic rounds as its batch falls), three times
+    their distance is allowed, up to `most`.
+    """
+    tolerance = max(least, min(most, 3 * float(distance(one, other).amax())))
+    return (distance(said, one) > tolerance) | (distance(said, other) > tolerance)
+
+
+def unlike(exchanges: Sequence[Exchange], images: Tensor) -> list[Exchange]:
+    """The exchanges that are not about one of the clean `images` (n, *shape): the copy is to know nothing of them yet."""
+    known = {image.numpy().tobytes() for image in images.cpu()}
+    return [exchange for exchange in exchanges if exchange.x.cpu().numpy().tobytes() not in known]
 
 
 def answers(asked: MeteredModel, x: Tensor, dice: np.random.Generator) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor
 from evaluator.adaptive.votes import Votes
 from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.attacks.base import Batch, Model
-from evaluator.audit import KEPT, Auditor
+from evaluator.audit import CHECK as REPLAY
+from evaluator.audit import KEPT, Auditor, unlike
 from evaluator.closest_points import STAGE, closest
 from evaluator.compaction import compact_broken
 from evaluator.data.tensors import Examples
@@ -96,14 +97,16 @@ def evaluate(
     with open_model() as model:
         fresh, doubts = metered(model), list[Flag]()
         with spent.spending(watch.meter):
+            auditor = Auditor(model, metered, unlike(kept.exchanges(), examples.x), seed, random)
+            if not random:
+                doubts += auditor.young()
             if not random and not isinstance(threat, Physical):  # whose success is a matter of chance, and so asked repeatedly
                 standing = (clean & (broken_by < 0)).nonzero().squeeze(1)
                 last = closest(fresh, batch[standing], threat, points[standing], seed)
                 points[standing], broken_by[standing[last.broken]] = last.points, len(search.records)
-                spent.tried, spent.broken, doubts = len(standing), int(last.broken.sum()), last.flags
-            if votes is not None or not random:
-                auditor = Auditor(model, metered, seed, random=random)
-                doubts += auditor.flags(kept.exchanges())
+                spent.tried, spent.broken, doubts = len(standing), int(last.broken.sum()), [*doubts, *last.flags]
+            if (votes is not None or not random) and not any(flag.check == REPLAY for flag in doubts):
+                doubts += auditor.grown()
         checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes, rejects)
         correct = clean & checked.correct
         archive = None

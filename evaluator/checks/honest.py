@@ -13,7 +13,7 @@ from torch import Tensor
 from evaluator.adaptive.automatic import Automatic, Found, rewired
 from evaluator.adaptive.eot_samples import choose_samples
 from evaluator.adaptive.votes import SINGLE, Votes
-from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.base import Batch
 from evaluator.attacks.gradients import glance
 from evaluator.checks.base import Finding, Severity, Subject
 from evaluator.checks.battery import examine, sampled
@@ -22,6 +22,7 @@ from evaluator.ensembles.tally import Tally
 from evaluator.evidence import Evidence
 from evaluator.meter import MeteredModel
 from evaluator.report import AttackRecord, Flag
+from evaluator.reservoir import View
 from evaluator.threats.base import Threat
 
 CHECKS = "honesty checks"
@@ -151,9 +152,9 @@ class Averaged(MeteredModel):
         """x (n, *shape) in [0, 1] -> mean logits (n, classes), differentiable in x."""
         return torch.stack([self.once(x) for _ in range(self.samples)]).mean(dim=0)
 
-    def through(self, change: Callable[[Model], Model]) -> MeteredModel:
+    def through(self, change: View, *, repeatable: bool = True) -> MeteredModel:
         """Every pass goes through `change`, then the mean is taken."""
-        return Averaged(self.once.through(change), self.samples)
+        return Averaged(self.once.through(change, repeatable=repeatable), self.samples)
 
 
 def joined(flags: list[Flag], findings: list[Finding]) -> list[Flag]:

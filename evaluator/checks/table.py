@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from evaluator.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
 from evaluator.checks import registered
 from evaluator.checks.base import SAMPLE
 
@@ -15,11 +16,26 @@ _ELSEWHERE = (
         "examples and at least two. The ensemble then searches the whole block with its full attacks.",
     ),
     (
-        "drift",
+        "replay",
         "unverified",
-        "Some clean images and random points, which nobody asked about before, are answered differently by the searched copy "
-        "after the search and by a fresh one (same tolerance as `randomness`): the model changes with time, or with what it "
-        "was asked.",
+        f"Of the search's questions, {KEPT} rows asked with a gradient and {KEPT} without, drawn uniformly, and its "
+        "last pass are asked again of a fresh copy, alone and among strangers, in passes of secret sizes. Fires when an answer "
+        f"differs by more than {TOLERANCE:g} of its largest logit (up to {COARSEST:g} where the copy's own answers vary with "
+        f"their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Answers that are declared random "
+        f"are compared as distributions, by a sign test at {CHANCE:g}.",
+    ),
+    (
+        "closest-points",
+        "unverified",
+        "Before it sees any clean image, a fresh copy is asked about the point where the search came closest on each example "
+        "that stands, as it is and rounded to multiples of 1/255, as files are. What breaks counts as broken; more than two of "
+        "the first kind, or two and a tenth of the second, are flagged.",
+    ),
+    (
+        "checks-beat-search",
+        "unverified",
+        "What a check saw break inside the threat counts as broken. More than one example that the search had left standing is "
+        "flagged: the search was led astray.",
     ),
     (
         "clean-repeat",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from evaluator.attacks.base import Attack, Batch
+from evaluator.attacks.gradients import glance
+from evaluator.attacks.losses import margin
 from evaluator.ensembles.base import Search, Step
 from evaluator.ensembles.tally import Tally
 from evaluator.meter import MeteredModel
@@ -34,6 +36,7 @@ class Sequence:
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         points = threat.start(batch.x)
         broken_by = torch.full((len(batch),), -1, dtype=torch.int64, device=batch.x.device)
+        closest = torch.full((len(batch),), -torch.inf, device=batch.x.device)
         tallies = [Tally() for _ in self.stages]
         for first in range(0, len(batch), self.slice_examples):
             here = torch.arange(first, min(first + self.slice_examples, len(batch)), device=batch.x.device)
@@ -47,9 +50,10 @@ class Sequence:
                 part = batch[active].fork(stage.name)
                 with tallies[index].spending(model.meter):
                     found = stage.attack.run(model, part, threat)
-                    with torch.no_grad():
-                        success = part.success(model(threat.apply(part.x, found))) & threat.contains(part.x, found)
-                points[active[success]] = found[success]
+                    logits, inside = glance(model, part, threat, found), threat.contains(part.x, found)
+                success, lead = part.success(logits) & inside, margin(logits, part)
+                closer = success | (inside & (lead > closest[active]))
+                points[active[closer]], closest[active[closer]] = found[closer], lead[closer]
                 broken_by[active[success]] = index
                 tallies[index].tried += len(active)
                 tallies[index].broken += int(success.sum())
