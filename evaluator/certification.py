@@ -7,7 +7,7 @@ example's certificate is void, the report keeps the witness, and the entry is fl
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from evaluator.certify.at_radii import BALLS, NOTHING
 from evaluator.certify.base import labels
 from evaluator.certify.milp import check_encodable
 from evaluator.certify.noise import build_noise
+from evaluator.certify.strangers import Strangers
 from evaluator.certify.tracing import trace
 from evaluator.data.tensors import Examples
 from evaluator.errors import InputError
@@ -101,16 +102,24 @@ def certified(
     """
     request = check_request(spec, threat=threat.kind, board=board)
     radii = (threat.epsilon,) if board is None else board.radii
+    strangers = Strangers(model, seed) if request.method == "smoothing" else None
+    model = strangers or model
     found = certify_at_radii(
         model, examples.x, examples.y, norm=threat.kind, radii=radii, request=request, seed=seed, ids=examples.ids
     )
-    if request.method == "smoothing":
+    if strangers is not None:
         noise = build_noise(request.noise or "gaussian", request.sigma)
         against = _against_smoothed(SmoothedClassifier(model, noise, seed), examples, found.radius, threat)
     else:
         against = _against_itself(model, examples, found.radius, threat, searched)
+    company: list[Flag] = []
+    if strangers is not None:
+        strangers.ask_again()
+        company = strangers.flags
+        if company:
+            found = replace(found, radius=torch.full_like(found.radius, NOTHING))
     record = _record(found, request, threat, examples, radii, against)
-    return Certified(torch.tensor(record.bits, dtype=torch.bool), record, alarm(record))
+    return Certified(torch.tensor(record.bits, dtype=torch.bool), record, [*alarm(record), *company])
 
 
 def _against_itself(model: Model, examples: Examples, radius: Tensor, threat: Threat, searched: Searched) -> _Attacked:

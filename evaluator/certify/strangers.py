@@ -15,6 +15,7 @@ from evaluator.certify.base import Model
 from evaluator.report import Flag
 
 CHECK = "certificate-company"
+FEW = 16  # rows of a question that is passed on as it is: so many are asked twice to see whether a model is deterministic
 SMALLEST = 1 / 3  # of the rows of one question, in a pass
 PICKED = 2  # rows of a question that are asked again later
 TOGETHER = 16  # rows that wait to be asked again, at most; half of the time each of them is asked alone
@@ -34,11 +35,11 @@ class Strangers:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (n, *shape) -> (n, K), row by row what the model says."""
-        if torch.is_grad_enabled() and x.requires_grad:
+        if (torch.is_grad_enabled() and x.requires_grad) or len(x) <= FEW:
             return self._model(x)
         with torch.no_grad():
             logits = self._mixed(x)
-        for row in self._dice.integers(0, len(x), PICKED).tolist() if len(x) else []:
+        for row in self._dice.integers(0, len(x), PICKED).tolist():
             self._waiting.append((x[row].clone(), logits[row].clone()))
         if len(self._waiting) >= TOGETHER:
             self.ask_again()
@@ -67,7 +68,7 @@ class Strangers:
 
     def _mixed(self, x: Tensor) -> Tensor:
         order = torch.from_numpy(self._dice.permutation(len(x))).to(x.device)
-        size = int(self._dice.integers(max(1, int(SMALLEST * len(x))), len(x) + 1)) if len(x) else 1
+        size = int(self._dice.integers(max(1, int(SMALLEST * len(x))), len(x) + 1))
         answers = torch.cat([self._model(x[part]) for part in order.split(size)])
         return answers[order.argsort()]
 

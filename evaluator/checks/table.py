@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from evaluator.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
+from evaluator.certify.strangers import CHECK as COMPANY
 from evaluator.checks import registered
 from evaluator.checks.base import SAMPLE
 
@@ -30,6 +31,12 @@ _ELSEWHERE = (
         "Before it sees any clean image, a fresh copy is asked about the point where the search came closest on each example "
         "that stands, as it is and rounded to multiples of 1/255, as files are. What breaks counts as broken; more than two of "
         "the first kind, or two and a tenth of the second, are flagged.",
+    ),
+    (
+        COMPANY,
+        "unverified",
+        "Noisy inputs of different images and draws are mixed in passes of secret sizes, and some are asked again, alone "
+        "or with others. A label that changes beyond a tie voids every certificate of the entry.",
     ),
     (
         "checks-beat-search",
