@@ -31,11 +31,17 @@ def evaluation() -> Evaluation:
     return current(enter(small_challenge(), person()))
 
 
-def test_a_worker_with_a_wrong_clock_takes_no_living_workers_task(evaluation: Evaluation, wrong_clock: None) -> None:
-    lease = claims.claim(owner="a")
-    assert lease
-    assert [leases.reap(table) for table in (Shard, CellShard, Trial)] == [0, 0, 0]
-    assert claims.renew(lease)
+def test_a_worker_with_a_wrong_clock_returns_dead_workers_tasks_and_no_living_ones(
+    evaluation: Evaluation, off: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living, dead = claims.claim(owner="a"), claims.claim(owner="b")
+    assert living
+    assert dead
+    Shard.objects.filter(pk=dead.shard_id).update(lease_until=right() - timedelta(seconds=1))
+    monkeypatch.setattr(timezone, "now", lambda: right() + off)
+    assert [leases.reap(table) for table in (Shard, CellShard, Trial)] == [1, 0, 0]
+    assert claims.renew(living)
+    assert not claims.renew(dead)
 
 
 def test_a_worker_with_a_wrong_clock_holds_its_task_no_longer_than_others(evaluation: Evaluation, wrong_clock: None) -> None:
@@ -56,8 +62,12 @@ def test_a_worker_with_a_wrong_clock_finds_what_waits_and_keeps_to_the_time_of_r
     assert 0 < wait < 10
 
 
-def test_what_a_web_process_with_a_wrong_clock_queues_is_taken_at_once(wrong_clock: None) -> None:
-    evaluation = current(enter(small_challenge(), person()))
+def test_what_a_web_process_with_a_wrong_clock_queues_is_taken_at_once(
+    off: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    with monkeypatch.context() as wrong:
+        wrong.setattr(timezone, "now", lambda: right() + off)
+        evaluation = current(enter(small_challenge(), person()))
     assert claims.claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
 
 

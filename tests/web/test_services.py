@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,8 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from arena.web import cache
+from arena.web.cache import SurvivingRedisCache
 from tests.web.backend_support import good_files, zipped
-from tests.web.production_support import BEHIND_TLS, POSTGRES, ROOT, Production, installation, needs_services
+from tests.web.production_support import BEHIND_TLS, POSTGRES, REDIS, ROOT, Production, installation, needs_services
 
 pytestmark = needs_services
 RULES = [
@@ -111,3 +114,20 @@ def test_pages_uploads_and_log_ins_work_while_redis_is_down(broken: str, product
     production.start_sweeper()
     states = "select count(*) from evaluations_evaluation where state = 'completed'"
     production.wait_for(lambda: production.read(states) == [(2,)])
+
+
+def test_rate_limits_are_counted_while_redis_is_down_and_in_redis_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {"OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1}, "KEY_PREFIX": secrets.token_hex(4)}
+    down, up = SurvivingRedisCache("redis://127.0.0.1:1/0", params), SurvivingRedisCache(REDIS, params)
+    try:
+        down.add("tries", 0)
+        assert [down.incr("tries") for _ in range(3)] == [1, 2, 3]
+        assert up.get("tries") == 3, "a Redis that was down is not asked again at once"
+        monkeypatch.setattr(cache, "_QUIET_SECONDS", 0.0)
+        monkeypatch.setattr(cache._Down, "until", 0.0)
+        up.add("tries", 0)
+        assert up.incr("tries") == 1
+        assert SurvivingRedisCache(REDIS, params).get("tries") == 1, "every process sees it"
+    finally:
+        cache._Down.until = 0.0
+        up.delete("tries")
