@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from arena.cli.catalog import challenges
 from evaluator.challenge_packs import PACKS, list_packs, load_golden, load_pack
 from evaluator.errors import InputError
 from evaluator.report import Report
@@ -172,6 +173,24 @@ def test_a_pack_is_found_by_folder_or_by_slug_and_a_wrong_slug_is_told_the_neare
     assert load_pack(folder).slug == load_pack("my-pack", root=tmp_path).slug == "my-pack"
     with pytest.raises(InputError, match='Did you mean "mnist-linf"'):
         load_pack("mnist-lnf")
+
+
+def test_the_list_of_packs_shows_the_valid_ones_and_names_the_wrong_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slug = "a-slug-that-is-as-long-as-slugs-may-be-and-is-still-shown-all"
+    write_pack(tmp_path / slug[:60])
+    write_pack(tmp_path / "misspelt", VALID.replace("title", "titel"))
+    write_pack(tmp_path / "impossible", VALID.replace("0.3", "3"))
+    challenges(root=tmp_path)
+    said = capsys.readouterr()
+    assert slug[:60] in said.out
+    assert said.err.splitlines() == [
+        "redoubt: impossible/challenge.toml: line 8, threat.epsilon: must be at most 1, not 3.",
+        'redoubt: misspelt/challenge.toml: line 2, titel: unknown field. Did you mean "title"?',
+    ]
+    with pytest.raises(InputError, match="holds no challenge pack"):
+        challenges(root=tmp_path / slug[:60])
 
 
 def test_a_folder_whose_name_is_no_slug_is_told_so(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_a_forged_receipt_is_refused_before_anything_runs(tmp_path: Path, key: d
         (("evaluate", "mnist-linf", "/nowhere"), 2, "is not a folder"),
         (("attack", "pdg", "--against", "mnist-standard"), 2, "Nearest: pgd"),
         (("attack", "pgd", "--against", "mnist-standard", "--epsilon", "-1"), 2, "greater than 0"),
+        (("attack", "pgd", "--against", "mnist-standard", "--threat", "l0", "--epsilon", "5000"), 2, "must be at most 784"),
         (("attack", "pgd", "--against", "mnist-standard", "-o", "steps=0"), 2, "steps must be at least 1"),
         (("attack", "cw_l2", "--against", "mnist-standard"), 2, "It can do: l2"),
         (("attack", "pgd", "--against", "nobody"), 2, "mnist-standard"),

@@ -8,6 +8,7 @@ import logging
 import os
 import pty
 import select
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -129,6 +130,18 @@ def test_a_second_run_is_told_of_the_first_and_a_closed_terminal_stops_that_one_
     with closing(sqlite3.connect(data / "redoubt.sqlite3")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert database.execute("SELECT count(*) FROM submissions_submission").fetchone() > (0,)
+
+
+def test_whoever_stops_it_while_it_starts_is_told_so_in_one_line(data: Path) -> None:
+    command = [*SERVE, "--port", str(free_port())]
+    starting = subprocess.Popen(
+        command, cwd=ROOT, env=surroundings(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert starting.stdout is not None
+    assert starting.stdout.readline() == "database: migrating\n"
+    starting.send_signal(signal.SIGHUP)
+    _, told = starting.communicate(timeout=60)
+    assert (starting.returncode, told.strip()) == (130, "stopped while it was starting; the next start goes on from here")
 
 
 def test_a_taken_port_and_an_address_of_nobody_are_one_line_each(data: Path) -> None:

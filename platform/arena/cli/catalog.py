@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -32,18 +35,23 @@ def architectures() -> None:
         print(name)
 
 
-def challenges() -> None:
+def challenges(
+    root: Annotated[Path | None, typer.Option(help="The folder that holds the packs; the shipped ones when left out.")] = None,
+) -> None:
     """List the challenge packs that `redoubt evaluate` knows by slug; wrong ones are named with what is wrong."""
     from evaluator.challenge_packs import PACKS, list_packs, load_pack
 
-    slugs = list_packs()
+    root = root or PACKS
+    slugs = list_packs(root=root)
+    if not slugs:
+        raise InputError("holds no challenge pack.", where=str(root), help="A pack is a folder with a challenge.toml.")
     table, wrong = Table(), []
     table.add_column("slug", no_wrap=True, min_width=max(map(len, slugs), default=0))  # it is what other commands ask for
     for name in ("title", "threat", "images"):
         table.add_column(name)
     for slug in slugs:
         try:
-            challenge = load_pack(PACKS / slug).challenge
+            challenge = load_pack(root / slug).challenge
         except InputError as error:
             wrong.append(str(error))
             continue

@@ -29,16 +29,25 @@ def serve(
 
     on_stop(_interrupt)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arena.settings.embedded")
-    with in_one_sentence(data=DATA_DIR):
-        check_folder(DATA_DIR)
-        with held(DATA_DIR, address(host, port)):
-            _refuse_taken(host, port)
-            _prepare()
-            listen = ["--host", host, "--port", str(port)]
-            web = [sys.executable, "-m", "uvicorn", "arena.asgi:application", *listen]
-            web += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "2"]
-            worker = [sys.executable, "-m", "django", "worker"]
-            Fleet([Child("web", web), *(Child(f"worker {n + 1}", worker) for n in range(workers))]).run(host, port)
+    try:
+        with in_one_sentence(data=DATA_DIR):
+            _serve(DATA_DIR, host, port, workers)
+    except KeyboardInterrupt:
+        say("\nstopped while it was starting; the next start goes on from here", wrong=True)
+        raise typer.Exit(130) from None
+
+
+def _serve(data: Path, host: str, port: int, workers: int) -> None:
+    """Raises KeyboardInterrupt when it is stopped before everything runs."""
+    check_folder(data)
+    with held(data, address(host, port)):
+        _refuse_taken(host, port)
+        _prepare()
+        listen = ["--host", host, "--port", str(port)]
+        web = [sys.executable, "-m", "uvicorn", "arena.asgi:application", *listen]
+        web += ["--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "2"]
+        worker = [sys.executable, "-m", "django", "worker"]
+        Fleet([Child("web", web), *(Child(f"worker {n + 1}", worker) for n in range(workers))]).run(host, port)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
