@@ -172,6 +172,9 @@ def test_single_verdicts_and_pictures_open_when_the_phase_closes() -> None:
     assert own == {name: 200 if name in ("web:entry-receipt", "api:report", "api:receipt") else 403 for name in SEALED}
     pages = [scene.address(name) for name in ("web:entry", "web:cell")]
     assert ["adversarial.png" in Client().get(page).content.decode() for page in pages] == [False, False]
+    of_staff = Client()
+    of_staff.force_login(olga)
+    assert ["adversarial.png" in of_staff.get(page).content.decode() for page in pages] == [True, True]
     publish(pack=small_pack())  # without phases
     for name in SEALED:
         assert ask(name, scene.address(name), None).status_code == 200, name
