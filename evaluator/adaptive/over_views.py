@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from evaluator.adaptive.eot import EOT
@@ -17,12 +18,16 @@ from evaluator.threats.physical import Physical
 class OverViews(Attack):
     """Runs `attack` on the mean logits over `samples` views, drawn anew for every question.
 
-    The views of one question are shared by its examples, so that no example's answer depends on its neighbours.
+    The views of one question are shared by its examples, so that no example's answer depends on its neighbours. fresh: False
+    asks every question about the same views, so that a random search compares like with like. apart: runs the examples
+    one by one, for an attack that puts different questions for each.
     """
 
     attack: Attack
     samples: int = 8
     seed: int = 0
+    fresh: bool = True
+    apart: bool = False
     supported_threats = ("physical",)
 
     def __post_init__(self) -> None:
@@ -30,5 +35,8 @@ class OverViews(Attack):
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         assert isinstance(threat, Physical)
-        seen = EOT(model, self.samples, transformation=threat.sample, seed=self.seed)
-        return self.attack.run(seen, batch, threat)
+        parts = [batch[row : row + 1] for row in range(len(batch))] if self.apart and len(batch) else [batch]
+        return torch.cat([self.attack.run(self._seen(model, threat), part, threat) for part in parts])
+
+    def _seen(self, model: Model, threat: Physical) -> EOT:
+        return EOT(model, self.samples, transformation=threat.sample, seed=self.seed, fresh=self.fresh)

@@ -21,7 +21,7 @@ from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.by_threat import L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH
 from evaluator.ensembles.every_point import every_point
-from evaluator.ensembles.in_expectation import InExpectation
+from evaluator.ensembles.in_expectation import in_expectation
 from evaluator.ensembles.members import Member, Members
 from evaluator.ensembles.outputs import readable
 from evaluator.ensembles.queue import Queue
@@ -168,7 +168,7 @@ def standard(threat: Threat) -> Ensemble:
         case Corruptions():
             return every_point(threat)
         case Physical():
-            return InExpectation()
+            return in_expectation(threat)
         case L0():
             return L0_SEARCH
         case L1():
