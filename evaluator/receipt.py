@@ -17,15 +17,33 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
+from evaluator import __version__
 from evaluator.errors import InputError
-from evaluator.report import SCHEMA_VERSION, Report
+from evaluator.identity import JUDGING, source_digest
+from evaluator.report import SCHEMA_VERSION, Environment, Report
 
 _RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 
 def canonical(report: Report) -> bytes:
-    """The bytes that are signed."""
-    return json.dumps(report.model_dump(mode="json", exclude={"receipt"}), sort_keys=True, separators=(",", ":")).encode()
+    """The bytes that are signed. A field that reports once had not is left out where it says nothing, as it was when they were
+    signed."""
+    table = report.model_dump(mode="json", exclude={"receipt"})
+    for name in ("source", "judging"):
+        if not table["environment"][name]:
+            del table["environment"][name]
+    return json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
+
+
+def other_code(environment: Environment) -> str:
+    """How the code that judged differs from this one, as a clause; "" where it is the same."""
+    if environment.source == source_digest():
+        return ""
+    then = f"version {environment.evaluator}, source {environment.source[:12] or 'unknown'}"
+    words = f"judged by other code ({then}; here {__version__}, source {source_digest()[:12]})"
+    if environment.judging != JUDGING:
+        return f"{words}, which may judge otherwise (judging {environment.judging or 'unknown'}; here {JUDGING})"
+    return f"{words}, which judges alike (judging {JUDGING})"
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:

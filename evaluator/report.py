@@ -152,9 +152,15 @@ class CertificateRecord(Frozen):
 
 
 class Environment(Frozen):
-    """Where the evaluation ran: versions, hardware and the isolation that was really enforced."""
+    """Who judged and where: versions, hardware and the isolation that was really enforced.
+
+    evaluator, source, judging: the evaluator's version, the digest of its source and its way of judging (`evaluator.identity`);
+    "" and 0 in reports that are older than these two fields.
+    """
 
     evaluator: str
+    source: str = ""
+    judging: int = 0
     torch: str
     python: str
     device: str

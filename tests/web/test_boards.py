@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from arena.challenges import services
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
 from arena.evaluations import claims
@@ -18,6 +19,7 @@ from arena.evaluations.progress import ShardProgress, combine
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import EARLIER_RULES, board, histories
 from arena.leaderboards.ranking import Score, order
+from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
 from evaluator.report import Progress
 from tests.web.backend_support import current, enter, person, small_challenge, small_pack
@@ -93,6 +95,22 @@ def test_a_result_measured_under_earlier_rules_does_not_rank(challenge: Challeng
     found = board(changed)
     assert found.ranked == ()
     assert found.unverified[0].reasons == (EARLIER_RULES,)
+
+
+def test_verdicts_of_an_evaluator_that_judges_otherwise_do_not_rank_with_the_others(
+    challenge: Challenge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pack is the same; the code is another, and the site says so and can queue them again."""
+    completed(challenge, "early", 0.9)
+    monkeypatch.setattr(services, "JUDGING", services.JUDGING + 1)
+    changed = publish(pack=small_pack())
+    assert changed.publication == services.Publication.RULES_CHANGED
+    completed(changed.challenge, "late", 0.4)
+    found = board(changed.challenge)
+    assert [row.name for row in found.ranked] == ["late"]
+    [row] = found.unverified
+    assert "an evaluator that judged otherwise" in row.reasons[0]
+    assert [entry.name for entry in measured_under_other_rules(changed.challenge)] == ["early"]
 
 
 def test_running_entries_come_before_waiting_ones_with_progress_and_place(challenge: Challenge) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from arena.settings.data_folder import default_data_folder
 from arena.settings.secret import load_or_make
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +69,17 @@ def test_only_who_asks_for_it_binds_subdomains_and_browsers_lists_to_tls(tmp_pat
     names = ["SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD"]
     assert production_settings(tmp_path, names) == dict.fromkeys(names, False)
     assert production_settings(tmp_path, names, **dict.fromkeys(names, "true")) == dict.fromkeys(names, True)
+
+
+def test_a_checkout_keeps_its_data_in_var_and_an_installed_wheel_in_the_users_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert default_data_folder(ROOT) == ROOT / "var"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    installed = tmp_path / "environment" / "lib" / "python3.11"
+    installed.mkdir(parents=True)
+    assert default_data_folder(installed).is_relative_to(tmp_path / "home")
 
 
 def test_manage_py_runs_from_any_folder_with_the_embedded_settings(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from arena.challenges.models import Challenge, PackProblem
 from evaluator.challenge_packs import is_pack, read_rules
 from evaluator.errors import InputError, visible
+from evaluator.identity import JUDGING
 from evaluator.spec import Challenge as ChallengeManifest
 from evaluator.spec import Pack
 
@@ -38,10 +39,11 @@ class Published:
 
 
 def rules_digest(manifest: ChallengeManifest) -> str:
-    """SHA-256 of what decides a verdict: data, threat, access, ensemble and what is proven at which radii, not titles."""
+    """SHA-256 of what decides a verdict: data, threat, access, ensemble, what is proven and how it is judged, not titles."""
     rules = manifest.model_dump(mode="json", include={"data": True, "threat": True, "access": True, "evaluation": {"ensemble"}})
     if manifest.certified is not None:
         rules["certified"] = manifest.certified.model_dump(mode="json", exclude={"references"})
+    rules["judging"] = JUDGING
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,18 +7,37 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
 from arena.cli import attack, catalog, certify, doctor, evaluate, replay, serve, submit
+from evaluator import __version__
 from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
+from evaluator.identity import JUDGING, source_digest
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Evaluate defenses and attacks, submit them, and replay results.",
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"redoubt {__version__} (judging {JUDGING}, evaluator's source {source_digest()[:12]})")
+        raise typer.Exit
+
+
+@app.callback()
+def redoubt(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and exit.")
+    ] = False,
+) -> None:
+    """Evaluate defenses and attacks, submit them, and replay results."""
+
+
 app.command("evaluate")(evaluate.evaluate)
 app.command("submit")(submit.submit)
 app.command("status")(submit.status)

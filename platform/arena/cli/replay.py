@@ -29,6 +29,8 @@ def replay(
     original = receipt.read(file)
     signer = receipt.verify(original, trusted=key)
     out.print(f"signature: valid, by {signer}", highlight=False)
+    if other := receipt.other_code(original.environment):
+        out.print(f"note: {other}", style="yellow", highlight=False)
     challenge = load_pack(pack or original.challenge)
     if challenge.digest != original.digests.pack:
         raise InputError(

@@ -23,6 +23,7 @@ from evaluator.compaction import compact_broken, expand
 from evaluator.data import Examples
 from evaluator.errors import Cancelled
 from evaluator.host.attack_session import AttackSession
+from evaluator.identity import JUDGING, source_digest
 from evaluator.intervals import clopper_pearson
 from evaluator.meter import Meter, MeteredModel
 from evaluator.report import Environment, Progress
@@ -191,6 +192,8 @@ class Cell:
         enforced = [] if capabilities is None else [k for k, v in capabilities.promises.items() if v is Enforcement.FULL]
         return Environment(
             evaluator=evaluator.__version__,
+            source=source_digest(),
+            judging=JUDGING,
             torch=torch.__version__,
             python=platform.python_version(),
             device="cpu",

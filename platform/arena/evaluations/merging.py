@@ -40,8 +40,11 @@ def _join(reports: list[Report]) -> Report:
     first = reports[0]
     for report in reports[1:]:
         same = (report.challenge, report.seed, report.digests) == (first.challenge, first.seed, first.digests)
+        same &= report.environment.judging == first.environment.judging
         if not same or [a.name for a in report.attacks] != [a.name for a in first.attacks]:
-            raise InputError("the shards do not belong to one evaluation (challenge, seed, digests and attacks must agree).")
+            raise InputError(
+                "the shards do not belong to one evaluation (challenge, seed, digests, way of judging and attacks must agree)."
+            )
     examples = sum(report.examples for report in reports)
     robust = [bit for report in reports for bit in report.robust_bits]
     correct = [bit for report in reports for bit in report.correct_bits]

@@ -30,6 +30,7 @@ from evaluator.ensembles import SHORT, Ensemble, standard
 from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import load_weights_only, read_manifest
+from evaluator.identity import JUDGING, source_digest
 from evaluator.intervals import clopper_pearson
 from evaluator.meter import Meter, MeteredModel
 from evaluator.report import (
@@ -254,6 +255,8 @@ def _report(request: Request, copy: Staged, lane: Lane, verdict: Verdict, part: 
         digests=Digests(submission=copy.digest, pack=request.pack.digest, data=part.digest),
         environment=Environment(
             evaluator=evaluator.__version__,
+            source=source_digest(),
+            judging=JUDGING,
             torch=torch.__version__,
             python=platform.python_version(),
             device=lane.device if lane.name == "in-process" else "cpu",

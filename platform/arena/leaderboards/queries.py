@@ -15,9 +15,13 @@ from arena.leaderboards.models import Standing
 from arena.leaderboards.ranking import Score, order
 from arena.matrix.models import Fall
 from arena.submissions.models import Submission
+from evaluator.identity import JUDGING
 
 SEARCHED = "its own search"  # the first verdict of a defense that replays had broken before
-EARLIER_RULES = "Measured under earlier rules of this challenge; it ranks again once it is re-evaluated."
+EARLIER_RULES = (
+    f"Measured under earlier rules of this challenge or by an evaluator that judged otherwise (not judging {JUDGING}); "
+    "it ranks again once it is re-evaluated."
+)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 import environ  # type: ignore[import-untyped]  # ships no types
 from csp.constants import NONE, SELF
 
+from arena.settings.data_folder import default_data_folder
+
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parents[3]
-DATA_DIR = Path(env.str("REDOUBT_DATA", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR = Path(env.str("REDOUBT_DATA", default=str(default_data_folder(BASE_DIR)))).resolve()
 
 INSTALLED_APPS = [
     "django.contrib.admin",
