@@ -118,7 +118,9 @@ def _follow_attack(remote: Server, identifier: str) -> None:
 
 
 def _where(evaluation: dict[str, Any]) -> str:
-    """Progress, queue position or reason, in a few words."""
+    """Progress, queue position or reason, in a few words; of a figure that nobody vouches for, that."""
+    if evaluation.get("verified") is False:
+        return "unverified: it does not rank"
     if progress := evaluation.get("progress"):
         what = progress["attack"] or progress["stage"]
         return f"{what}: {progress['done']} of {progress['total']} settled, {progress['survivors']} still standing"

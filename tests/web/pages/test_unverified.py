@@ -13,6 +13,7 @@ from django.utils import timezone
 from pyarrow import parquet
 
 from arena.challenges.models import Challenge
+from arena.cli.submit import _where
 from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import board
 from arena.matrix.models import Cell
@@ -54,7 +55,7 @@ def test_badge_frame_and_citation_say_why_instead_of_a_figure(client: Client, ma
     bibtex = page[page.index("@misc") :].split("</code>")[0]
     assert ("89.0 % robust" in before[0], "89.0 %" in before[1], "robust accuracy 89.00" in before[2]) == (True, True, True)
     for text in (badge, frame, bibtex):
-        assert said in text
+        assert said in text.lower()
         assert "89" not in text.replace(made.submission.digest, "").replace(made.submission.public_id, "")
     assert f"every known attack ({said})" in page
     assert f'alt="{said}"' in page
@@ -75,7 +76,9 @@ def test_exports_and_the_api_say_of_every_figure_whether_it_is_vouched_for(clien
     assert {row["verified"] for row in shown["ranked"]} == {True}
     matrix = client.get("/api/v1/challenges/mnist-linf/matrix").json()["defenses"]
     assert [row["verified"] for row in matrix if row["defense"] == public_id] == [False]
-    assert client.get(f"/api/v1/submissions/{public_id}").json()["evaluation"]["verified"] is False
+    told = client.get(f"/api/v1/submissions/{public_id}").json()["evaluation"]
+    assert told["verified"] is False
+    assert _where(told) == "unverified: it does not rank", "`redoubt status` and `redoubt submit --wait` say so, too"
     assert public_id not in str(client.get("/api/v1/challenges/mnist-linf/rankings").json())
 
 
