@@ -158,7 +158,7 @@ class Flattering(Noisy):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.net(x)
         surer = 5.0 * torch.nn.functional.one_hot(logits.argmax(dim=1), 4) * float(x.requires_grad)
-        return logits + 0.1 * torch.randn(len(x), 4) + surer
+        return logits + 0.01 * torch.randn(len(x), 4) + surer
 
 
 def test_random_answers_are_compared_as_distributions() -> None:
