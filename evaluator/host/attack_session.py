@@ -14,14 +14,15 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from evaluator.access import LabelOracle
 from evaluator.data.tensors import Examples
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_proxy import QUERY_ROWS
 from evaluator.host.patience import FRAME_SECONDS, Patient
 from evaluator.host.query_ledger import Ledger, OutsideThreat, check_all
 from evaluator.meter import BudgetExhausted, MeteredModel
+from evaluator.rejection import Decisions
 from evaluator.report import SubmissionReason
 from evaluator.spec import Access, AccessSpec
 from evaluator.threat_specs import ThreatSpec
@@ -67,7 +68,7 @@ class AttackSession:
 
     transport: to an attack host that has said it is ready. model: the defense, metered with the attack's budget; its `tick`
     is polled between questions too, so that a cancelled session ends while the attack computes. seconds: wall clock of the
-    whole session. seed: of the attack's randomness.
+    whole session. seed: of the attack's randomness. rejects: the defense declares a detector, and says so at every level.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class AttackSession:
         seed: int,
         seconds: float,
         tick: Callable[[], None] = lambda: None,
+        rejects: bool = False,
     ) -> None:
         if model.meter.budget is None:
             raise ValueError("an attack needs a budget")
         self._model, self._examples, self._spec, self._level = model, examples, threat, access.level
-        self._seed, self._seconds = seed, seconds
+        self._seed, self._seconds, self._rejects = seed, seconds, rejects
         self._transport = Patient(transport, time.monotonic() + seconds, tick)
         self._ledger = Ledger(examples.x, build(threat), access, rows=model.meter.budget)
         self._graphs: OrderedDict[str, _Graph] = OrderedDict()
@@ -162,7 +164,7 @@ class AttackSession:
             logits = self._blaming(lambda: self._model(leaf), ordinary=ordinary)
         if keep is not None:
             self._hold(keep, _Graph(leaf, logits, charged, ordinary))
-        return Message("logits", {}, {"logits": _shown(logits.detach(), self._level)})
+        return Message("logits", {}, {"logits": _shown(logits.detach(), self._level, rejects=self._rejects)})
 
     def _price(self, question: Message) -> Message:
         """What a question would cost, so that a batch of several is asked only where all of them can be paid."""
@@ -251,11 +253,11 @@ def _positions(named: Tensor, *, rows: int, below: int) -> bool:
     return named.dtype == torch.int64 and named.shape == (rows,) and bool(((named >= 0) & (named < below)).all())
 
 
-def _shown(logits: Tensor, level: Access) -> Tensor:
-    """The answer at an access level (`evaluator.access`)."""
+def _shown(logits: Tensor, level: Access, *, rejects: bool) -> Tensor:
+    """The answer at an access level (`evaluator.access`); a refusal of a declared detector stays visible."""
     if level != "labels":
         return logits
-    return functional.one_hot(logits.argmax(dim=1), logits.shape[1]).to(torch.float32)
+    return Decisions(lambda x: x)(logits) if rejects else LabelOracle(lambda x: x)(logits)
 
 
 def _told(message: Message) -> SubmissionError:

@@ -51,6 +51,7 @@ class Game:
     threat: ThreatSpec = THREAT
     rows: int = 100_000
     seconds: float = 60.0
+    rejects: bool = False
     tick: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -59,7 +60,15 @@ class Game:
     def session(self, transport: Transport) -> AttackSession:
         model = MeteredModel(self.defense, self.meter, classes=self.part.classes, tick=self.tick)
         return AttackSession(
-            transport, model, self.part, self.threat, self.access, seed=7, seconds=self.seconds, tick=self.tick
+            transport,
+            model,
+            self.part,
+            self.threat,
+            self.access,
+            seed=7,
+            seconds=self.seconds,
+            tick=self.tick,
+            rejects=self.rejects,
         )
 
     def play(self, attack: Callable[..., Any]) -> Tensor:

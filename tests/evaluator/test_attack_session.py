@@ -16,6 +16,7 @@ from evaluator.attacks import PGD
 from evaluator.host.attack_proxy import Budget, ProxyModel, QueryRefused
 from evaluator.host.attack_session import AttackFault
 from evaluator.meter import BudgetExhausted, Meter, MeteredModel
+from evaluator.rejection import rejected, with_score
 from evaluator.spec import AccessSpec
 from evaluator.threats import L2, Linf, Threat
 
@@ -106,6 +107,23 @@ def test_a_lower_access_level_answers_less_and_never_a_gradient(level: str) -> N
     assert torch.equal(seen[0], expected)
     assert not seen[0].requires_grad
     assert game.meter.cost == 6
+
+
+@pytest.mark.parametrize("level", ["gradients", "scores", "labels"])
+def test_a_declared_detector_s_refusals_are_seen_at_every_level_that_answers(level: str) -> None:
+    seen: list[Tensor] = []
+    score = torch.tensor([1.0, -1.0, 0.5, -0.5, 2.0, -2.0])[:, None]
+
+    def attack(model: ProxyModel, x: Tensor, *rest: object) -> Tensor:
+        seen.append(model(x))
+        return x
+
+    def defense(x: Tensor) -> Tensor:
+        return with_score(torch.cat([net()(x), score], dim=1))
+
+    Game(access=AccessSpec(level=level), defense=defense, rejects=True).play(attack)  # type: ignore[arg-type]
+    assert torch.equal(rejected(seen[0]), score[:, 0] > 0)
+    assert torch.equal(seen[0].argmax(dim=1), net()(examples().x).argmax(dim=1))
 
 
 def test_without_access_every_question_is_refused_and_costs_nothing() -> None:

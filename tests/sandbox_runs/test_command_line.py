@@ -128,6 +128,15 @@ def test_an_attack_writes_a_verified_array_and_a_gallery(tmp_path: Path) -> None
     assert "<script" not in page
 
 
+def test_an_attack_heeds_the_votes_that_a_defense_declares() -> None:
+    """Scored by one draw each, clean images and breaks differed from draw to draw and were flagged as such."""
+    folder = ROOT / "evaluator" / "defenses" / "reference" / "noise_layers"
+    done = redoubt("attack", "pgd", "--against", str(folder), "--examples", "6", "-o", "steps=3", "--epsilon", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert "the majority of 8 counts" in done.stdout
+    assert "flag" not in done.stdout
+
+
 def test_doctor_says_what_this_machine_can_do() -> None:
     done = redoubt("doctor")
     assert done.returncode == 0, done.stdout

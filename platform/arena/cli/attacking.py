@@ -14,6 +14,7 @@ from torch import Tensor
 from arena.evaluations.lanes import Lane, choose, settled_threads
 from arena.evaluations.staging import staged
 from evaluator.attacks.base import Attack
+from evaluator.checks.declared import Declared, declarations, votes_of
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import Sequence, Stage
@@ -23,6 +24,7 @@ from evaluator.host.load import read_manifest
 from evaluator.report import Progress as Step
 from evaluator.spec import Pack
 from evaluator.threats.base import Threat
+from evaluator.verification import classify, count
 from sandbox.choose import open_sandbox
 
 _SLICE = 50
@@ -45,7 +47,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it. answers: (n,) labels the verified model gave to the rendered points; distance: (n,) float64."""
+    """What came of it.
+
+    answers: (n,) labels the verified model gave to the rendered points, by its declared votes, -1 where its detector refused;
+    distance: (n,) float64; declared: what of the manifest was heeded, in words.
+    """
 
     order: Order
     examples: Examples
@@ -53,6 +59,7 @@ class Done:
     rendered: Tensor
     answers: Tensor
     distance: Tensor
+    declared: tuple[str, ...]
 
     @property
     def broken(self) -> Tensor:
@@ -70,7 +77,8 @@ class Done:
         if bool(self.broken.any()):
             rows.append(("median distance of those", f"{float(self.distance[self.broken].median()):.4g}"))
         rows += [("forward rows", f"{verdict.forward_rows:,}"), ("backward rows", f"{verdict.backward_rows:,}")]
-        return [*rows, ("seconds", f"{verdict.seconds:.1f}"), *(("flag", flag.evidence) for flag in verdict.flags)]
+        rows += [("seconds", f"{verdict.seconds:.1f}"), *(("declared", words) for words in self.declared)]
+        return [*rows, *(("flag", flag.evidence) for flag in verdict.flags)]
 
 
 def carry_out(order: Order) -> Done:
@@ -83,7 +91,7 @@ def carry_out(order: Order) -> Done:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with staged(order.defense) as copy, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         manifest = read_manifest(copy.folder)
-        sandbox = open_sandbox(order.sandbox)
+        votes, sandbox = votes_of(manifest), open_sandbox(order.sandbox)
         lane = Lane(choose("auto", manifest), copy.folder, manifest, limits, sandbox, threads, lambda text: None)
         task = bar.add_task(order.name, total=len(part))
 
@@ -95,15 +103,20 @@ def carry_out(order: Order) -> Done:
             lambda: lane.open(part.classes),
             part,
             order.threat,
-            ensemble,
+            Declared(ensemble, manifest),
             seed=order.seed,
+            votes=votes,
             rejects=manifest.detector,
             on_progress=tell,
         )
         rendered = order.threat.apply(part.x, verdict.points).detach()
         with lane.open(part.classes) as model, torch.no_grad():
-            answers = torch.cat([model(rows).argmax(dim=1) for rows in rendered.split(250)])
-    return Done(order, part, verdict, rendered, answers, order.threat.distance(part.x, verdict.points))
+            if votes is None:
+                answers = classify(model, rendered, rejects=manifest.detector)
+            else:
+                answers = count(model, rendered, part.classes, votes).argmax(dim=1)
+    distance = order.threat.distance(part.x, verdict.points)
+    return Done(order, part, verdict, rendered, answers, distance, tuple(declarations(manifest)))
 
 
 def write_array(path: Path, done: Done) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 import evaluator
 from arena.evaluations.attack_zone import AttackZone
 from arena.evaluations.lanes import Lane
-from evaluator.adaptive.votes import Votes
 from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.cell_report import CellCompleted, CellDigests, CellReport
+from evaluator.checks.declared import votes_of
 from evaluator.claims import Claims, check_claims
 from evaluator.compaction import compact_broken, expand
 from evaluator.data import Examples
@@ -38,11 +38,13 @@ _PROGRESS_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Ask:
-    """How a source that asks the defense does so: model, metered with the budget; seed: of its randomness; tick: poll it."""
+    """How a source that asks the defense does so: model, metered with the budget; seed: of its randomness; tick: poll it;
+    rejects: it declares a detector."""
 
     model: MeteredModel
     seed: int
     tick: Callable[[], None]
+    rejects: bool = False
 
 
 class Source(Protocol):
@@ -81,6 +83,7 @@ class Played:
                 seed=ask.seed,
                 seconds=self.zone.limits.seconds,
                 tick=ask.tick,
+                rejects=ask.rejects,
             )
             return session.run()
 
@@ -131,14 +134,14 @@ class Cell:
         """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
         threat = build(self.pack.challenge.threat)
         asked, checks = Meter(budget if self.source.asks else None), Meter()
-        votes, rejects = self._votes(), self.lane.manifest.detector
+        votes, rejects = votes_of(self.lane.manifest), self.lane.manifest.detector
         watch = _Watch(self, len(piece), asked)
         first: Checked | None = None
         if self.source.asks:
             watch.stage("attacking")
             with self.lane.open(piece.classes) as model:
                 metered = MeteredModel(model, asked, classes=piece.classes, tick=watch.tick)
-                ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick)
+                ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick, rejects)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
                 same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
                 first = verify(same, piece, threat, claims.points, claimed, self.seed, votes=votes, rejects=rejects)
@@ -180,11 +183,6 @@ class Cell:
             environment=self._environment(),
         )
         return CellCompleted(report, archive.to_bytes())
-
-    def _votes(self) -> Votes | None:
-        """How a defense that declares random answers is scored: as its own evaluation scores it."""
-        manifest = self.lane.manifest
-        return Votes(manifest.votes) if manifest.randomized else None
 
     def _environment(self) -> Environment:
         sandboxed = self.source.asks or self.lane.name == "host"

@@ -1,0 +1,56 @@
+"""A search that takes a defense as its manifest declares it: randomness is averaged over, gradients follow the stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evaluator.adaptive.automatic import rewired
+from evaluator.adaptive.votes import Votes
+from evaluator.attacks.base import Batch
+from evaluator.checks.honest import MOST_SAMPLES, Averaged
+from evaluator.ensembles.base import Ensemble, Search, Step
+from evaluator.meter import MeteredModel
+from evaluator.spec import DefenseManifest
+from evaluator.threats.base import Threat
+
+
+@dataclass(frozen=True)
+class Declared:
+    """`inner` against a defense as declared; no checks and no adaptive attack (those are `evaluator.checks.honest.Honest`'s).
+
+    A declared detector is the batch's affair (`Batch.rejects`), declared votes are the verification's (`votes_of`).
+    """
+
+    inner: Ensemble
+    manifest: DefenseManifest
+
+    @property
+    def name(self) -> str:
+        """The inner ensemble's."""
+        return self.inner.name
+
+    def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
+        asked = (rewired(model, "declared") if self.manifest.bpda is not None else None) or model
+        if self.manifest.randomized:
+            asked = Averaged(asked, MOST_SAMPLES)
+        return self.inner.run(asked, batch, threat, observe)
+
+
+def votes_of(manifest: DefenseManifest) -> Votes | None:
+    """How the answers of a defense that declares random ones are scored; None for every other."""
+    return Votes(manifest.votes) if manifest.randomized else None
+
+
+def declarations(manifest: DefenseManifest) -> list[str]:
+    """What the manifest declares that changes how the defense is asked or scored, in words."""
+    said = []
+    if manifest.randomized:
+        said.append(f"random answers, the majority of {manifest.votes} counts" if manifest.votes > 1 else "random answers")
+    if manifest.bpda is not None:
+        said.append("stand-ins for the backward pass")
+    if manifest.detector:
+        said.append("a detector, whose refusals are no breaks")
+    if manifest.certificate is not None and manifest.certificate.method == "smoothing":
+        said.append("a certificate of the smoothed classifier; this is the plain one")
+    return said
