@@ -126,10 +126,28 @@ def test_an_attack_on_the_envelope_is_optimal_and_one_that_breaks_nothing_is_not
     close, far, none = np.array([0.05, INF]), np.array([0.15, 0.1]), np.array([INF, INF])
     best = envelope([close, far, none], 2)
     assert best.tolist() == [0.05, 0.1]
-    assert local_optimality(gained(best, 0.2), gained(best, 0.2)) == 1.0
-    assert local_optimality(gained(none, 0.2), gained(best, 0.2)) == 0.0
-    assert local_optimality(gained(none, 0.2), gained(none, 0.2)) is None
-    assert local_optimality(gained(best, None), gained(best, 0.2)) is None
+    assert local_optimality(gained(best, 0.2), gained(best, 0.2), 2) == 1.0
+    assert local_optimality(gained(none, 0.2), gained(best, 0.2), 2) == 0.0
+    assert local_optimality(gained(none, 0.2), gained(none, 0.2), 2) is None
+    assert local_optimality(gained(best, None), gained(best, 0.2), 2) is None
+
+
+def test_an_attack_that_stays_at_epsilon_takes_no_area_whatever_float32_made_of_its_distances() -> None:
+    """One that broke 1 of 30 had 100 %, one that broke 30 had 0 %: of an envelope of rounding errors."""
+    epsilon = 0.3
+    one, all_thirty = np.full(30, INF), np.full(30, float(np.float32(0.3)))
+    one[0] = float(np.nextafter(np.float32(0.3), np.float32(0)))
+    best = envelope([one, all_thirty], 30)
+    for distances in (one, all_thirty, best, np.array([epsilon - 9e-7, epsilon + 9e-7])):
+        assert gained(distances, epsilon) == 0.0
+        assert local_optimality(gained(distances, epsilon), gained(best, epsilon), 30) is None
+    assert curve_area(all_thirty, epsilon) == 1.0
+
+
+@pytest.mark.parametrize(("distance", "figure"), [(0.2 - 0.3e-3, None), (0.2 - 1e-3, 1.0)])
+def test_an_envelope_below_a_thousandth_of_the_budget_gives_no_figure(distance: float, figure: float | None) -> None:
+    gain = gained(np.array([distance, distance, INF, INF]), 0.2)
+    assert local_optimality(gain, gain, 4) == figure
 
 
 def test_what_breaks_gain_is_what_the_area_lacks() -> None:
@@ -142,6 +160,6 @@ def test_what_breaks_gain_is_what_the_area_lacks() -> None:
 def test_improving_the_envelope_never_raises_an_attack(columns: list[list[float]]) -> None:
     arrays = [np.array(column) for column in columns]
     mine = gained(arrays[0], 0.2)
-    before = local_optimality(mine, gained(envelope(arrays[:-1], 3), 0.2))
-    after = local_optimality(mine, gained(envelope(arrays, 3), 0.2))
+    before = local_optimality(mine, gained(envelope(arrays[:-1], 3), 0.2), 3)
+    after = local_optimality(mine, gained(envelope(arrays, 3), 0.2), 3)
     assert before is None or (after is not None and after <= before + 1e-12)

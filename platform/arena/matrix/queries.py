@@ -182,7 +182,7 @@ def _attack_row(
 ) -> AttackRow:
     left = [share_left(cells[defense]) if defense in cells else None for defense in clean]
     numbers = [share for share in left if share is not None]
-    shares = [local_optimality(cell.gain, best.get(defense)) for defense, cell in cells.items()]
+    shares = [local_optimality(cell.gain, best.get(defense), cell.examples) for defense, cell in cells.items()]
     optimal = [share for share in shares if share is not None]
     rows = sum((cell.forward_rows or 0) + 2 * (cell.backward_rows or 0) for cell in cells.values())
     broken, tried = sum(cell.broken or 0 for cell in cells.values()), sum(cell.examples for cell in cells.values())

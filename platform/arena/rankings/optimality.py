@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Distances = NDArray[np.float64]
+_ROUNDING = 1e-6  # of the budget, at least as an absolute distance: what claims may exceed it by, and float32 fall short of it
+_LEAST_AREA = 0.001  # of the budget: an envelope that takes less says nothing of who is close to it
 
 
 def envelope(columns: Iterable[Distances], examples: int) -> Distances:
@@ -18,27 +20,37 @@ def envelope(columns: Iterable[Distances], examples: int) -> Distances:
     return best
 
 
+def _shares(distances: Distances, epsilon: float) -> Distances:
+    """min(d, eps) / eps, in which a distance that differs from epsilon by rounding is epsilon."""
+    at_epsilon = distances >= epsilon - _ROUNDING * max(1.0, epsilon)
+    return np.asarray(np.where(at_epsilon, 1.0, np.minimum(distances, epsilon) / epsilon), dtype=np.float64)
+
+
 def curve_area(distances: Distances, epsilon: float) -> float:
     """Area under robust accuracy against the budget from 0 to epsilon, as a share of epsilon: the mean of min(d, eps) / eps.
 
     distances: (n,) of the examples that the defense gets right unattacked, inf where no break was found. In [0, 1].
     """
-    return float(np.mean(np.minimum(distances, epsilon)) / epsilon) if len(distances) and epsilon > 0 else 0.0
+    return float(np.mean(_shares(distances, epsilon))) if len(distances) and epsilon > 0 else 0.0
 
 
 def gained(distances: Distances, epsilon: float | None) -> float | None:
     """What breaks take from `curve_area`, times the number of examples; unbroken ones (inf) may be left out.
 
-    None where the threat has no single budget. Stored per cell and per envelope, so that optimality needs no distances.
+    Breaks at epsilon take nothing. None where the threat has no single budget. Stored per cell and per envelope, so that
+    optimality needs no distances.
     """
     if epsilon is None:
         return None
-    return float(np.sum(1.0 - np.minimum(distances, epsilon) / epsilon)) if epsilon > 0 else 0.0
+    return float(np.sum(1.0 - _shares(distances, epsilon))) if epsilon > 0 else 0.0
 
 
-def local_optimality(gain: float | None, best: float | None) -> float | None:
-    """1 for an attack whose curve is the envelope, 0 for one that takes nothing; None where nobody took anything.
+def local_optimality(gain: float | None, best: float | None, examples: int) -> float | None:
+    """1 for an attack whose curve is the envelope, 0 for one that takes nothing; None where nobody took a thousandth.
 
-    gain, best: `gained` of the attack and of the envelope, on the same examples. It falls when somebody improves the envelope.
+    gain, best: `gained` of the attack and of the envelope, on the same examples, of which there are so many. It falls when
+    somebody improves the envelope.
     """
-    return None if gain is None or not best else min(1.0, max(0.0, gain / best))
+    if gain is None or best is None or best < _LEAST_AREA * max(examples, 1):
+        return None
+    return min(1.0, max(0.0, gain / best))
