@@ -82,6 +82,7 @@ class Job:
 
     argv: absolute program path inside the sandbox and its arguments. mounts: read-only inputs (beside the base system's
     /usr). env: the whole environment; nothing is inherited. required: promises that must be FULL or start() refuses.
+    hidden: folders below the inputs (or in the backend's image) that appear empty instead.
     """
 
     argv: tuple[str, ...]
@@ -89,6 +90,7 @@ class Job:
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     required: tuple[str, ...] = ("network", "filesystem")
+    hidden: tuple[PurePosixPath, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -142,13 +142,16 @@ def _spawn(bwrap: str, job: Job, pipes: _Pipes, group: cgroups.Group) -> subproc
     seccomp = pipes.file(bpf())
     # Through a file and not on the command line, which the job could read: it names folders of the host.
     options = pipes.file("".join(f"{option}\0" for option in bwrap_options(job, seccomp=seccomp, info=pipes.info)).encode())
-    command = [*on_some_cores(job.limits.cpus, bounded=group.controllers), bwrap, "--args", str(options), "--"]
+    # By a relative path for the same reason.
+    folder, program = os.path.split(bwrap)
+    command = [*on_some_cores(job.limits.cpus, bounded=group.controllers), f"./{program}", "--args", str(options), "--"]
     return spawn(
         launch.guarded([*command, *inner_command(job, bounded=group.controllers)], groups=group.directories),
         stdin=pipes.stdin,
         stdout=pipes.stdout,
         stderr=pipes.stderr,
         pass_fds=(seccomp, options, pipes.info),
+        cwd=folder,
     )
 
 

@@ -72,6 +72,8 @@ def _file_system(job: Job) -> list[str]:
         options += ["--perms", "0755", "--dir", str(above)]
     for mount in shown:
         options += ["--ro-bind", str(mount.source), str(mount.target)]
+    for hidden in job.hidden:
+        options += ["--size", "4096", "--perms", "0755", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
     options += ["--proc", "/proc"]
     for path in _HIDDEN:
         options += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []

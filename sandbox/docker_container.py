@@ -46,7 +46,7 @@ def create(api: Any, template: Template, job: Job, pipes: Path, labels: dict[str
         cap_drop=["ALL"],
         security_opt=["no-new-privileges:true", f"seccomp={json.dumps(docker_json())}"],
         mounts=_mounts(template, job, pipes),
-        tmpfs=_tmpfs(template, job.limits),
+        tmpfs=_tmpfs(template, job),
         shm_size=job.limits.shm_mb * _MIB,
         mem_limit=job.limits.memory_mb * _MIB,
         memswap_limit=job.limits.memory_mb * _MIB,
@@ -88,11 +88,12 @@ def _bind(source: Path, target: str) -> docker.types.Mount:
     return mount
 
 
-def _tmpfs(template: Template, limits: Limits) -> dict[str, str]:
-    mounts = {"/tmp": f"rw,nosuid,nodev,noexec,mode=1777,size={limits.tmp_mb * _MIB},nr_inodes={_INODES}"}  # noqa: S108
+def _tmpfs(template: Template, job: Job) -> dict[str, str]:
+    mounts = {"/tmp": f"rw,nosuid,nodev,noexec,mode=1777,size={job.limits.tmp_mb * _MIB},nr_inodes={_INODES}"}  # noqa: S108
+    nothing = [str(path) for path in job.hidden]
     if template.host_system and Path(_LOCAL).is_dir():
-        mounts[_LOCAL] = "ro,nosuid,nodev,noexec,mode=755,size=4096"
-    return mounts
+        nothing.append(_LOCAL)
+    return mounts | dict.fromkeys(nothing, "ro,nosuid,nodev,noexec,mode=755,size=4096")
 
 
 def _ulimits(limits: Limits) -> list[docker.types.Ulimit]:

@@ -100,6 +100,9 @@ def check(job: Job) -> None:
     for name in job.env:
         if not name or "=" in name or "\0" in name:
             raise SandboxError(f"The environment variable {name!r} cannot be given to a job.")
+    for folder in job.hidden:
+        if not folder.is_absolute() or ".." in folder.parts or "\0" in str(folder):
+            raise SandboxError(f"{str(folder)!r} cannot be hidden: give an absolute path inside.")
     _check_targets({mount.target: mount.source for mount in job.mounts})
 
 

@@ -52,6 +52,7 @@ class LauncherSettings:
                 ceilings=replace(Limits(), **told.get("ceilings", {})),
                 mounts=tuple(Mount(Path(m["source"]), PurePosixPath(m["target"])) for m in told.get("mounts", [])),
                 env=told.get("env", {}),
+                hidden={name: tuple(map(PurePosixPath, paths)) for name, paths in told.get("hidden", {}).items()},
             )
             gpus = tuple(engine.pop("gpus", ()))
             engine.setdefault("image", os.environ.get("SANDBOX_IMAGE"))

@@ -27,7 +27,7 @@ class Template:
 
     python: the interpreter inside. programs: modules that may be run, and where each sees its folder. inputs: folders of jobs
     must lie below it. scratch: where clients make their named pipes. ceilings: no limit of a job may exceed its own. mounts and
-    env: the same for every job.
+    env: the same for every job. hidden: folders that appear empty to a program.
     """
 
     python: str
@@ -37,6 +37,7 @@ class Template:
     ceilings: Limits = field(default_factory=Limits)
     mounts: tuple[Mount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    hidden: Mapping[str, tuple[PurePosixPath, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def checked(request: Mapping[str, Any], template: Template) -> Start:
         Job(
             argv=(template.python, "-m", request["module"], str(target)),
             mounts=(*template.mounts, Mount(folder, target)),
+            hidden=template.hidden.get(request["module"], ()),
             env={**template.env, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=_limits(request["limits"], template.ceilings),
             required=(),  # the client demands; it was told what is enforced

@@ -36,6 +36,7 @@ def spawn(
     stderr: int,
     pass_fds: Sequence[int] = (),
     env: dict[str, str] | None = None,
+    cwd: str = "/",
 ) -> subprocess.Popen[bytes]:
     """Starts a program in its own session (a terminal's Ctrl-C is for its parent) with exactly the given environment.
 
@@ -49,6 +50,6 @@ def spawn(
         stderr=stderr,
         pass_fds=tuple(pass_fds),
         env=env or {},
-        cwd="/",
+        cwd=cwd,
         start_new_session=True,
     ).result()

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from arena.evaluations import attack_zone, lanes
-from sandbox import Job, Limits
+from sandbox import Job, Limits, Mount
 from sandbox.docker import DockerSandbox, DockerSettings, connect
 from sandbox.launcher import LauncherSettings
 from tests.sandbox.conformance.support import said
@@ -266,6 +266,9 @@ def test_worker_launcher_and_programs_agree(monkeypatch: pytest.MonkeyPatch) -> 
         "evaluator.host.serve": lanes.SUBMISSION,
         "evaluator.host.attack_serve": attack_zone.ATTACK,
     }
+    weights = attack_zone.weights_within([Mount(ROOT / "evaluator", PurePosixPath("/opt/redoubt/evaluator"))])
+    assert template.hidden == {"evaluator.host.attack_serve": weights}
+    assert len(weights) == 2
     assert settings.engine.image == f"sha256:{'0' * 64}"
     assert tomllib.loads((ROOT / "deploy" / "launcher.toml").read_text())["ceilings"].keys() == {
         *vars(Limits()),

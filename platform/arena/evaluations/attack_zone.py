@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,10 +15,11 @@ from evaluator.host.attack_session import AttackFault
 from evaluator.host.proxy import Channel
 from evaluator.spec import LimitsSpec
 from evaluator.wire import Transport
-from sandbox import Job, Limits, Sandbox
+from sandbox import Job, Limits, Mount, Sandbox
 from sandbox.python_env import python_mounts
 
 ATTACK = PurePosixPath("/attack")
+_WEIGHTS = ("baselines", "reference")  # folders of evaluator/defenses: an attack may play against what they hold
 
 
 @contextmanager
@@ -69,7 +70,19 @@ class AttackZone:
         return Job(
             argv=(python, "-m", "evaluator.host.attack_serve", str(ATTACK)),
             mounts=mounts,
+            hidden=weights_within(mounts),
             env={**env, "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=Limits(memory_mb=limits.memory_mb, processes=limits.processes, cpus=limits.cpus, seconds=seconds),
             required=limits.required,
         )
+
+
+def weights_within(mounts: Iterable[Mount]) -> tuple[PurePosixPath, ...]:
+    """Where the weights of shipped defenses would be seen: the evaluator may be an input, or installed among the packages."""
+    found = []
+    for mount in mounts:
+        for package in (PurePosixPath(), PurePosixPath("evaluator")):
+            folders = [package / "defenses" / name for name in _WEIGHTS]
+            if (mount.source / package).name == "evaluator":
+                found += [mount.target / folder for folder in folders if (mount.source / folder).is_dir()]
+    return tuple(found)

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import sandbox as package
@@ -89,6 +90,17 @@ def inputs_can_be_read_and_not_changed(sandbox: Sandbox) -> None:
         before = {path: (path.stat().st_mode, path.stat().st_mtime_ns) for path in folder.rglob("*")}
         assert said(sandbox, shell(script, mounts=mounts)) == "hostbelowhost"
         assert {path: (path.stat().st_mode, path.stat().st_mtime_ns) for path in folder.rglob("*")} == before
+
+
+def what_is_hidden_below_an_input_appears_empty(sandbox: Sandbox) -> None:
+    with _secret() as folder:
+        for name in ("hidden", "shown"):
+            (folder / name).mkdir()
+            (folder / name / "weights").write_text(name)
+        script = "ls /input/hidden >&2; cat /input/shown/weights >&2; touch /input/hidden/new 2>/dev/null && echo w >&2; true"
+        job = shell(script, mounts=(Mount(folder, PurePosixPath("/input")),))
+        assert said(sandbox, replace(job, hidden=(PurePosixPath("/input/hidden"),))) == "shown"
+        assert (folder / "hidden" / "weights").read_text() == "hidden"
 
 
 def host_files_are_not_there(sandbox: Sandbox) -> None:

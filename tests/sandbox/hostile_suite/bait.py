@@ -8,8 +8,12 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+
+from sandbox import SandboxError
+from sandbox.bubblewrap import find_bwrap
 
 _LAUNCHED = ("database", "redis", "site")
 
@@ -50,6 +54,7 @@ class Bait(contextlib.ExitStack):
                 "abstract": self._services["abstract"].getsockname().decode().replace("\0", "@"),
                 "victim": self.victim.pid,
                 "evaluator": os.getpid(),
+                "host": _folders(),
             }
         )
 
@@ -95,6 +100,14 @@ class Bait(contextlib.ExitStack):
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         state = {str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
         return state | {str(path): (path.lstat().st_mode, 0, b"") for path in self.folder.rglob("*") if not path.is_file()}
+
+
+def _folders() -> list[str]:
+    """Where on the host our packages and programs are."""
+    folders = {sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[3])}
+    with contextlib.suppress(SandboxError):
+        folders.add(str(Path(find_bwrap()).parent))
+    return sorted(folders - {"/usr", "/usr/bin"})
 
 
 def _was_called(service: socket.socket) -> bool:
