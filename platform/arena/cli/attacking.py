@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
+from arena.cli.folders import inspected_defense
+from arena.cli.waiting import shown
 from arena.evaluations.lanes import Lane, choose, settled_threads
 from arena.evaluations.staging import staged
 from evaluator.attacks.base import Attack
@@ -82,22 +82,20 @@ class Done:
 
 
 def carry_out(order: Order) -> Done:
-    """Runs and verifies the attack behind a progress bar on stderr."""
+    """Runs and verifies the attack and says on stderr how far it is. Raises InputError for a defense that cannot enter."""
     limits = order.pack.challenge.limits
     data = order.pack.challenge.data
-    part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
+    inspected_defense(order.defense, order.pack.challenge)
     threads = settled_threads(limits)
     ensemble = Sequence(order.name, (Stage(order.name, order.attack),), slice_examples=_SLICE)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with staged(order.defense) as copy, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with staged(order.defense) as copy, shown(f"{order.name}: getting the images and starting") as waiting:
+        part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
         manifest = read_manifest(copy.folder)
         votes, sandbox = votes_of(manifest), open_sandbox(order.sandbox)
         lane = Lane(choose("auto", manifest), copy.folder, manifest, limits, sandbox, threads, lambda text: None)
-        task = bar.add_task(order.name, total=len(part))
 
         def tell(step: Step) -> None:
-            text = f"{order.name}: {step.stage} · {step.survivors} still standing"
-            bar.update(task, description=text, completed=step.done, total=step.total)
+            waiting(f"{order.name}: {step.stage} · {step.survivors} still standing", step.done, step.total)
 
         verdict = evaluate(
             lambda: lane.open(part.classes),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from arena.cli.tables import show
 from evaluator.errors import InputError
 
 
@@ -20,11 +20,11 @@ def attacks() -> None:
 
     table = Table()
     for name in ("name", "title", "access", "threats", "paper"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in ("name", "slug"))
     for entry in entries():
         threats = "any" if "*" in entry.threats else ", ".join(entry.threats)
         table.add_row(entry.name, entry.title, entry.access, threats, entry.paper)
-    Console().print(table)
+    show(table)
 
 
 def architectures() -> None:
@@ -59,6 +59,6 @@ def challenges(
         threat = challenge.threat.kind if epsilon is None else f"{challenge.threat.kind} {epsilon:.4g}"
         images = f"{challenge.data.examples:,} {challenge.data.dataset} {challenge.data.split}"
         table.add_row(slug, escape(challenge.title), threat, images)
-    Console().print(table)
+    show(table)
     for line in wrong:
         print(f"redoubt: {line}", file=sys.stderr)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
+from arena.cli.folders import inspected_defense
+from arena.cli.waiting import shown
 from arena.evaluations.lanes import Lane, choose, settled_threads
 from arena.evaluations.staging import staged
 from evaluator.certificate_record import accuracies, average_radius
@@ -76,13 +76,13 @@ class Done:
 
 
 def carry_out(order: Order) -> Done:
-    """Certifies behind a progress bar on stderr. Raises InputError before any compute for what cannot be certified."""
-    data = order.challenge.data
-    part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
+    """Certifies and says on stderr how far it is. Raises InputError before any compute for what cannot be certified."""
+    data, method = order.challenge.data, order.request.method
+    inspected_defense(order.defense, order.challenge)
     limits, threat = order.challenge.limits, build(order.challenge.threat)
     threads = settled_threads(limits)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with staged(order.defense) as copy:
+    with staged(order.defense) as copy, shown(f"{method}: getting the images and starting") as waiting:
+        part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
         weights_only = order.manifest.format == "safetensors"
         network = load_weights_only(copy.folder, order.manifest) if weights_only else None
         require(order.request, threat, network, tuple(part.x.shape[1:]))
@@ -90,13 +90,12 @@ def carry_out(order: Order) -> Done:
             choose("auto", order.manifest), copy.folder, order.manifest, limits, open_sandbox(order.sandbox), threads, _ignore
         )
         opened = nullcontext(network) if network is not None else lane.open(part.classes)
-        with opened as model, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with opened as model:
             assert model is not None
             asked = network or MeteredModel(model, Meter(), classes=part.classes).eval()
-            task = bar.add_task(order.request.method, total=len(part))
             found: list[Certificates] = []
-            for start in range(0, len(part), _SLICES[order.request.method]):
-                piece = part[slice(start, start + _SLICES[order.request.method])]
+            for start in range(0, len(part), _SLICES[method]):
+                piece = part[slice(start, start + _SLICES[method])]
                 found.append(
                     certify_at_radii(
                         asked, piece.x, piece.y, norm=threat.kind, radii=order.radii, request=order.request,
@@ -104,7 +103,7 @@ def carry_out(order: Order) -> Done:
                     )
                 )  # fmt: skip
                 proven = sum(int((certificates.radius > 0).sum()) for certificates in found)
-                bar.update(task, advance=len(piece), description=f"{order.request.method} · {proven} certified")
+                waiting(f"{method} · {proven} certified", start + len(piece), len(part))
     return Done(
         order=order,
         examples=part,

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from arena.cli.folders import inspected_defense
 from arena.cli.keys import signing_key
+from arena.cli.waiting import shown
 from evaluator import receipt
 from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError, PlatformError, SubmissionError, visible
@@ -42,6 +43,7 @@ def evaluate(
     challenge = load_pack(pack)
     if not path.is_dir():
         raise InputError("is not a folder.", where=str(path), help="Pass the folder that holds defense.toml.")
+    inspected_defense(path, challenge.challenge)
     chosen = secrets.randbits(63) if seed is None else seed
     outcome = run(challenge.slug, pack, path, examples, chosen, sandbox, lane, device)
     match outcome:
@@ -72,16 +74,14 @@ def run(
     from arena.evaluations.runner import Request, run_defense
     from sandbox.choose import open_sandbox
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
-        task = bar.add_task(f"{slug}: starting", total=None)
+    log: list[bytes] = []
+    with shown(f"{slug}: getting the images and starting", console=console, quiet=quiet) as waiting:
 
         def tell(step: Step) -> None:
             what = step.attack or step.stage
-            text = f"{slug}: {what} · {step.survivors} still standing · {step.forward_rows + step.backward_rows:,} rows"
-            bar.update(task, description=text, completed=step.done, total=step.total)
+            rows = step.forward_rows + step.backward_rows
+            waiting(f"{slug}: {what} · {step.survivors} still standing · {rows:,} rows", step.done, step.total)
 
-        log: list[bytes] = []
         request = Request(load_pack(pack), path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]
         outcome = run_defense(request, sandbox=open_sandbox(sandbox), on_progress=tell, on_log=log.append)
     if isinstance(outcome, SubmissionFailed) and log and log[-1]:

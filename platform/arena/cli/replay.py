@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from arena.cli.evaluate import run
+from arena.evaluations.staging import folder_digest
 from evaluator import receipt
 from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError, SubmissionError
@@ -38,6 +39,10 @@ def replay(
         )
     if original.ids != list(range(len(original.ids))):
         raise InputError("the receipt is about a part of the images; replay the whole evaluation's receipt.")
+    if original.digests.submission != (found := folder_digest(path)):
+        what = f"is another submission than the receipt's: its files have the digest {found[:16]}, not "
+        help = "Pass the folder that the receipt is about, with its files as they were."
+        raise InputError(f"{what}{original.digests.submission[:16]}.", where=str(path), help=help)
     there, named = original.environment, pack or original.challenge
     outcome = run(challenge.slug, named, path, original.examples, original.seed, sandbox, there.lane, there.device)
     if not isinstance(outcome, Completed):

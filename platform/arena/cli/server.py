@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from arena.cli.folders import inspected
+from arena.submissions.packing import pack_folder
 from evaluator.errors import InputError, PlatformError
-from evaluator.spec import AttackManifest, DefenseManifest, load_manifest
 
 DEFAULT_SERVER = "http://localhost:8000"
 _SECONDS = 60.0
+_HOW_TO_GET_ONE = "Make one on your account page, then export REDOUBT_TOKEN=... with it in place of the dots, or pass --token."
 
 
 class Server:
@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, address: str | None, token: str | None) -> None:
         self.address = (address or os.environ.get("REDOUBT_SERVER") or DEFAULT_SERVER).rstrip("/")
-        self._token = token or os.environ.get("REDOUBT_TOKEN")
+        self._token = _token(token) or _token(os.environ.get("REDOUBT_TOKEN"))
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON at /api/v1/`path`."""
@@ -41,8 +41,7 @@ class Server:
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         if self._token is None:
-            help = "Make one on your account page, then export REDOUBT_TOKEN=... or pass --token."
-            raise InputError("this needs an API token.", help=help)
+            raise InputError("this needs an API token.", help=_HOW_TO_GET_ONE)
         headers = {"Authorization": f"Bearer {self._token}"}
         try:
             answer = httpx.request(method, f"{self.address}/api/v1/{path}", headers=headers, timeout=_SECONDS, **options)
@@ -65,17 +64,16 @@ class Server:
 
 
 def packed(folder: Path) -> bytes:
-    """The submission as a zip archive. Raises InputError when its manifest is wrong, before anything is sent."""
-    if not folder.is_dir():
-        raise InputError("is not a folder.", where=str(folder), help="Pass the folder that holds the manifest.")
-    if (folder / "attack.toml").is_file():
-        load_manifest(folder / "attack.toml", AttackManifest)
-    else:
-        load_manifest(folder / "defense.toml", DefenseManifest)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder)
-            if path.is_file() and not path.is_symlink() and "__pycache__" not in name.parts:
-                archive.write(path, name.as_posix())
-    return buffer.getvalue()
+    """The submission as a zip archive. Raises InputError for what the site would refuse, before anything is sent."""
+    inspected(folder)
+    return pack_folder(folder)
+
+
+def _token(given: str | None) -> str | None:
+    """The token itself, also of a line for the shell that was pasted whole. Raises InputError for what cannot be one."""
+    token = (given or "").strip().removeprefix("export ").strip().removeprefix("REDOUBT_TOKEN=").strip().strip("\"'")
+    if not token:
+        return None
+    if not any(letter.isalnum() for letter in token) or not token.isascii() or " " in token or not token.isprintable():
+        raise InputError(f'"{token[:20]}" is no API token.', where="REDOUBT_TOKEN", help=_HOW_TO_GET_ONE)
+    return token

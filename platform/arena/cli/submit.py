@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from arena.cli.server import Server, packed
+from arena.cli.tables import show
+from arena.cli.waiting import Following
 from evaluator.errors import InputError, PlatformError, SubmissionError
 
 ServerOption = Annotated[str | None, typer.Option(help="Address of the server; REDOUBT_SERVER, else http://localhost:8000.")]
 TokenOption = Annotated[str | None, typer.Option(help="API token from your account page; REDOUBT_TOKEN.")]
 _FINISHED = {"completed", "submission_failed", "platform_failed", "cancelled"}
+_PENDING = ("queued", "running")
 _POLL_SECONDS = 2.0
 
 
@@ -52,31 +54,38 @@ def status(
     remote = Server(server, token)
     entries = [remote.get(f"submissions/{submission}")] if submission else remote.get("submissions")["results"]
     table = Table()
-    for name in ("id", "name", "challenge", "state", "robust", "clean", "where it stands"):
-        table.add_column(name)
+    for name in ("id", "name", "challenge", "state", "robust", "clean"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("where it stands")
     for entry in entries:
         described, evaluation = entry["submission"], entry["evaluation"] or {}
+        state, where = str(evaluation.get("state", "–")), _where(evaluation)
+        if described["kind"] == "attack":
+            state, where = _attack_state(remote.get(f"attacks/{described['id']}"))
         shares = [_percent(evaluation.get(key)) for key in ("robust_accuracy", "clean_accuracy")]
-        table.add_row(
-            described["id"],
-            escape(described["name"]),
-            described["challenge"],
-            evaluation.get("state", "–"),
-            *shares,
-            _where(evaluation),
-        )
-    Console().print(table)
+        table.add_row(described["id"], escape(described["name"]), described["challenge"], state, *shares, escape(where))
+    show(table)
+
+
+def _attack_state(attack: dict[str, Any]) -> tuple[str, str]:
+    """The state of an attack, and where it stands: its first look, then the standing defenses it has played."""
+    match attack["verdict"]:
+        case "":
+            return "queued", "waits for its first look"
+        case "accepted":
+            cells = attack["cells"]
+            ended = sum(cell["state"] not in _PENDING for cell in cells)
+            return "completed" if ended == len(cells) else "running", f"played {ended} of {len(cells)} standing defenses"
+        case verdict:
+            return str(verdict), _first_line(attack["detail"]) or str(attack["reason"])
 
 
 def _follow(remote: Server, identifier: str) -> None:
     """Prints each change until there is a verdict; a failure is an error like that of `redoubt evaluate`."""
-    said = ""
+    following = Following(lambda line: print(line, flush=True))
     while True:
         evaluation: dict[str, Any] = remote.get(f"submissions/{identifier}")["evaluation"] or {}
-        line = f"{evaluation.get('state', 'queued')} · {_where(evaluation)}"
-        if line != said:
-            print(line, flush=True)
-            said = line
+        following.tell(f"{evaluation.get('state', 'queued')} · {_where(evaluation)}")
         if evaluation.get("state") in _FINISHED:
             break
         time.sleep(_POLL_SECONDS)
@@ -94,6 +103,7 @@ def _follow(remote: Server, identifier: str) -> None:
 def _follow_attack(remote: Server, identifier: str) -> None:
     """Prints what the first look found, then every cell as it ends, until all are played."""
     told: set[str] = set()
+    following = Following(lambda line: print(line, flush=True))
     while True:
         attack: dict[str, Any] = remote.get(f"attacks/{identifier}")
         verdict = attack["verdict"]
@@ -107,13 +117,14 @@ def _follow_attack(remote: Server, identifier: str) -> None:
             for violation in attack["violations"]:
                 print(f"{violation['count']} examples do not count: {violation['detail']} ids {violation['ids']}", flush=True)
         cells = attack["cells"]
-        ended = [cell for cell in cells if cell["state"] not in ("queued", "running")]
+        ended = [cell for cell in cells if cell["state"] not in _PENDING]
         for cell in ended:
             if cell["id"] not in told:
                 told.add(cell["id"])
                 print(f"{cell['defense_name']}: {cell['state']}, {_percent(cell['accuracy_left'])} left", flush=True)
         if verdict and len(ended) == len(cells):
             return
+        following.tell(" · ".join(_attack_state(attack)))
         time.sleep(_POLL_SECONDS)
 
 
@@ -126,7 +137,12 @@ def _where(evaluation: dict[str, Any]) -> str:
         return f"{what}: {progress['done']} of {progress['total']} settled, {progress['survivors']} still standing"
     if position := evaluation.get("queue_position"):
         return f"number {position} in the queue"
-    return str(evaluation.get("detail") or "")
+    return _first_line(evaluation.get("detail"))
+
+
+def _first_line(detail: object) -> str:
+    """What a failure says; the lines after it are for its own page."""
+    return str(detail or "").partition("\n")[0]
 
 
 def _percent(share: float | None) -> str:

@@ -39,6 +39,19 @@ def staged(submission: Path) -> Iterator[Staged]:
         yield Staged(folder, _copy(submission, folder))
 
 
+def folder_digest(folder: Path) -> str:
+    """The digest that a staged copy of the folder would have. Raises InputError for links and special files."""
+    digest = hashlib.sha256()
+    for name, path in submission_files(folder):
+        digest.update(_line(name, path))
+    return digest.hexdigest()
+
+
+def _line(name: str, path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode()
+
+
 def _copy(source: Path, target: Path) -> str:
     total, digest = 0, hashlib.sha256()
     try:
@@ -55,7 +68,5 @@ def _copy(source: Path, target: Path) -> str:
         copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
         copy.chmod(0o644)
-        with copy.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{name}\0{content}\n".encode())
+        digest.update(_line(name, copy))
     return digest.hexdigest()
