@@ -19,6 +19,7 @@ from evaluator.attacks.nes import NES
 from evaluator.attacks.opt_attack import OptAttack
 from evaluator.attacks.random_search import RandomSearch
 from evaluator.attacks.registry import entries
+from evaluator.attacks.simba import SimBA
 from evaluator.attacks.sparse_rs import SparseRS
 from evaluator.attacks.spsa import SPSA
 from evaluator.attacks.square import Square
@@ -54,6 +55,8 @@ CASES = [
     Case(ZOO(queries=200, coordinates=8), L2(0.5), 200),
     Case(LocalSearch(queries=90, probes=8, pixels=2), L0(6), 90),
     Case(LocalSearch(queries=90, probes=8, pixels=2), Linf(0.1), 90),
+    Case(SimBA(queries=60), Linf(0.1), 60),
+    Case(SimBA(queries=60), L2(0.5), 60),
     Case(SparseRS(queries=60), L0(6), 60),
     Case(SparseRS(queries=20, restarts=3), L0(6), 60),
     Case(GreedyPixels(queries=90, shortlist=8), L0(6), 90),

@@ -36,6 +36,7 @@ THREATS: dict[str, Threat] = {
     "union": Union((Linf(0.1), L2(1.0))),
     "corruptions": Corruptions(3),
 }
+pytestmark = pytest.mark.timeout(900)  # a search and every attack on what it leaves
 NOT_ALONE = {"interval", "stored_inputs", "substitute", "universal"}  # they need a network, inputs or a training set besides
 SMALL = {"steps": 30, "restarts": 1, "queries": 1000, "searches": 3, "rounds": 10}
 kinds = pytest.mark.parametrize("kind", THREATS)
