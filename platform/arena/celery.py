@@ -1,4 +1,4 @@
-"""The Celery application of the production installation: `celery -A arena.celery worker` and `... beat`."""
+"""The Celery application of the production installation: `celery -A arena.celery worker`, beside `manage.py sweeper`."""
 
 from __future__ import annotations
 
