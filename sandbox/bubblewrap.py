@@ -21,7 +21,7 @@ from sandbox.base import Capabilities, Enforcement, Job, Running, Sandbox, Sandb
 from sandbox.bubblewrap_command import bwrap_options, inner_command, on_some_cores
 from sandbox.bubblewrap_tree import BubblewrapTree
 from sandbox.log import BoundedLog
-from sandbox.probe import measure
+from sandbox.probe import measure, on_linux_only
 from sandbox.running import Supervised
 from sandbox.seccomp import bpf
 from sandbox.spawn import spawn
@@ -45,6 +45,8 @@ class BubblewrapSandbox(Sandbox):
 
 @functools.cache
 def _capabilities() -> Capabilities:
+    if (elsewhere := on_linux_only("bubblewrap")) is not None:
+        return elsewhere
     controllers = cgroups.parents()
     cpus = Enforcement.FULL if "cpu" in controllers else Enforcement.PARTIAL
     return measure("bubblewrap", _start, memory_of_tree="memory" in controllers, cpus=cpus)

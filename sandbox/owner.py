@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+_LINUX = sys.platform.startswith("linux")
 _TEXT = re.compile(r"(\d+)-(\d+)-(\d+)")
 
 
@@ -52,13 +54,26 @@ def boot_id() -> str:
 
 
 def _namespace() -> int:
-    return Path("/proc/self/ns/pid").stat().st_ino
+    """0 where the system has no such thing: every process then sees every other."""
+    return Path("/proc/self/ns/pid").stat().st_ino if _LINUX else 0
 
 
 def _start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat; None when there is no such process, or only its zombie."""
+    """Field 22 of /proc/PID/stat, elsewhere 0; None when there is no such process, or only its zombie."""
+    if not _LINUX:
+        return 0 if _is_there(pid) else None
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

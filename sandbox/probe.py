@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from collections.abc import Callable
 
@@ -23,6 +24,14 @@ echo looked
 """
 _HOARD = "head -c 200000000 /dev/zero | tail -n 1 > /dev/null && echo unbounded"
 _MULTIPLY = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 30 & done && echo unbounded"
+
+
+def on_linux_only(backend: str) -> Capabilities | None:
+    """Says so, where this is another system; None on Linux."""
+    if platform.system() == "Linux":
+        return None
+    note = f"{backend} confines jobs by what Linux's kernel offers: entries with code are judged there, weights-only ones here."
+    return Capabilities(backend, False, dict.fromkeys(PROMISES, Enforcement.NONE), (note,))
 
 
 def measure(backend: str, start: Callable[[Job], Running], *, memory_of_tree: bool, cpus: Enforcement) -> Capabilities:

@@ -25,7 +25,7 @@ from evaluator.report import Progress as Step
 from evaluator.spec import Pack
 from evaluator.threats.base import Threat
 from evaluator.verification import classify, count
-from sandbox.choose import open_sandbox
+from sandbox.choose import open_sandbox_or_none
 
 _SLICE = 50
 _EXHIBITS = 60
@@ -91,7 +91,7 @@ def carry_out(order: Order) -> Done:
     with staged(order.defense) as copy, shown(f"{order.name}: getting the images and starting") as waiting:
         part = ranked_examples(data.model_copy(update={"examples": min(order.examples, data.examples)}))
         manifest = read_manifest(copy.folder)
-        votes, sandbox = votes_of(manifest), open_sandbox(order.sandbox)
+        votes, sandbox = votes_of(manifest), open_sandbox_or_none(order.sandbox)
         lane = Lane(choose("auto", manifest), copy.folder, manifest, limits, sandbox, threads, lambda text: None)
 
         def tell(step: Step) -> None:

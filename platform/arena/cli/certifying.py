@@ -24,7 +24,7 @@ from evaluator.host.load import load_weights_only
 from evaluator.meter import Meter, MeteredModel
 from evaluator.spec import Challenge, DefenseManifest
 from evaluator.threats import build
-from sandbox.choose import open_sandbox
+from sandbox.choose import open_sandbox_or_none
 
 _SLICES = {"smoothing": 20, "lipschitz": 200, "ibp": 50, "crown": 16, "bab": 1, "milp": 1}
 
@@ -87,7 +87,13 @@ def carry_out(order: Order) -> Done:
         network = load_weights_only(copy.folder, order.manifest) if weights_only else None
         require(order.request, threat, network, tuple(part.x.shape[1:]))
         lane = Lane(
-            choose("auto", order.manifest), copy.folder, order.manifest, limits, open_sandbox(order.sandbox), threads, _ignore
+            choose("auto", order.manifest),
+            copy.folder,
+            order.manifest,
+            limits,
+            open_sandbox_or_none(order.sandbox),
+            threads,
+            _ignore,
         )
         opened = nullcontext(network) if network is not None else lane.open(part.classes)
         with opened as model:

@@ -52,9 +52,22 @@ def _runtime() -> list[Finding]:
     return [
         Finding("Python", platform.python_version(), platform.python_version_tuple()[:2] in {("3", "11"), ("3", "12")}),
         Finding("PyTorch", importlib.metadata.version("torch"), True),
+        _torchvision(),
         Finding("processors", str(os.cpu_count()), True),
         Finding("CUDA device", state, True if cuda else None),
     ]
+
+
+def _torchvision() -> Finding:
+    """Imported, as submitted code may: its wheel and torch's can be of builds that do not fit."""
+    from evaluator.torchvision_compat import let_torchvision_be_imported
+
+    let_torchvision_be_imported()
+    try:
+        import torchvision
+    except Exception as error:  # whatever a wheel of another build raises
+        return Finding("torchvision", f"cannot be imported: {error}", False, "install the build that goes with this PyTorch")
+    return Finding("torchvision", torchvision.__version__, True)
 
 
 def _data() -> list[Finding]:

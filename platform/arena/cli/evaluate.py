@@ -72,7 +72,7 @@ def run(
 ) -> Outcome:
     """Runs the evaluation behind a progress bar on stderr."""
     from arena.evaluations.runner import Request, run_defense
-    from sandbox.choose import open_sandbox
+    from sandbox.choose import open_sandbox_or_none
 
     log: list[bytes] = []
     with shown(f"{slug}: getting the images and starting", console=console, quiet=quiet) as waiting:
@@ -83,7 +83,7 @@ def run(
             waiting(f"{slug}: {what} · {step.survivors} still standing · {rows:,} rows", step.done, step.total)
 
         request = Request(load_pack(pack), path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]
-        outcome = run_defense(request, sandbox=open_sandbox(sandbox), on_progress=tell, on_log=log.append)
+        outcome = run_defense(request, sandbox=open_sandbox_or_none(sandbox), on_progress=tell, on_log=log.append)
     if isinstance(outcome, SubmissionFailed) and log and log[-1]:
         console.print("The submission's own output:", style="dim")
         console.print(visible(log[-1].decode("utf-8", "replace"))[-2000:], markup=False, highlight=False)

@@ -14,7 +14,8 @@ from django.utils.module_loading import import_string
 from arena.evaluations.warm import keep_warm
 from evaluator.report import Outcome, Progress
 from evaluator.spec import Pack
-from sandbox import Capabilities, Job, Running, Sandbox, SandboxError, SandboxUnavailable, open_sandbox
+from sandbox import Sandbox, SandboxError, open_sandbox
+from sandbox.none import NoSandbox
 
 
 @dataclass(frozen=True)
@@ -42,31 +43,13 @@ class Judge(Protocol):
     def merge(self, shards: Sequence[Outcome], /) -> Outcome: ...
 
 
-class NoSandbox(Sandbox):
-    """Where nothing can run untrusted code: entries that are weights alone need none, all others are refused."""
-
-    name = "none"
-
-    def __init__(self, why: str) -> None:
-        self._why = why
-
-    def capabilities(self) -> Capabilities:
-        return Capabilities(backend=self.name, available=False, promises={}, notes=(self._why,))
-
-    def start(self, job: Job) -> Running:
-        raise (SandboxError if self.ready() else SandboxUnavailable)(self._why)
-
-    def ready(self) -> bool:
-        """One that the settings name is awaited; where any would do and there is none, entries with code are refused."""
-        return settings.REDOUBT_SANDBOX in (None, "auto")
-
-
 def configured_sandbox() -> Sandbox:
     """The sandbox that settings.REDOUBT_SANDBOX names, or one that refuses all code where there is none."""
     try:
         return open_sandbox(settings.REDOUBT_SANDBOX)
     except SandboxError as error:
-        return NoSandbox(str(error))
+        # One that the settings name is awaited; where any would do and there is none, entries with code are refused.
+        return NoSandbox(str(error), awaited=settings.REDOUBT_SANDBOX not in (None, "auto"))
 
 
 class OfficialJudge:
