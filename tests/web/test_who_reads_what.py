@@ -12,6 +12,7 @@ from arena.accounts.queries import with_counts
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
+from arena.evaluations.queries import log_text
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import board, histories
 from arena.matrix.models import Cell, Trial
@@ -82,6 +83,13 @@ def test_why_a_defense_failed_is_told_to_its_team_in_lists_too(challenge: Challe
         assert (SECRET in page(f"/entries/{mine.public_id}/", reader)) == told, name
         for address in ("/", "/teams/", "/teams/alice/", "/challenges/mnist-linf/"):
             assert SECRET not in page(address, reader), f"{name} at {address}"
+
+
+def test_what_the_code_printed_is_read_in_the_order_of_the_images(challenge: Challenge, people: dict[str, User]) -> None:
+    evaluation = current(enter(challenge, people["alice"]))
+    for index, said in ((2, "third"), (0, "first")):
+        evaluation.shards.filter(index=index).update(log=said)
+    assert log_text(evaluation) == "[examples 0 to 9]\nfirst\n[examples 20 to 29]\nthird"
 
 
 def test_teams_are_counted_by_what_everybody_may_see(challenge: Challenge, people: dict[str, User]) -> None:
