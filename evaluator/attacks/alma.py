@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import best_other, pick
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, positive
@@ -25,15 +24,13 @@ _RANGE = (1e-6, 1e12)  # of the multiplier
 
 @register("alma", title="Augmented Lagrangian", access="gradients", threats=("l2",), paper="Rony et al. 2021, alg. 1")
 @dataclass(frozen=True)
-class ALMA(Attack):
+class ALMA(MinimalNorm):
     """Minimises the distance under the constraint that the ratio of logit differences is adversarial, by a penalty with a
     multiplier that adapts to each example; RMSprop steps with momentum.
 
     steps: iterations. step_size: of the first step, falling to a hundredth. stop_within: an example
     leaves as soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 200
     step_size: float = 0.1
@@ -43,7 +40,7 @@ class ALMA(Attack):
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         norm, everyone = NORMS[threat.kind], Closest.none(batch, threat)
         if not len(batch):
             return everyone.points

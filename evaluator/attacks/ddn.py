@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import cross_entropy
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -23,15 +22,13 @@ from evaluator.threats.base import Threat, flat
 
 @register("ddn", title="Decoupled direction and norm", access="gradients", threats=("l2",), paper="Rony et al. 2019, alg. 1")
 @dataclass(frozen=True)
-class DDN(Attack):
+class DDN(MinimalNorm):
     """Normalised gradient steps, each put on a sphere around the original that shrinks when across and grows when not.
 
     steps: iterations. step_size: of the first step, annealed by a cosine to a hundredth. gamma: relative change of the
     radius. first_radius: of the first sphere (default epsilon). stop_within: an example leaves as soon as a point within
     epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 100
     step_size: float = 1.0
@@ -45,7 +42,7 @@ class DDN(Attack):
         if self.first_radius is not None:
             positive(first_radius=self.first_radius)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         norm, everyone = NORMS["l2"], Closest.none(batch, threat)
         active, known, z = torch.arange(len(batch), device=batch.x.device), everyone, batch.x
         radius = torch.full_like(known.distance, threat.epsilon if self.first_radius is None else self.first_radius)

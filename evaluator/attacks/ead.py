@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -21,15 +20,13 @@ from evaluator.threats.base import Threat
 
 @register("ead", title="Elastic net", access="gradients", threats=("l1", "l2"), paper="Chen et al. 2018, alg. 1")
 @dataclass(frozen=True)
-class EAD(Attack):
+class EAD(MinimalNorm):
     """Accelerated shrinkage-thresholding on c * max(-margin, 0) + |d|_2^2 + beta |d|_1, with a binary search on c.
 
     steps: iterations per c. searches: values of c tried, from first_c. beta: weight of the L1 norm. step_size: of the first
     step, falling with the square root of what is left. stop_within: an example leaves as soon as a point within epsilon is
     known. Of all adversarial points met, the closest in the threat's own norm counts.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 100
     searches: int = 6
@@ -43,7 +40,7 @@ class EAD(Attack):
         at_least(0, beta=self.beta)
         positive(first_c=self.first_c, step_size=self.step_size)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         everyone = Closest.none(batch, threat)
         if not len(batch):
             return everyone.points

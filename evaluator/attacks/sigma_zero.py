@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.pixels import pixels_first, restored
 from evaluator.attacks.registry import register
@@ -28,15 +27,13 @@ _TEMPO = 0.01  # t: how fast the threshold follows, as a share of the step size
 
 @register("sigma_zero", title="sigma-zero", access="gradients", threats=("l0",), paper="Cina et al. 2025, alg. 1")
 @dataclass(frozen=True)
-class SigmaZero(Attack):
+class SigmaZero(MinimalNorm):
     """Adam on margin + mean of d^2 / (d^2 + sigma) over pixels; changes below a threshold that adapts by example are dropped.
 
     steps: iterations. step_size: Adam's first one, annealed by a cosine to a tenth. sigma: how sharp the stand-in is.
     threshold: the first one; it rises while the example is adversarial and falls while it is not. stop_within: an example
     leaves as soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     steps: int = 200
     step_size: float = 1.0
@@ -48,7 +45,7 @@ class SigmaZero(Attack):
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size, sigma=self.sigma, threshold=self.threshold)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         norm, everyone = NORMS["l0"], Closest.none(batch, threat)
         active, known = torch.arange(len(batch), device=batch.x.device), everyone
         z, limit = batch.x, torch.full_like(known.distance, self.threshold)

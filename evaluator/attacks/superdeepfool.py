@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
@@ -26,14 +25,12 @@ _BISECTIONS = 8
     "superdeepfool", title="SuperDeepFool", access="gradients", threats=("l2",), paper="Abdolahpourrostam et al. 2024, alg. 2"
 )
 @dataclass(frozen=True)
-class SuperDeepFool(Attack):
+class SuperDeepFool(MinimalNorm):
     """DeepFool to the boundary, then a projection of the way there on its normal, again and again; a bisection ends it.
 
     rounds: of both, each from where the last ended. steps: DeepFool steps per round at most. overshoot: of each of them.
     stop_within: an example leaves as soon as a point within epsilon is known.
     """
-
-    minimal_norm: ClassVar[bool] = True
 
     rounds: int = 5
     steps: int = 10
@@ -44,7 +41,7 @@ class SuperDeepFool(Attack):
         at_least(1, rounds=self.rounds, steps=self.steps)
         at_least(0, overshoot=self.overshoot)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         everyone = Closest.none(batch, threat)
         if not len(batch):
             return everyone.points
