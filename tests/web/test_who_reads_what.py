@@ -16,6 +16,7 @@ from arena.evaluations.queries import log_text
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import board, histories
 from arena.matrix.models import Cell, Trial
+from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
 from evaluator.intervals import clopper_pearson
 from tests.web.backend_support import current, enter, person, small_challenge
@@ -127,6 +128,13 @@ def test_the_front_page_leads_with_what_the_board_leads_with(challenge: Challeng
     assert (overview.leader.name, overview.ranked) == ("stands", 1)
     found = board(challenge)
     assert ([row.name for row in found.ranked], [row.name for row in found.unverified]) == (["stands"], ["outdated"])
+
+
+def test_only_what_was_measured_under_other_rules_is_to_be_judged_again(challenge: Challenge, people: dict[str, User]) -> None:
+    old, _ = defend(challenge, people["alice"], name="old"), defend(challenge, people["alice"], name="of today")
+    assert list(measured_under_other_rules(challenge)) == []
+    Evaluation.objects.filter(submission=old).update(rules_digest="f" * 64)
+    assert list(measured_under_other_rules(challenge)) == [old]
 
 
 def test_the_history_of_one_challenge_holds_nothing_of_another(challenge: Challenge, people: dict[str, User]) -> None:
