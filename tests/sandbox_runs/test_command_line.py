@@ -78,10 +78,16 @@ def test_the_site_and_the_command_line_give_the_same_bits(working_site: Site, tm
     assert "reproduced bit for bit" in replayed.stdout
 
 
-def test_a_forged_receipt_is_refused_before_anything_runs(tmp_path: Path, key: dict[str, str]) -> None:
+def test_a_forged_receipt_and_a_wrong_folder_are_refused_before_anything_runs(tmp_path: Path, key: dict[str, str]) -> None:
     pack = small_pack(tmp_path, examples=4)
     done = redoubt("evaluate", str(pack.folder), str(BASELINE), "--json", str(tmp_path / "r.json"), env=key)
     assert done.returncode == 0, done.stderr
+    assert "getting the images" in done.stderr, "without a terminal, too, it says what it does"
+    another = python_submission(tmp_path / "another")
+    wrong = redoubt("replay", str(tmp_path / "r.json"), str(another), "--pack", str(pack.folder))
+    assert wrong.returncode == 2
+    assert "is another submission than the receipt's" in wrong.stderr
+    assert "getting the images" not in wrong.stderr, "nothing was computed"
     table = json.loads((tmp_path / "r.json").read_text())
     table["robust_accuracy"] = 1.0
     (tmp_path / "r.json").write_text(json.dumps(table))
