@@ -23,7 +23,8 @@ from evaluator.host.seeding import RandomState
 KEPT = 8  # passes whose graph is held for a first VJP; older ones are recomputed by the proxy
 _PROBED = 4  # rows of the pass that tells what a row keeps, where a whole pass is too large
 _OWN_BYTES = 640 << 20  # interpreter and libraries, workspaces, and what the allocator keeps for the next pass
-_KEPT_SHARE = 0.8  # of the rest; what a pass needs besides its graph is about six of the largest tensors in it
+_KEPT_SHARE = 0.9  # of the rest
+_PASSING = 3  # of the largest tensors that a pass keeps, for those it makes and lets go
 
 Run = Callable[[Tensor], Tensor]  # a leaf -> logits with their graph
 
@@ -157,8 +158,14 @@ class _Count:
     """
 
     def __init__(self, model: nn.Module, fits: Callable[[int], bool] | None) -> None:
-        self.bytes, self.exceeded, self._fits = 0, False, fits
+        self.exceeded, self._fits = False, fits
+        self._saved_bytes, self._largest = 0, 0
         self._seen = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+
+    @property
+    def bytes(self) -> int:
+        """What the pass needs: what it keeps, and some of the largest tensors beside it."""
+        return self._saved_bytes + _PASSING * self._largest
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -170,7 +177,8 @@ class _Count:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in self._seen:
                 self._seen.add(storage.data_ptr())
-                self.bytes += storage.nbytes()
+                self._saved_bytes += storage.nbytes()
+                self._largest = max(self._largest, storage.nbytes())
                 if self._fits is not None and not self._fits(self.bytes):
                     self.exceeded = True
                     raise _TooMuch
