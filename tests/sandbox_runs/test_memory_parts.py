@@ -1,4 +1,4 @@
-"""A network whose graph of a whole pass is larger than the memory allowed is judged: it is asked in parts, and answers the same."""
+"""A network whose graph of a whole pass is larger than the memory allowed is asked in parts, and answers the same."""
 
 from __future__ import annotations
 
