@@ -47,7 +47,7 @@ check: $(STAMP) ## ruff, mypy, import rules, migrations, templates, requirements
 	$(BIN)/python deploy/dev/lock.py --check
 
 test: $(STAMP) ## the whole test suite; says loudly what this machine could not run
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not nightly"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=60 --durations-min=8 -m "not nightly"
 
 test-nightly: $(STAMP) ## the full-size proofs
 	$(BIN)/python -m pytest -m nightly
