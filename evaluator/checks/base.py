@@ -47,8 +47,9 @@ class Subject:
     """The model under examination, asked about a sample, and what several checks share (measured once, on demand).
 
     model: charged and checked (`MeteredModel`); batch: examples it classifies correctly; randomized: the manifest declares
-    that answers are random; detector: it declares a detector, whose score the logits carry (`evaluator.rejection`). The climbs
-    look at the classifier alone: whether the detector can be fooled with it is for the attack to find out.
+    that answers are random; detector: it declares a detector, whose score the logits carry (`evaluator.rejection`); controls:
+    images of the same split that do not rank, to compare with. The climbs look at the classifier alone: whether the detector
+    can be fooled with it is for the attack to find out.
     """
 
     model: MeteredModel
@@ -56,6 +57,7 @@ class Subject:
     threat: Threat
     randomized: bool = False
     detector: bool = False
+    controls: Batch | None = None
 
     @cached_property
     def probes(self) -> Tensor:

@@ -38,14 +38,15 @@ class Honest:
     """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
     randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins,
-    through which the checks and the search then differentiate. What the checks and the adaptive attack spend and break are two
-    records of their own, after those of `inner`.
+    through which the checks and the search then differentiate; controls: images of the split that do not rank. What the
+    checks and the adaptive attack spend and break are two records of their own, after those of `inner`.
     """
 
     inner: Ensemble
     randomized: bool = False
     votes: Votes = SINGLE
     bpda: bool = False
+    controls: Batch | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +61,9 @@ class Honest:
         with checked.spending(model.meter):
             sample = sampled(batch.noting(evidence))
             if len(sample):
-                subject = Subject(asked, dataclasses.replace(sample, rejects=False), threat, self.randomized, batch.rejects)
+                subject = Subject(
+                    asked, dataclasses.replace(sample, rejects=False), threat, self.randomized, batch.rejects, self.controls
+                )
                 findings, random = examine(subject), subject.random
                 if random:
                     asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))

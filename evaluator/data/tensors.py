@@ -76,3 +76,14 @@ def examples(spec: DataSpec) -> Examples:
     data = load(spec.dataset, spec.split)
     x = data.images[: spec.examples].to(torch.float32) / 255
     return Examples(torch.arange(spec.examples), x, data.labels[: spec.examples].clone(), data.classes, data.digest)
+
+
+def unranked(spec: DataSpec, count: int, seed: int) -> Examples | None:
+    """At most `count` images of the split that do not rank, drawn by `seed`; None where all of them rank."""
+    data = load(spec.dataset, spec.split)
+    rest = torch.arange(spec.examples, len(data.images))
+    if not len(rest):
+        return None
+    order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed % 2**63))
+    ids = rest[order[:count]].sort().values
+    return Examples(ids, data.images[ids].to(torch.float32) / 255, data.labels[ids].clone(), data.classes, data.digest)

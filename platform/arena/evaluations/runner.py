@@ -21,11 +21,15 @@ from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
 from evaluator.architecture_shapes import check_images
+from evaluator.attacks.base import Batch
 from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.certification import Certified, Searched, certified, require
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
+from evaluator.data.tensors import unranked
+from evaluator.data_specs import DataSpec
+from evaluator.draws import Draws
 from evaluator.ensembles import SHORT, Ensemble, standard
 from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.evaluation import Verdict, evaluate
@@ -49,6 +53,9 @@ from sandbox import Sandbox
 from sandbox.base import Enforcement
 
 __all__ = ["Request", "merge", "run_defense"]
+
+
+CONTROLS = 48  # images that do not rank, for the checks
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,7 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
                 randomized=manifest.randomized,
                 votes=Votes(manifest.votes),
                 bpda=manifest.bpda is not None,
+                controls=_controls(challenge.data, request.seed),
             ),
             seed=request.seed,
             votes=Votes(manifest.votes) if manifest.randomized else None,
@@ -169,6 +177,12 @@ def _fits(manifest: DefenseManifest, data: Examples) -> None:
     if manifest.format == "safetensors":
         with _told_to_the_team():
             check_images(str(manifest.architecture), tuple(data.x.shape[1:]), data.classes)
+
+
+def _controls(data: DataSpec, seed: int) -> Batch | None:
+    """Images that do not rank, with which the checks compare those that do."""
+    others = unranked(data, CONTROLS, seed)
+    return None if others is None else Batch(others.x, others.y, Draws(seed, others.ids).fork("controls"))
 
 
 def _require(
