@@ -182,7 +182,7 @@ class _Count:
                 if self._fits is not None and not self._fits(self.bytes):
                     self.exceeded = True
                     raise _TooMuch
-        return tensor
+        return tensor.detach()  # the tensor itself would hold its own graph, for good where the pass is ended
 
 
 def _gradient(leaf: Tensor, logits: Tensor, cotangent: Tensor, *, again: bool) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -69,6 +72,23 @@ def test_without_room_it_is_asked_in_equal_parts_and_the_gradient_is_that_of_the
     model.rows.clear()
     assert all(torch.equal(one, other) for one, other in zip(asked(model, room), in_parts(10), strict=True))
     assert model.rows == [40, 4, *[10] * 8], "one try, four rows to measure, four parts forward, four again for the gradient"
+
+
+def test_a_pass_that_was_cut_short_leaves_nothing_behind() -> None:
+    made: list[weakref.ref[torch.UntypedStorage]] = []
+
+    class Watched(Noisy):
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.net[1](self.net[0](x))
+            made.append(weakref.ref(hidden.untyped_storage()))
+            return super().forward(x) + 0 * hidden.relu().sum()
+
+    torch.manual_seed(0)
+    model = Watched().eval().requires_grad_(False)
+    room = int(probed(model, X) * 11)
+    asked(model, room)
+    gc.collect()
+    assert [ref() for ref in made] == [None] * len(made)
 
 
 def test_what_was_measured_once_is_not_measured_again() -> None:
