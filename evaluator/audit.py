@@ -24,7 +24,8 @@ CHECK = "replay"
 KEPT = 64  # rows of each kind that a reservoir keeps
 LARGEST = 24  # rows of one pass of the audit; a third of them come alone
 FIRST = 24  # rows that a copy is asked about before anything else
-TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's largest logit, and where the copy's own answers vary as its passes fall
+TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's spread of logits, and where the copy's own answers vary as its passes fall
+OFFSET = 0.01  # of a row's largest logit: float32 resolves no smaller spread to TOLERANCE
 SLOPE, STEEPEST = 0.05, 0.5  # the same for gradients, in L2; kinks make them jump
 FEW = 2  # gradients that may jump
 REPEATS = 16  # fresh answers of a random model to each row
@@ -94,8 +95,8 @@ class Auditor:
     def _sides(self, asked: MeteredModel, part: list[Exchange]) -> tuple[int, int]:
         """How many kept answers have a larger, and how many a smaller margin than most fresh ones, of a random model."""
         x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
-        with torch.no_grad():
-            fresh = torch.stack([asked(x) for _ in range(REPEATS)])
+        # noise may be drawn once for a pass: then rows of one pass would all fall to the same side
+        fresh = torch.stack([answers(asked, x, self._dice) for _ in range(REPEATS)])
         leader = fresh.argmax(dim=2).mode(dim=0).values
         mine, theirs = _lead(said, leader), torch.stack([_lead(answer, leader) for answer in fresh])
         above, below = (theirs < mine).sum(dim=0), (theirs > mine).sum(dim=0)
@@ -166,9 +167,18 @@ def _passes(count: int, dice: np.random.Generator) -> tuple[list[Tensor], Tensor
 
 
 def _deviation(one: Tensor, other: Tensor) -> Tensor:
-    """(n,) largest difference of two rows of logits, of the larger one's scale."""
-    scale = torch.maximum(one.abs().amax(dim=1), other.abs().amax(dim=1)).clamp_min(1e-12)
-    return (one - other).abs().amax(dim=1) / scale
+    """(n,) largest difference of two rows of logits, of their spread or, at a boundary of few classes, that of most rows.
+
+    A constant added to all logits names no class and hides no difference, beyond what float32 rounds away beside it.
+    """
+    one_scale, other_scale = (torch.maximum(_spread(said), OFFSET * said.abs().amax(dim=1)) for said in (one, other))
+    scale = torch.maximum(one_scale, other_scale)
+    return (one - other).abs().amax(dim=1) / torch.maximum(scale, scale.median()).clamp_min(1e-12)
+
+
+def _spread(logits: Tensor) -> Tensor:
+    """(n,) by how much the largest logit of each row exceeds the smallest."""
+    return logits.amax(dim=1) - logits.amin(dim=1)
 
 
 def _gap(one: Tensor, other: Tensor) -> Tensor:

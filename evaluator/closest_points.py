@@ -21,6 +21,7 @@ from evaluator.threats.base import Threat, rows
 
 STAGE = "closest points, on a fresh copy"
 CHECK = "closest-points"
+_ROUNDING = 1e-4  # of a gray level: what is one already, but for float32, is not moved to the next
 FEW, MANY = 2, 0.1  # points that may break by rounding alone, as a number and as a share of what stands
 
 
@@ -70,7 +71,8 @@ def on_grid(x: Tensor, points: Tensor, threat: Threat) -> Tensor | None:
     """The points rounded to multiples of 1/255, towards x where the nearest one is outside; None where points are no inputs."""
     if type(threat).apply is not Threat.apply or points.shape != x.shape:
         return None
-    nearest = (points.double() * 255).round()
-    towards = torch.where(points > x, (points.double() * 255).floor(), (points.double() * 255).ceil())
+    grays = points.double() * 255
+    nearest = grays.round()
+    towards = torch.where(points > x, (grays + _ROUNDING).floor(), (grays - _ROUNDING).ceil())
     inside = threat.contains(x, (nearest / 255).to(x.dtype))
     return (torch.where(rows(inside, x), nearest, towards) / 255).to(x.dtype)

@@ -28,6 +28,7 @@ from evaluator.attacks.substitute import Substitute
 from evaluator.meter import MeteredModel
 from evaluator.rejection import Decisions
 from evaluator.threats.base import Threat
+from evaluator.threats.physical import Physical
 
 _PILOT = 8  # examples on which the number of EOT samples is chosen
 _FEWEST = 4  # EOT samples: a clear gradient needs one, a loss that rises on average needs some
@@ -144,6 +145,9 @@ class Automatic:
         rendered = threat.apply(batch.x, points)
         if self.random:
             p_values = self.votes.p_values(self.votes.counts(model, rendered, model.classes), batch.y)
+        elif isinstance(threat, Physical):
+            fell = threat.succeeds(model, batch.x, points, batch.success, batch.draws.fork("views"))
+            p_values = (~fell).double()
         else:
             p_values = (~batch.success(scores(model, rendered))).double()
         return torch.where(threat.contains(batch.x, points), p_values, 1.0)

@@ -19,7 +19,7 @@ FEW = 16  # rows of a question that is passed on as it is: so many are asked twi
 SMALLEST = 1 / 3  # of the rows of one question, in a pass
 PICKED = 2  # rows of a question that are asked again later
 TOGETHER = 16  # rows that wait to be asked again, at most; half of the time each of them is asked alone
-TIE = 0.02  # of the largest logit: labels closer than that may change by rounding
+TIE = 0.02  # of the spread of a row's logits: labels closer than that may change by rounding
 
 
 class Strangers:
@@ -76,4 +76,4 @@ class Strangers:
 def _decided(logits: Tensor) -> Tensor:
     """(n,) bool: the label is no tie."""
     best = logits.topk(2, dim=1).values
-    return (best[:, 0] - best[:, 1]) > TIE * logits.abs().amax(dim=1)
+    return (best[:, 0] - best[:, 1]) > TIE * (logits.amax(dim=1) - logits.amin(dim=1))

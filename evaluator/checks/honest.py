@@ -24,6 +24,7 @@ from evaluator.meter import MeteredModel
 from evaluator.report import AttackRecord, Flag
 from evaluator.reservoir import View
 from evaluator.threats.base import Threat
+from evaluator.threats.physical import Physical
 
 CHECKS = "honesty checks"
 ADAPTIVE = "adaptive attack"
@@ -79,7 +80,7 @@ class Honest:
                 missed = self._missed(evidence, search, model, batch, threat)
             checked.broken = len(missed)
             search.points[missed], search.broken_by[missed] = evidence.points[missed], len(search.records)
-            flags += self._doubts(len(missed), len(sample), batch.rejects)
+            flags += self._doubts(len(missed), len(sample), batch.rejects or isinstance(threat, Physical))
         standing = (search.broken_by < 0).nonzero().squeeze(1)
         records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
         attack = Automatic(declared=self.bpda, random=random, votes=self.votes)
@@ -103,17 +104,22 @@ class Honest:
         seen = (evidence.found & (search.broken_by < 0)).nonzero().squeeze(1)
         if not len(seen):
             return seen
-        part = batch[seen]
-        return seen[part.success(glance(model, part, threat, evidence.points[seen]))]
+        part, points = batch[seen], evidence.points[seen]
+        if isinstance(threat, Physical):  # the checks look at the object itself, the verdict at views of it
+            return seen[threat.succeeds(model, part.x, points, part.success, part.draws.fork("evidence"))]
+        return seen[part.success(glance(model, part, threat, points))]
 
-    def _doubts(self, missed: int, sample: int, rejects: bool) -> list[Flag]:
-        """A search that loses to a check was led astray; one that a detector stops is followed by the adaptive attack."""
+    def _doubts(self, missed: int, sample: int, expected: bool) -> list[Flag]:
+        """A search that loses to a check was led astray.
+
+        expected: it may lose, since a detector stops it (the adaptive attack follows) or views decide, which is chance.
+        """
         if not missed:
             return []
         evidence = (
             f"the checks broke {missed} of {sample} sampled examples that the search, which tries much harder, left standing."
         )
-        severity: Severity = "unverified" if missed > MOST_MISSED and not rejects else "info"
+        severity: Severity = "unverified" if missed > MOST_MISSED and not expected else "info"
         return [Flag(check="checks-beat-search", severity=severity, evidence=evidence)]
 
     def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ _ELSEWHERE = (
         "unverified",
         f"Of the search's questions, {KEPT} rows asked with a gradient and {KEPT} without, drawn uniformly, and its "
         "last pass are asked again of a fresh copy, alone and among strangers, in passes of secret sizes. Fires when an answer "
-        f"differs by more than {TOLERANCE:g} of its largest logit (up to {COARSEST:g} where the copy's own answers vary with "
+        f"differs by more than {TOLERANCE:g} of its logits' spread (up to {COARSEST:g} where the copy's own answers vary with "
         f"their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Answers that are declared random "
         f"are compared as distributions, by a sign test at {CHANCE:g}.",
     ),
@@ -29,8 +29,8 @@ _ELSEWHERE = (
         "closest-points",
         "unverified",
         "Before it sees any clean image, a fresh copy is asked about the point where the search came closest on each example "
-        "that stands, as it is and rounded to multiples of 1/255, as files are. What breaks counts as broken; more than two of "
-        "the first kind, or two and a tenth of the second, are flagged.",
+        "that stands, as it is and rounded to multiples of 1/255, as files are. What breaks counts as broken. More than two of "
+        "the first kind are flagged, and of the second more than two that are more than a tenth of what stands.",
     ),
     (
         COMPANY,

@@ -11,14 +11,20 @@ from torch import Tensor, nn
 
 from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
+from evaluator.audit import KEPT, Auditor
 from evaluator.checks import Honest
+from evaluator.closest_points import on_grid
 from evaluator.data.tensors import Examples
 from evaluator.ensembles import Sequence, Stage
 from evaluator.evaluation import Verdict, evaluate
-from evaluator.threats import Linf
+from evaluator.meter import Meter, MeteredModel
+from evaluator.report import Flag
+from evaluator.reservoir import Model, Reservoir, itself
+from evaluator.threats import L2, Linf
 
 ENSEMBLE = Sequence("test", (Stage("PGD", PGD(steps=10, loss="margin")),))
 COUNT = 40
+IMAGES = torch.rand(40, 1, 6, 6, generator=torch.Generator().manual_seed(2))
 
 
 def clean(x: Tensor) -> Tensor:
@@ -164,6 +170,83 @@ class Flattering(Noisy):
 def test_random_answers_are_compared_as_distributions() -> None:
     assert "replay" not in flagged(judge(Noisy, Votes(1)))
     assert "replay" in flagged(judge(Flattering, Votes(1)))
+
+
+@pytest.mark.parametrize("seed", [13, 25])
+def test_noise_that_a_random_model_draws_once_for_a_pass_is_not_doubted(seed: int) -> None:
+    class ByPass(Turning):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.net(x)
+            return logits * (1 + 0.1 * float(torch.randn(())))
+
+    torch.manual_seed(seed)
+    kept, model = Reservoir(KEPT, seed), ByPass()
+    searched = MeteredModel(model, Meter(), classes=4, reservoir=kept)
+    torch.manual_seed(seed)
+    for _ in range(60):
+        searched(torch.rand(40, 1, 6, 6))
+    assert Auditor(model, metered, kept.exchanges(), seed, random=True).grown() == []
+
+
+def metered(model: Model) -> MeteredModel:
+    return MeteredModel(model, Meter(), classes=model(torch.zeros(1, 1, 6, 6)).shape[1])
+
+
+def replayed(said: nn.Module, fresh: nn.Module, x: Tensor) -> list[Flag]:
+    """What the audit of `fresh` says about the answers of `said` to x."""
+    kept = Reservoir(KEPT, 1)
+    with torch.no_grad():
+        kept.answered(itself, x, said(x))
+    return Auditor(fresh, metered, kept.exchanges(), 1).grown()
+
+
+class Shifted(Turning):
+    """A constant beside all logits, which names no class."""
+
+    def __init__(self, by: float, factor: float = 1.0) -> None:
+        super().__init__()
+        self.by, self.factor = by, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.factor * self.net(x)
+        return logits + self.by
+
+
+@pytest.mark.parametrize("by", [0.0, 1e3, 1e5])
+def test_a_constant_beside_the_logits_hides_no_other_network(by: float) -> None:
+    assert replayed(Shifted(by), Shifted(by), IMAGES) == []
+    assert [flag.check for flag in replayed(Shifted(by), Shifted(by, factor=2.0), IMAGES)] == ["replay"]
+
+
+class OfTwo(Turning):
+    """Two classes and one number between them, whose last digits depend on the size of the pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        middle = self.net(IMAGES)[:, :1].median()
+        score = self.net(x)[:, :1] - middle + 1e-6 * torch.sin(torch.tensor(float(len(x))))
+        return torch.cat([-score, score], dim=1)
+
+
+def test_two_classes_may_be_as_near_to_each_other_as_rounding() -> None:
+    model = OfTwo()
+    order = model(IMAGES)[:, 1].argsort()
+    low, high = IMAGES[order[:10]], IMAGES[order[-10:]]
+    for _ in range(40):  # onto the boundary
+        middle = (low + high) / 2
+        above = (model(middle).argmax(dim=1) == 1)[:, None, None, None]
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    assert replayed(model, model, torch.cat([IMAGES, low, high])) == []
+
+
+def test_a_gray_level_that_float32_has_rounded_stays_the_same_gray_level() -> None:
+    x = (torch.arange(256.0) / 255).reshape(1, 1, 16, 16)
+    points = x.clone()
+    points[0, 0, 5, 0] += 0.1003
+    budget = float((points - x).norm())
+    twin = on_grid(x, points, L2(budget))
+    assert twin is not None
+    assert int(((twin - x).abs() > 1e-4).sum()) == 1
+    assert L2(budget).contains(x, twin).all()
 
 
 def test_the_closest_points_are_asked_as_files_too() -> None:

@@ -71,6 +71,14 @@ def test_copies_of_an_image_that_are_found_by_distance_void_every_certificate() 
     assert int(verdict.bits.sum()) == 0
 
 
+def test_a_constant_beside_the_logits_hides_no_company() -> None:
+    class Shifted(OfNeighbors):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 1e4
+
+    assert CHECK in [flag.check for flag in judged(Shifted()).flags]
+
+
 def test_every_row_gets_its_own_answer_whatever_the_passes() -> None:
     x, sizes = torch.rand(101, 1, 6, 6), list[int]()
     asked = net()

@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from evaluator.adaptive.over_views import OverViews
+from evaluator.adaptive.relentless import Relentless
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest, Subject, examine, registered, sampled
 from evaluator.data import examples
+from evaluator.data.tensors import Examples
 from evaluator.defenses.recipes import BASELINES
 from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage, standard
+from evaluator.ensembles.in_expectation import InExpectation
 from evaluator.errors import InputError
 from evaluator.evaluation import evaluate
 from evaluator.host.load import load_submission
@@ -36,6 +40,7 @@ from evaluator.threats import (
     Union,
 )
 from evaluator.threats.corruptions import Corruptions
+from evaluator.threats.physical import Views
 
 THREATS: dict[str, Threat] = {
     "linf": Linf(0.3),
@@ -162,6 +167,21 @@ def test_neighbors_that_change_an_answer_are_seen_under_every_kind_of_threat(thr
     wanted = [check for check in registered() if check.name == "batch-dependence"]
     (finding,) = examine(subject(Centred(), THREATS[threat], count=20, seed=0), wanted)
     assert finding.fired, finding.evidence
+
+
+@pytest.mark.parametrize("bpda", [False, True])
+def test_what_breaks_the_object_and_not_its_views_is_no_break(bpda: bool) -> None:
+    """... so that neither checks nor the adaptive attack (which a declared stand-in calls) beat a search by it."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 4)).requires_grad_(False)
+    x = torch.randint(0, 256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0)) / 255
+    threat = Physical(Linf(0.25), Views(rotation=90.0), samples=16, threshold=1.0)
+    climb = Stage("climb", OverViews(Relentless(steps=5, loss="margin"), seed=1))
+    ensemble = Honest(InExpectation((climb,), climb, ()), bpda=bpda)
+    part = Examples(torch.arange(20), x, model(x).argmax(dim=1), 4)
+    verdict = evaluate(lambda: nullcontext(model), part, threat, ensemble, seed=5)
+    assert bool(verdict.robust.all())
+    assert [(flag.check, flag.evidence) for flag in verdict.flags] == []
 
 
 def test_points_without_their_images_are_refused() -> None:
