@@ -165,6 +165,14 @@ def test_a_zip64_end_that_lies_is_refused() -> None:
         refused(bytes(lying))
 
 
+def test_a_zip64_end_without_room_for_it_is_refused() -> None:
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, 0, 0, 0)
+    for between in range(40):
+        refused(b"PK\x06\x07" + bytes(between) + end)
+    far = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, 0, 0, 0xFFFF)
+    refused(b"PK" + bytes(100) + b"PK\x06\x07" + far + bytes(0xFFFF + 16))
+
+
 def test_a_stream_of_a_zip_with_sizes_behind_the_data_is_accepted(tmp_path: Path) -> None:
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:

@@ -155,3 +155,33 @@ def test_a_challenge_that_this_version_cannot_read_is_hidden_until_its_pack_is_m
     write(root / "autumn")
     publish(root)
     assert Challenge.objects.get(slug="autumn").published
+
+
+def test_what_an_organiser_hid_stays_hidden_when_its_wrong_pack_is_mended(root: Path) -> None:
+    publish(root)
+    challenge = Challenge.objects.get(slug="autumn")
+    challenge.manifest["threat"]["epsilon"] = 3
+    challenge.published = False
+    challenge.save()
+    write(root / "autumn", GOOD.replace("0.3", "3"))
+    publish(root)
+    write(root / "autumn")
+    publish(root)
+    assert not Challenge.objects.get(slug="autumn").published
+
+
+def test_a_challenge_that_this_version_cannot_read_is_hidden_where_its_folder_is_gone(root: Path, client: Client) -> None:
+    publish(root)
+    challenge = Challenge.objects.get(slug="autumn")
+    challenge.manifest["threat"]["epsilon"] = 3
+    challenge.save()
+    shutil.rmtree(root / "autumn")
+    line = 'autumn: "MNIST, Linf" is hidden: this version cannot read what was published before. Publish its pack again, mended.'
+    assert publish(root)[1] == [line]
+    call_command("seed_baselines")
+    assert client.get("/").status_code == 200
+    assert publish(root)[1] == []
+    assert PackProblem.objects.get().what == line
+    write(root / "autumn")
+    publish(root)
+    assert Challenge.objects.get(slug="autumn").published

@@ -81,17 +81,39 @@ def note_wrong(*, folder: Path, error: InputError) -> str:
     """
     slug = visible(folder.name)
     challenge = Challenge.objects.filter(slug=slug).first()
-    hides = challenge is not None and not _readable(challenge)
-    then = "The site goes on without it." if challenge is None else f'"{challenge.title}" stays as it was published before.'
-    if challenge is not None and hides:
-        Challenge.objects.filter(pk=challenge.pk).update(published=False)
-        then = f'"{challenge.title}" is hidden: this version cannot read what was published before.'
-    line = f"{error} {then}"
-    values = {"folder": visible(str(folder.resolve())), "what": line}
-    problem, new = PackProblem.objects.get_or_create(slug=slug, defaults=values | {"hidden": hides})
-    if not new and (problem.folder, problem.what) != (values["folder"], line):
-        PackProblem.objects.filter(pk=problem.pk).update(**values, hidden=problem.hidden or hides, since=now())
+    if challenge is None:
+        line, hides = f"{error} The site goes on without it.", False
+    elif _readable(challenge):
+        line, hides = f'{error} "{challenge.title}" stays as it was published before.', False
+    else:
+        line, hides = f"{error} {_unreadable(challenge)}", _hide(challenge)
+    _note(slug, visible(str(folder.resolve())), line, hides=hides)
     return line
+
+
+def hide_unreadable() -> list[str]:
+    """Hides what was published before, cannot be read by this version, and has no pack that could replace it; a line each."""
+    lines = []
+    for challenge in Challenge.objects.filter(published=True):
+        if not _readable(challenge) and _hide(challenge):
+            lines.append(f"{challenge.slug}: {_unreadable(challenge)} Publish its pack again, mended.")
+            _note(challenge.slug, challenge.folder, lines[-1], hides=True)
+    return lines
+
+
+def _hide(challenge: Challenge) -> bool:
+    """Whether it was shown until now: what an organiser had hidden stays hidden when its pack is right again."""
+    return Challenge.objects.filter(pk=challenge.pk, published=True).update(published=False) > 0
+
+
+def _unreadable(challenge: Challenge) -> str:
+    return f'"{challenge.title}" is hidden: this version cannot read what was published before.'
+
+
+def _note(slug: str, folder: str, line: str, *, hides: bool) -> None:
+    problem, new = PackProblem.objects.get_or_create(slug=slug, defaults={"folder": folder, "what": line, "hidden": hides})
+    if not new and (hides or (problem.folder, problem.what) != (folder, line)):
+        PackProblem.objects.filter(pk=problem.pk).update(folder=folder, what=line, hidden=problem.hidden or hides, since=now())
 
 
 def note_gone() -> list[Challenge]:

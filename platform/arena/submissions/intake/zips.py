@@ -99,9 +99,10 @@ def _read_end(file: IO[bytes]) -> _End:
         raise refuse("cannot be read as a zip: its end is missing.", help="Upload it again; it may have been cut short.")
     disk, directory_disk, here, entries, directory_size, offset, comment = struct.unpack("<4H2LH", tail[place + 4 : place + 22])
     ends = start + place
-    if tail[max(0, place - _ZIP64_LOCATOR_SIZE) : place].startswith(_ZIP64_LOCATOR):
+    locator = tail[max(0, place - _ZIP64_LOCATOR_SIZE) : place]
+    if locator.startswith(_ZIP64_LOCATOR):
         ends = start + place - _ZIP64_LOCATOR_SIZE - _ZIP64_END_SIZE
-        disk, directory_disk, here, entries, directory_size, offset = _read_zip64_end(file, ends, tail[place - 20 : place])
+        disk, directory_disk, here, entries, directory_size, offset = _read_zip64_end(file, ends, locator)
     if disk or directory_disk or here != entries:
         raise refuse("is one part of a zip over several files.", help="Pack it as one file.")
     if start + place + _END_SIZE + comment != size or offset + directory_size != ends:
@@ -111,8 +112,7 @@ def _read_end(file: IO[bytes]) -> _End:
 
 def _read_zip64_end(file: IO[bytes], place: int, locator: bytes) -> tuple[int, int, int, int, int, int]:
     """Disk, directory's disk, entries here, entries, directory size and offset of the larger end record at `place`."""
-    (told,) = struct.unpack("<Q", locator[8:16])
-    if place < 0 or told != place:
+    if place < 0 or len(locator) < _ZIP64_LOCATOR_SIZE or struct.unpack("<Q", locator[8:16]) != (place,):
         raise refuse("has a zip64 end that is not where it says.")
     file.seek(place)
     record = file.read(_ZIP64_END_SIZE)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from arena.challenges.models import Challenge
-from arena.challenges.services import Publication, note_gone, note_wrong, publish
+from arena.challenges.services import Publication, hide_unreadable, note_gone, note_wrong, publish
 from arena.evaluations.services import enqueue
 from arena.submissions.queries import measured_under_other_rules
 from evaluator.challenge_packs import MANIFEST, PACKS, is_pack, list_packs, load_pack
@@ -38,6 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{challenge.slug}: its folder {challenge.folder} is gone; the board stays, nothing is entered on it"
             )
+        wrong += hide_unreadable()
         if wrong and not keep_going:
             raise CommandError("\n".join(wrong))
         for line in wrong:
