@@ -30,7 +30,7 @@ def on_linux_only(backend: str) -> Capabilities | None:
     """Says so, where this is another system; None on Linux."""
     if platform.system() == "Linux":
         return None
-    note = f"{backend} confines jobs by what Linux's kernel offers: entries with code are judged there, weights-only ones here."
+    note = f"{backend} needs the Linux kernel: entries with code can be judged on Linux only, weights-only entries here too."
     return Capabilities(backend, False, dict.fromkeys(PROMISES, Enforcement.NONE), (note,))
 
 

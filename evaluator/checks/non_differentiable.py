@@ -17,7 +17,7 @@ class NonDifferentiableOperations(Check):
         f"{{{', '.join(sorted(HARD))}}} is applied to something that depends on the input, when the logits have no gradient "
         "at all, or when a part (a module that is none of torch's own) hands out vector-Jacobian products whose cosine with "
         f"central differences of its output is below {COSINE:g} (not measured where answers are random). "
-        '"info" for custom autograd Functions that fit; `where` and `argmax` are told and do not fire.'
+        '"info" for custom autograd Functions that fit; `where` and `argmax` are reported but do not fire.'
     )
     meaning = "Where an operation stops the gradient, attacks that follow it stop too, and robustness is only apparent."
     remedy = "Declare a differentiable stand-in for the parts that are named: `bpda` in defense.toml."

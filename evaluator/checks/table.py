@@ -138,7 +138,7 @@ def markdown() -> str:
         "Most defenses that looked robust only hid their gradient. After the search of every evaluation these checks look at a",
         f"sample of at most {SAMPLE} correctly classified examples and ask whether the attacks saw the model as it is. They",
         "need logits and vector-Jacobian products only, so code in a sandbox is examined as weights are;",
-        "`non-differentiable-operations` and `dynamic-inference` read what the model's own process tells of its inside. A",
+        "`non-differentiable-operations` and `dynamic-inference` read what the model's own process reports about itself. A",
         "check that fires leaves a flag with its measured figures and **never changes a score**:",
         "",
         "- `unverified`: the evaluator cannot vouch for the verdict. The entry is shown and not ranked until the team declares",

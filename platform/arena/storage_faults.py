@@ -35,7 +35,7 @@ _OF_SQLITE = {
 }
 _HELP = {
     _FULL: "Make room; what was stored is still there.",
-    "it is damaged": "Put a copy of yours in its place, or move it away to begin with an empty site.",
+    "it is damaged": "Restore it from your backup, or move it away to start with an empty site.",
 }
 
 
@@ -58,7 +58,7 @@ def storage_fault(error: BaseException, *, data: Path, database: Path | None = N
 
 
 def _fault(what: str, where: str) -> PlatformError:
-    help = _HELP.get(what, "Mend that; what was stored is still there.")
+    help = _HELP.get(what, "Correct that and try again; what was stored is still there.")
     return PlatformError("storage", f"{what}.", where=where, help=help)
 
 

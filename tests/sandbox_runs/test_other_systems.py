@@ -25,8 +25,8 @@ def test_doctor_says_what_is_missing_without_linux(tmp_path: Path) -> None:
     assert "Traceback" not in told.stderr
     for words in (
         "torchvision",
-        "bubblewrap confines jobs by what Linux",
-        "docker confines jobs",
+        "bubblewrap needs the Linux kernel",
+        "docker needs the Linux kernel",
         "weights-only",
     ):
         assert words in " ".join(told.stdout.split()), told.stdout
@@ -40,5 +40,5 @@ def test_weights_are_evaluated_without_linux_and_code_is_refused_with_the_reason
     assert json.loads((tmp_path / "report.json").read_text())["environment"]["lane"] == "in-process"
     code = on_macos("evaluate", str(pack.folder), str(python_submission(tmp_path / "code")), home=tmp_path)
     assert code.returncode == 3
-    assert "entries with code are judged there" in code.stderr
+    assert "entries with code can be judged on Linux only" in code.stderr
     assert "Traceback" not in code.stderr

@@ -109,7 +109,7 @@ def test_verdicts_of_an_evaluator_that_judges_otherwise_do_not_rank_with_the_oth
     found = board(changed.challenge)
     assert [row.name for row in found.ranked] == ["late"]
     [row] = found.unverified
-    assert "an evaluator that judged otherwise" in row.reasons[0]
+    assert "an evaluator that judges differently" in row.reasons[0]
     assert [entry.name for entry in measured_under_other_rules(changed.challenge)] == ["early"]
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
 from arena.accounts.limits import client_address
 from arena.accounts.models import User
 from arena.accounts.services import make_token
+from arena.settings.networks import read_networks
 from tests.web.backend_support import PASSWORD, person
 
 pytestmark = pytest.mark.django_db
@@ -190,3 +192,10 @@ def test_only_our_own_proxies_are_believed_about_an_address(
     settings.REDOUBT_PROXIES = networks
     request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded} if forwarded else {}, REMOTE_ADDR=peer)
     assert client_address(request) == address
+
+
+def test_networks_of_proxies_are_read_with_spaces_and_refused_when_the_site_starts() -> None:
+    assert read_networks("REDOUBT_PROXIES", ["10.0.0.1/8", " ::1"]) == ["10.0.0.0/8", "::1/128"]
+    assert read_networks("REDOUBT_PROXIES", None) is None
+    with pytest.raises(ImproperlyConfigured, match="REDOUBT_PROXIES: 'proxy' does not appear to be an IPv4 or IPv6 network"):
+        read_networks("REDOUBT_PROXIES", ["proxy"])

@@ -176,7 +176,9 @@ def test_a_challenge_that_this_version_cannot_read_is_hidden_where_its_folder_is
     challenge.manifest["threat"]["epsilon"] = 3
     challenge.save()
     shutil.rmtree(root / "autumn")
-    line = 'autumn: "MNIST, Linf" is hidden: this version cannot read what was published before. Publish its pack again, mended.'
+    line = (
+        'autumn: "MNIST, Linf" is hidden: this version cannot read what was published before. Publish its pack again, mended.'
+    )
     assert publish(root)[1] == [line]
     call_command("seed_baselines")
     assert client.get("/").status_code == 200

@@ -156,7 +156,7 @@ def test_a_taken_port_and_an_address_of_nobody_are_one_line_each(data: Path) -> 
 def test_a_damaged_database_is_one_line_and_stays_as_it_is(data: Path) -> None:
     file = data / "redoubt.sqlite3"
     file.write_bytes(b"not a database" * 1000)
-    assert f"{file}: it is damaged. Put a copy of yours in its place" in refused(data)
+    assert f"{file}: it is damaged. Restore it from your backup" in refused(data)
     assert file.read_bytes() == b"not a database" * 1000
     file.unlink()
     with closing(sqlite3.connect(file)) as database:
@@ -196,6 +196,8 @@ def test_a_folder_that_cannot_be_read_or_written_is_one_line_that_names_what(dat
         with pytest.raises(InputError, match="secret_key: this user may not write or read it"):
             check_folder(data)
         (data / "secret_key").unlink()
+        (data / "lost+found").mkdir(0o000)
+        check_folder(data)
         for mode in (0o000, 0o500):
             data.chmod(mode)
             with pytest.raises(InputError, match="this user may not"):

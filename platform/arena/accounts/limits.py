@@ -77,7 +77,7 @@ def _is_proxy(peer: str) -> bool:
     if networks is None:
         return True
     address = _parsed(peer)
-    return address is not None and any(address in ip_network(network, strict=False) for network in networks)
+    return address is not None and any(address in ip_network(network) for network in networks)
 
 
 def _parsed(text: str) -> Address | None:

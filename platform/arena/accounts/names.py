@@ -34,13 +34,13 @@ def check_visible(name: str, *, what: str, where: str) -> None:
     """Raises InputError for control, direction and other invisible characters, stacks of marks, and punctuation alone."""
     for character in name:
         if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or _BLANK.match(character):
-            help = "Write it again by hand: such characters come along when text is copied."
+            help = "Type it by hand: copied text can carry such characters."
             raise InputError(f"{what} has a character that cannot be seen, U+{ord(character):04X}.", where=where, help=help)
     marks = "".join("m" if unicodedata.category(each).startswith("M") else " " for each in unicodedata.normalize("NFC", name))
     if "m" * (_MARKS + 1) in marks:
         raise InputError(f"{what} has more than {_MARKS} marks on one letter.", where=where)
     if not any(unicodedata.category(character)[0] in "LNS" for character in name):
-        raise InputError(f"{what} has a letter or a digit.", where=where)
+        raise InputError(f"{what} needs at least one letter or digit.", where=where)
 
 
 def keys_of(name: str) -> frozenset[str]:

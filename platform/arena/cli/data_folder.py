@@ -14,6 +14,7 @@ from pathlib import Path
 from evaluator.errors import InputError
 
 _LOCK = "serve.lock"
+_ROOTS = "lost+found"  # at the top of a disk, and closed to everybody
 _OTHER = "Name another folder with REDOUBT_DATA."
 
 
@@ -23,9 +24,10 @@ def check_folder(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         owner = data.stat().st_uid
         if owner != os.geteuid():
-            what = f"belongs to {_name(owner)}, and you are {_name(os.geteuid())}: what you wrote there, they could not use."
-            raise InputError(what, where=str(data), help=f"Run this as {_name(owner)}. {_OTHER}")
-        for path in (data, *data.iterdir()):
+            theirs, yours = _name(owner), _name(os.geteuid())
+            what = f"belongs to {theirs}, and you are {yours}. {theirs} could not use files that you write there."
+            raise InputError(what, where=str(data), help=f"Run this as {theirs}. {_OTHER}")
+        for path in (data, *(each for each in data.iterdir() if each.name != _ROOTS)):
             wanted = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
             if not os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids):
                 raise InputError("this user may not write or read it.", where=str(path), help=f"chmod u+rwX {path}. {_OTHER}")

@@ -32,7 +32,7 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def redoubt(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and exit.")
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Evaluate defenses and attacks, submit them, and replay results."""

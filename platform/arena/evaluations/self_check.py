@@ -49,7 +49,7 @@ def data(challenge: Challenge) -> str:
     try:
         examples(challenge.spec.data)
     except Exception as error:
-        return f"The data of {challenge.slug} cannot be had here: {error}"
+        return f"The data of {challenge.slug} is not available here: {error}"
     return ""
 
 

@@ -59,7 +59,7 @@ def carry_out(
         return
     if isinstance(outcome, PlatformFailed):
         if quarantine.is_ours(lease, outcome):
-            logger.error("%s goes back unspent, it failed by this machine's fault: %s", lease, outcome.detail)
+            logger.error("%s is returned and costs no attempt, since this machine was at fault: %s", lease, outcome.detail)
             leases.give_back_later(lease, seconds=settings.REDOUBT_RETRY_SECONDS)
             return
         held = leases.retry_later(lease, outcome, log=keeper.log)

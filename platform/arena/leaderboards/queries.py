@@ -19,7 +19,7 @@ from evaluator.identity import JUDGING
 
 SEARCHED = "its own search"  # the first verdict of a defense that replays had broken before
 EARLIER_RULES = (
-    f"Measured under earlier rules of this challenge or by an evaluator that judged otherwise (not judging {JUDGING}); "
+    f"Measured under earlier rules of this challenge, or by an evaluator that judges differently (now: judging {JUDGING}); "
     "it ranks again once it is re-evaluated."
 )
 

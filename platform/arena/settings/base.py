@@ -10,6 +10,7 @@ import environ  # type: ignore[import-untyped]  # ships no types
 from csp.constants import NONE, SELF
 
 from arena.settings.data_folder import default_data_folder
+from arena.settings.networks import read_networks
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parents[3]
@@ -176,7 +177,7 @@ REDOUBT_STREAMS = env.int("REDOUBT_STREAMS", default=2000)
 
 REDOUBT_UPLOAD_BYTES = env.int("REDOUBT_UPLOAD_BYTES", default=256 * 1024 * 1024)
 # From which networks a proxy may say whose request it passes on; None: from wherever the connection comes.
-REDOUBT_PROXIES = env.list("REDOUBT_PROXIES", default=None)
+REDOUBT_PROXIES = read_networks("REDOUBT_PROXIES", env.list("REDOUBT_PROXIES", default=None))
 # Rate limits, as (how often, in how many seconds); see arena.accounts.limits. None counts what a person's name alone is used
 # for: whoever knows the name could lock that person out.
 REDOUBT_RATES = {

@@ -117,8 +117,8 @@ class BodyLimit:
         if allowed == self._limit:
             size = f"{self._limit // 1024**2} MiB"
             return Refusal(413, f"The upload is larger than {size}.", "Submit smaller weights, for instance in half precision.")
-        what = f"The request is larger than the {FORM_BYTES // 1024} KiB that are taken at this address."
-        return Refusal(413, what, "Archives are taken by a challenge's submission form and by POST /api/v1/submissions.")
+        what = f"The request is larger than {FORM_BYTES // 1024} KiB, the most that this address accepts."
+        return Refusal(413, what, "Upload archives with a challenge's submission form or by POST /api/v1/submissions.")
 
 
 def _is_upload(scope: Scope) -> bool:
@@ -136,7 +136,7 @@ def _check_person(scope: Scope) -> None:
         person = _person(scope)
         if person is None:
             help = "Log in, or send a token from your account page, and upload again."
-            raise Refusal(401, "Uploads are taken from people who are logged in.", help, ((b"www-authenticate", b"Bearer"),))
+            raise Refusal(401, "Only people who are logged in may upload.", help, ((b"www-authenticate", b"Bearer"),))
         try:
             check(rate=UPLOAD_RATE, key=str(person.pk))
         except RateLimited as error:

@@ -20,7 +20,7 @@ from django.utils.decorators import sync_and_async_middleware
 from arena.submissions.body_limit import App, Receive, Scope, Send
 from arena.web.refusing import busy, refuse
 
-_BUSY = "The site has more to do than it can right now."
+_BUSY = "The site is overloaded at the moment."
 _AGAIN_SECONDS = 10
 
 SyncView = Callable[[HttpRequest], HttpResponseBase]

@@ -139,7 +139,7 @@ def _no_manifest(files: list[str]) -> InputError:
     for name in sorted(files):
         last = name.rsplit("/", 1)[-1].casefold()
         if meant := next((manifest for manifest in MANIFESTS if last in (f"{manifest}.txt", f"{manifest}.toml")), None):
-            help = f"Rename it to {meant}; Windows hides the end of names unless it is told not to."
+            help = f"Rename it to {meant}; Windows hides file name extensions by default."
             return refuse(f"has no {meant}, but a file of nearly that name.", where=name, help=help)
         if last in MANIFESTS:
             return refuse(
