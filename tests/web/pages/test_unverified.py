@@ -56,7 +56,7 @@ def test_badge_frame_and_citation_say_why_instead_of_a_figure(client: Client, ma
     assert ("89.0 % robust" in before[0], "89.0 %" in before[1], "robust accuracy 89.00" in before[2]) == (True, True, True)
     for text in (badge, frame, bibtex):
         assert said in text.lower()
-        assert "89" not in text.replace(made.submission.digest, "").replace(made.submission.public_id, "")
+        assert "89.0" not in text
     assert f"every known attack ({said})" in page
     assert f'alt="{said}"' in page
 
