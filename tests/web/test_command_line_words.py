@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arena.cli import submit as submit_command
+from arena.cli.attack import _with_threat
 from arena.cli.folders import inspected_defense
 from arena.cli.server import Server, packed
 from arena.cli.submit import _attack_state
@@ -20,6 +21,7 @@ from arena.cli.tables import show
 from arena.cli.waiting import Following, shown
 from arena.evaluations.staging import folder_digest, staged
 from arena.submissions.intake import Limits, inspect
+from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError
 from tests.web.backend_support import good_files, small_pack
 
@@ -159,3 +161,14 @@ def test_waiting_for_a_site_says_the_same_again_after_a_while(monkeypatch: pytes
         following.tell("queued")
     following.tell("running")
     assert said == ["queued", "queued", "running"]
+
+
+def test_the_threat_of_a_pack_may_be_named_again_also_where_it_has_no_epsilon(tmp_path: Path) -> None:
+    manifest = 'title = "Rotations"\n[data]\ndataset = "mnist"\nexamples = 20\n'
+    manifest += '[threat]\nkind = "rotation-translation"\ndegrees = 30\npixels = 3\n'
+    (tmp_path / "challenge.toml").write_text(manifest)
+    pack = load_pack(tmp_path.rename(tmp_path.with_name("rotations")))
+    assert _with_threat(pack, "rotation-translation", None) == pack
+    with pytest.raises(InputError, match="threat linf needs its budget"):
+        _with_threat(pack, "linf", None)
+    assert _with_threat(pack, "l0", 3.0).challenge.threat.epsilon == 3

@@ -77,15 +77,14 @@ def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
     from evaluator.manifest_errors import explain
     from evaluator.spec import Challenge
 
-    if kind is None and epsilon is None:
-        return pack
-    if kind is not None and epsilon is None and kind != pack.challenge.threat.kind:
+    same = kind in (None, pack.challenge.threat.kind)
+    if epsilon is None:
+        if same:
+            return pack
         raise InputError(f"--threat {kind} needs its budget.", help="Add --epsilon.")
     table = pack.challenge.model_dump()
-    same = kind is None or kind == table["threat"]["kind"]
     changed: dict[str, Any] = dict(table["threat"]) if same else {"kind": kind}
-    budget = epsilon if epsilon is not None else changed["epsilon"]
-    table["threat"] = {**changed, "epsilon": int(budget) if float(budget).is_integer() else budget}  # l0 counts pixels
+    table["threat"] = {**changed, "epsilon": int(epsilon) if epsilon.is_integer() else epsilon}  # l0 counts pixels
     try:
         challenge = Challenge.model_validate(table)
     except ValidationError as error:
