@@ -134,7 +134,10 @@ def test_every_check_asks_inside_the_box(threat: str) -> None:
     model.check()
 
 
-@pytest.mark.parametrize("threat", THREATS)
+QUICK = ("linf", "linf, tiny", "l2", "union", "rotation", "corruptions")  # to evaluate; the others take a minute each
+
+
+@pytest.mark.parametrize("threat", [*QUICK, *(pytest.param(t, marks=pytest.mark.nightly) for t in THREATS if t not in QUICK)])
 def test_a_whole_evaluation_and_its_adaptive_attack_ask_inside_the_box(threat: str) -> None:
     model = Watched()
     part = batch(model, 3)

@@ -38,8 +38,10 @@ THREATS: dict[str, Threat] = {
 }
 pytestmark = pytest.mark.timeout(900)  # a search and every attack on what it leaves
 NOT_ALONE = {"interval", "stored_inputs", "substitute", "universal"}  # they need a network, inputs or a training set besides
-SMALL = {"steps": 30, "restarts": 1, "queries": 1000, "searches": 3, "rounds": 10}
-kinds = pytest.mark.parametrize("kind", THREATS)
+SMALL = {"steps": 20, "restarts": 1, "queries": 500, "searches": 3, "rounds": 5}
+# One process for each kind, so that its official search runs once.
+SEARCHES = {kind: pytest.param(kind, marks=pytest.mark.xdist_group(f"search {kind}")) for kind in THREATS}
+kinds = pytest.mark.parametrize("kind", SEARCHES.values())
 sizes = pytest.mark.parametrize("count", [8, pytest.param(200, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])])
 
 
@@ -87,18 +89,20 @@ def test_every_claim_of_a_search_is_a_point_of_the_threat_and_adversarial(kind: 
 
 
 @sizes
-@pytest.mark.parametrize("kind", ["l0", "l1"])
+@pytest.mark.parametrize("kind", [SEARCHES["l0"], SEARCHES["l1"]])
 def test_a_loop_that_sets_one_pixel_at_a_time_finds_at_most_one_more_of_20(kind: str, count: int) -> None:
     fell = greedy_pixels(network(), *standing(kind, count), pixels=int(THREATS[kind].epsilon))
     assert few(fell, count)
 
 
 @sizes
+@pytest.mark.xdist_group("search patch")
 def test_a_patch_at_every_place_finds_at_most_one_more_of_20(count: int) -> None:
     assert few(every_place(network(), *standing("patch", count), side=4, steps=15), count)
 
 
 @sizes
+@pytest.mark.xdist_group("search rotation-translation")
 def test_a_fine_grid_of_rotations_finds_at_most_one_more_of_20(count: int) -> None:
     x, y = standing("rotation-translation", count)
     assert few(full_grid(network(), x, y, degrees=15.0, pixels=1.0, fine=41), count)
