@@ -1,4 +1,4 @@
-"""Adversarial points that anything found on the way, whoever was asking: honesty checks, canaries, lost candidates.
+"""Adversarial points that the honesty checks found on the way.
 
 What breaks an example counts, wherever it turned up. A check's climb measures something else, but a point inside the threat
 that it saw misclassified is a claim like any other.

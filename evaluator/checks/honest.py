@@ -123,7 +123,12 @@ class Honest:
         return [Flag(check="checks-beat-search", severity=severity, evidence=evidence)]
 
     def _outvoted(self, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> tuple[Tensor, Tensor]:
-        """`broken_by` of what holds on fresh randomness, and of what holds with room to spare: the rest is sought again."""
+        """`broken_by` of what holds on fresh randomness, and of what holds with room to spare: the rest is sought again.
+
+        Where views decide, the search has asked fresh ones already: answers to the object itself say nothing about them.
+        """
+        if isinstance(threat, Physical):
+            return search.broken_by, search.broken_by
         claimed = (search.broken_by >= 0).nonzero().squeeze(1)
         rendered = threat.apply(batch.x[claimed], search.points[claimed])
         counts, truth = self.votes.counts(model, rendered, model.classes), batch.y[claimed]

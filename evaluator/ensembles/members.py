@@ -32,7 +32,7 @@ class Members:
     """Runs every member's own ensemble on what the members before it left standing.
 
     Attacks on the union itself would spend their steps where the steepest member leads; here no member takes rows from
-    another. Points of a member are points of the union.
+    another. Points of a member are points of the union: of an example that stands, the last member's are returned.
     """
 
     members: tuple[Member, ...]
@@ -55,7 +55,7 @@ class Members:
             part = batch[standing].fork(f"member {number}")
             found = member.ensemble.run(model, part, member.threat, tell)
             fell = found.broken_by >= 0
-            points[standing[fell]] = found.points[fell]
+            points[standing] = found.points
             broken_by[standing[fell]] = found.broken_by[fell] + len(records)
             records += [record.model_copy(update={"name": f"{member.label}: {record.name}"}) for record in found.records]
             flags = {flag.check: flag for flag in found.flags} | flags

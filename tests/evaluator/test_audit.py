@@ -11,16 +11,19 @@ from torch import Tensor, nn
 
 from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
+from evaluator.attacks.base import Batch
 from evaluator.audit import KEPT, Auditor
 from evaluator.checks import Honest
 from evaluator.closest_points import on_grid
 from evaluator.data.tensors import Examples
+from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage
+from evaluator.ensembles.members import Member, Members
 from evaluator.evaluation import Verdict, evaluate
 from evaluator.meter import Meter, MeteredModel
 from evaluator.report import Flag
 from evaluator.reservoir import Model, Reservoir, itself
-from evaluator.threats import L2, Linf
+from evaluator.threats import L2, Linf, Union
 
 ENSEMBLE = Sequence("test", (Stage("PGD", PGD(steps=10, loss="margin")),))
 COUNT = 40
@@ -265,6 +268,18 @@ def test_the_closest_points_are_asked_as_files_too() -> None:
     honest = judge(Turning)
     assert int(verdict.robust.sum()) < (int(honest.robust.sum()) + COUNT) / 2
     assert "closest-points" in flagged(verdict)
+
+
+def test_what_stands_under_a_union_has_a_closest_point_too() -> None:
+    """... that is not the clean image, which tells nothing and which a fresh copy is not to see first."""
+    part, threat = examples(), Union((Linf(0.02), L2(0.1)))
+    search = Members(tuple(Member(member, ENSEMBLE) for member in threat.members))
+    model = MeteredModel(Turning(), Meter(), classes=4)
+    found = search.run(model, Batch(part.x, part.y, Draws(5, part.ids)), threat, lambda step: None)
+    standing = found.broken_by < 0
+    assert bool(standing.any())
+    assert bool((found.points != part.x)[standing].flatten(1).any(dim=1).all())
+    assert bool(threat.contains(part.x, found.points).all())
 
 
 def test_no_examples_have_nothing_to_repeat() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from evaluator.adaptive.over_views import OverViews
 from evaluator.adaptive.relentless import Relentless
+from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest, Subject, examine, registered, sampled
@@ -182,6 +183,25 @@ def test_what_breaks_the_object_and_not_its_views_is_no_break(bpda: bool) -> Non
     verdict = evaluate(lambda: nullcontext(model), part, threat, ensemble, seed=5)
     assert bool(verdict.robust.all())
     assert [(flag.check, flag.evidence) for flag in verdict.flags] == []
+
+
+def test_a_break_of_the_views_counts_where_a_random_model_withstands_the_object_itself() -> None:
+    class Straight(nn.Module):
+        """Right about the very images and about nothing else, with some noise."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            near = (x[:, None] - images[None]).abs().flatten(2).amax(dim=2) <= 0.011
+            right, wrong = torch.tensor([20.0, 0.0]), torch.tensor([0.0, 20.0])
+            return torch.where(near.any(dim=1)[:, None], right, wrong) + torch.randn(len(x), 2) + 0 * x.sum()
+
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    threat = Physical(Linf(0.01), Views(rotation=90.0), samples=16, threshold=0.5)
+    climb = Stage("climb", OverViews(Relentless(steps=2, loss="margin"), seed=1))
+    ensemble = Honest(InExpectation((climb,), climb, ()), randomized=True)
+    part = Examples(torch.arange(6), images, torch.zeros(6, dtype=torch.int64), 2)
+    verdict = evaluate(lambda: nullcontext(Straight()), part, threat, ensemble, seed=5, votes=Votes(1))
+    assert bool(verdict.correct.all())
+    assert not bool(verdict.robust.any())
 
 
 def test_points_without_their_images_are_refused() -> None:
