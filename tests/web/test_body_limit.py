@@ -157,6 +157,14 @@ def test_who_made_too_many_uploads_is_refused_before_the_next_is_read(alice: Use
     assert int(answer.headers[b"retry-after"]) > 0
 
 
+def test_wrong_tokens_of_large_bodies_are_stopped_and_right_ones_are_not(alice: User, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.REDOUBT_RATES = {**settings.REDOUBT_RATES, "wrong tokens from one address": (2, 3600)}
+    wrong = [(b"authorization", b"Bearer redoubt_x")]
+    assert [ask(API, [], declared=MIB, headers=wrong).status for _ in range(3)] == [401, 401, 429]
+    app = BodyLimit(echo, limit=2 * MIB)
+    assert ask(API, [bytes(MIB)], declared=MIB, headers=with_token(alice), app=app).status == 200
+
+
 def test_a_form_of_ordinary_size_reaches_its_page() -> None:
     app = BodyLimit(echo, limit=2 * MIB)
     for declared in (FORM_BYTES, None):

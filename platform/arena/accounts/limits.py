@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from evaluator.errors import RedoubtError
 
 Address = IPv4Address | IPv6Address
+WRONG_TOKENS = "wrong tokens from one address"
 _SITE_BITS = 64  # of an IPv6 address: one subscriber has all that follows
 
 

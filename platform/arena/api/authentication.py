@@ -8,7 +8,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from arena.accounts.limits import client_address, hit
+from arena.accounts.limits import WRONG_TOKENS, client_address, hit
 from arena.accounts.models import User
 from arena.accounts.queries import user_of_token
 
@@ -25,7 +25,7 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, secret = header.partition(" ")
         user = user_of_token(secret.strip()) if scheme.lower() == "bearer" else None
         if user is None:
-            hit(rate="wrong tokens from one address", key=client_address(request))
+            hit(rate=WRONG_TOKENS, key=client_address(request))
             raise AuthenticationFailed("The token is unknown or was revoked.")
         return user, None
 

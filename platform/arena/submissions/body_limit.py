@@ -21,7 +21,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, close_old_connections
 from django.urls import Resolver404, resolve
 
-from arena.accounts.limits import RateLimited, check
+from arena.accounts.limits import WRONG_TOKENS, RateLimited, check, client_address, hit
 from arena.accounts.models import User
 from arena.accounts.queries import user_of_token
 from arena.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
@@ -130,18 +130,17 @@ def _is_upload(scope: Scope) -> bool:
 
 
 def _check_person(scope: Scope) -> None:
-    """Raises Refusal where the headers name nobody, or somebody who made too many uploads."""
+    """Raises Refusal where the headers name nobody, or somebody who made too many tries."""
     close_old_connections()
     try:
         person = _person(scope)
         if person is None:
             help = "Log in, or send a token from your account page, and upload again."
             raise Refusal(401, "Only people who are logged in may upload.", help, ((b"www-authenticate", b"Bearer"),))
-        try:
-            check(rate=UPLOAD_RATE, key=str(person.pk))
-        except RateLimited as error:
-            retry = (b"retry-after", str(error.seconds).encode())
-            raise Refusal(429, error.what, error.help, (retry,)) from error
+        check(rate=UPLOAD_RATE, key=str(person.pk))
+    except RateLimited as error:
+        retry = (b"retry-after", str(error.seconds).encode())
+        raise Refusal(429, error.what, error.help, (retry,)) from error
     except (OSError, DatabaseError) as error:
         if site_fault(error) is None:
             raise
@@ -152,11 +151,14 @@ def _check_person(scope: Scope) -> None:
 
 
 def _person(scope: Scope) -> User | None:
-    """Whose token or session the headers hold; the body is not looked at."""
+    """Whose token or session the headers hold; the body is not looked at. Raises RateLimited for too many wrong tokens."""
     request = ASGIRequest(scope, io.BytesIO())
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        return user_of_token(secret.strip()) if scheme.lower() == "bearer" else None
+        found = user_of_token(secret.strip()) if scheme.lower() == "bearer" else None
+        if found is None:  # counted as the API counts it: this is no door without a limit
+            hit(rate=WRONG_TOKENS, key=client_address(request))
+        return found
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     person = get_user(request)
