@@ -1,8 +1,9 @@
 """Noisy rows that know nothing of each other: a model is asked about them in a secret order and in passes of secret sizes.
 
 A model that finds the copies of one image in a pass, by their place or by their distance, can average the noise away and answer
-for all of them what it answers without noise: a certificate of nothing. So rows of different images and draws are mixed, and
-some are asked again later, alone or among other rows. A label that changes then, beyond a tie, voids the certificate.
+for all of them what it answers without noise: a certificate of nothing. So the rows of a question (of one large image or of
+several small ones) are mixed, and some are asked again later, alone or among rows of other questions. A label
+that changes then, beyond a tie, voids the certificate.
 """
 
 from __future__ import annotations

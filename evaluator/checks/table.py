@@ -30,19 +30,22 @@ _ELSEWHERE = (
         "unverified",
         "Before it sees any clean image, a fresh copy is asked about the point where the search came closest on each example "
         "that stands, as it is and rounded to multiples of 1/255, as files are. What breaks counts as broken. More than two of "
-        "the first kind are flagged, and of the second more than two that are more than a tenth of what stands.",
+        "the first kind are flagged, and of the second more than two that are more than a tenth of what stands. Not asked "
+        "where answers are random or views decide.",
     ),
     (
         COMPANY,
         "unverified",
-        "Noisy inputs of different images and draws are mixed in passes of secret sizes, and some are asked again, alone "
-        "or with others. A label that changes beyond a tie voids every certificate of the entry.",
+        "Noisy inputs that are asked together (of one large image or of several small ones) are mixed in passes of secret "
+        "sizes, and some are asked again, alone or with those of other images. A label that changes beyond a tie voids every "
+        "certificate of the entry.",
     ),
     (
         "checks-beat-search",
         "unverified",
         "What a check saw break inside the threat counts as broken. More than one example that the search had left standing is "
-        "flagged: the search was led astray.",
+        'flagged: the search was led astray. Only "info" with a declared detector, which stops the search, and where views '
+        "decide.",
     ),
     (
         "clean-repeat",
