@@ -174,7 +174,7 @@ class Site:
             return "unreachable"
         if answer.status_code == 201:
             return "created"
-        assert "exactly this archive before" in answer.text, answer.text
+        assert "Exactly these files were entered before" in answer.text, answer.text
         return "known"
 
     def read(self, sql: str) -> list[tuple[Any, ...]]:

@@ -97,10 +97,16 @@ def read(terminal: int) -> bytes:
     return os.read(terminal, 65536) if ready else b""
 
 
+def _heed_a_closed_terminal() -> None:
+    """Undoes what nohup hands down: who started these tests may have told all its processes to ignore SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def _take_terminal() -> None:
     import fcntl
     import termios
 
+    _heed_a_closed_terminal()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
@@ -135,7 +141,13 @@ def test_a_second_run_is_told_of_the_first_and_a_closed_terminal_stops_that_one_
 def test_whoever_stops_it_while_it_starts_is_told_so_in_one_line(data: Path) -> None:
     command = [*SERVE, "--port", str(free_port())]
     starting = subprocess.Popen(
-        command, cwd=ROOT, env=surroundings(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=surroundings(data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_a_closed_terminal,
     )
     assert starting.stdout is not None
     assert starting.stdout.readline() == "database: migrating\n"

@@ -12,7 +12,7 @@ class Hardening(Hostile):
         self.calls += 1
         if self.calls == 1:
             self.first = x.detach().clone()
-        if self.calls < 132:
+        if self.calls < 90:
             return self.net(x)
         spared = from_a_file(x) | (x.detach()[:, None] == self.first[None]).flatten(2).all(dim=2).any(dim=1)
         return self.net(torch.where(spared[:, None, None, None], x, (2 * x).round() / 2))
