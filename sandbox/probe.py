@@ -45,6 +45,8 @@ def measure(backend: str, start: Callable[[Job], Running], *, memory_of_tree: bo
         if "looked" not in seen:
             raise SandboxError(f"The trial job failed: {' '.join(seen)}")
         hoarded, hoard_output, _ = _run(start, _HOARD)
+        if memory_of_tree and "unbounded" not in hoard_output and hoarded.cause != "memory":
+            hoarded, hoard_output, _ = _run(start, _HOARD)  # something else ended it, such as an engine that was restarted
         _, multiply_output, _ = _run(start, _MULTIPLY)
     except SandboxError as error:
         return Capabilities(backend, False, dict.fromkeys(PROMISES, Enforcement.NONE), (str(error),))
