@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from evaluator.meter import MeteredModel
@@ -92,7 +91,7 @@ class Auditor:
                 slopes += len(sloped)
         return moved, len(exchanges), turned, slopes
 
-    def _sides(self, asked: MeteredModel, part: list[Exchange]) -> tuple[int, int]:
+    def _sides(self, asked: MeteredModel, part: list[Exchange]) -> tuple[float, int]:
         """How many kept answers have a larger, and how many a smaller margin than most fresh ones, of a random model."""
         x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
         # noise may be drawn once for a pass: then rows of one pass would all fall to the same side
@@ -100,7 +99,8 @@ class Auditor:
         leader = fresh.argmax(dim=2).mode(dim=0).values
         mine, theirs = _lead(said, leader), torch.stack([_lead(answer, leader) for answer in fresh])
         above, below = (theirs < mine).sum(dim=0), (theirs > mine).sum(dim=0)
-        return int((above > below).sum()), int((below > above).sum())
+        # Ties count half, so that a share is one half on average, whatever the answers are distributed like.
+        return float(((above + (REPEATS - above - below) / 2) / REPEATS).sum()), len(part)
 
     def _by_chance(self) -> list[Flag]:
         """A fair coin decides the side of each answer of a model whose randomness does not know what it is asked for.
@@ -110,11 +110,10 @@ class Auditor:
         for differentiated in (True, False):
             part = [e for e in self.exchanges if (e.gradient is not None) == differentiated]
             sides = [self._sides(asked, rows) for asked, rows in self._by_view(part)]
-            above, below = sum(side[0] for side in sides), sum(side[1] for side in sides)
-            if above + below and binomtest(above, above + below).pvalue < CHANCE:
-                what = (
-                    f"{above} of {above + below} random answers of the search had a larger margin than most of a fresh copy's."
-                )
+            above, count = sum(side[0] for side in sides), sum(side[1] for side in sides)
+            # Hoeffding's inequality for the mean of shares in [0, 1].
+            if count and 2 * np.exp(-2 * count * (above / count - 0.5) ** 2) < CHANCE:
+                what = f"{count} random answers of the search had a larger margin than {above / count:.0%} of a fresh copy's."
                 return [Flag(check=CHECK, severity="unverified", evidence=what)]
         return []
 
