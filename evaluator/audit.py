@@ -92,7 +92,7 @@ class Auditor:
         return moved, len(exchanges), turned, slopes
 
     def _sides(self, asked: MeteredModel, part: list[Exchange]) -> tuple[float, int]:
-        """How many kept answers have a larger, and how many a smaller margin than most fresh ones, of a random model."""
+        """The sum of mid-ranks in [0, 1] of the kept answers' margins among fresh ones, and how many there are."""
         x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
         # noise may be drawn once for a pass: then rows of one pass would all fall to the same side
         fresh = torch.stack([answers(asked, x, self._dice) for _ in range(REPEATS)])
@@ -103,7 +103,7 @@ class Auditor:
         return float(((above + (REPEATS - above - below) / 2) / REPEATS).sum()), len(part)
 
     def _by_chance(self) -> list[Flag]:
-        """A fair coin decides the side of each answer of a model whose randomness does not know what it is asked for.
+        """Mid-ranks are one half on average where a model's randomness does not know what it is asked for.
 
         Rows that were differentiated are counted apart from those that were not: a model can see the difference.
         """

@@ -23,7 +23,7 @@ _ELSEWHERE = (
         "last pass are asked again of a fresh copy, alone and among strangers, in passes of secret sizes. Fires when an answer "
         f"differs by more than {TOLERANCE:g} of its logits' spread (up to {COARSEST:g} where the copy's own answers vary with "
         f"their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Answers that are declared random "
-        f"are compared as distributions, by a sign test at {CHANCE:g}.",
+        f"are compared as distributions, by mid-ranks at {CHANCE:g}.",
     ),
     (
         "closest-points",
