@@ -37,7 +37,7 @@ def _start(folder: str) -> None:
 
 def random_challenge(slug: str, examples: int) -> Any:
     from arena.challenges.services import publish
-    from evaluator.spec import Challenge, Pack
+    from evaluator.manifests.spec import Challenge, Pack
 
     manifest = {
         "title": f"{slug}, random verdicts",
@@ -57,7 +57,7 @@ def random_defenses(challenge: Any, team: Any, count: int, examples: int) -> lis
     from arena.matrix.models import Survival
     from arena.rankings.bits import pack
     from arena.submissions.models import Submission
-    from evaluator.intervals import clopper_pearson
+    from evaluator.records.intervals import clopper_pearson
 
     draw, now = np.random.default_rng(0), timezone.now()
     manifest = {"name": "x", "format": "safetensors"}

@@ -28,13 +28,13 @@ from evaluator.certify.ibp import ibp
 from evaluator.certify.noise import Gaussian
 from evaluator.certify.simulation import BernoulliCounts, cohen_radii, read_log
 from evaluator.certify.smoothing_sequential import SequentialTest, smoothing_sequential
-from evaluator.challenge_packs import load_pack
 from evaluator.data import load
 from evaluator.defenses.architectures import load_weights
 from evaluator.defenses.recipes import BASELINES
 from evaluator.defenses.training.fit import Settings, fit
 from evaluator.defenses.training.noise_training import NoiseTraining
-from evaluator.spec import DefenseManifest, load_manifest
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.spec import DefenseManifest, load_manifest
 from tests.evaluator.support import sdp_images, sdp_model, shared_data
 
 ALPHA, N = 0.001, 100_000

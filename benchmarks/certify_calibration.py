@@ -27,7 +27,7 @@ from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown
 from evaluator.data import Examples
 from evaluator.ensembles.standard import standard
-from evaluator.evaluation import evaluate
+from evaluator.judging.evaluation import evaluate
 from evaluator.threats import Linf
 from tests.evaluator.support import sdp_images, sdp_model
 

@@ -29,10 +29,10 @@ from torch import nn
 from benchmarks.pages import provenance, write_section
 from evaluator.data import Examples, examples
 from evaluator.data.fetching import cache_folder
-from evaluator.data_specs import DataSpec
 from evaluator.ensembles.standard import Standard
-from evaluator.evaluation import evaluate
-from evaluator.meter import Meter, MeteredModel
+from evaluator.judging.evaluation import evaluate
+from evaluator.manifests.data_specs import DataSpec
+from evaluator.models.meter import Meter, MeteredModel
 from evaluator.threats import L2, Linf
 from evaluator.threats.base import Threat
 

@@ -27,13 +27,13 @@ from evaluator.attacks import PGD
 from evaluator.checks import Honest
 from evaluator.data import examples
 from evaluator.data.tensors import Examples
-from evaluator.data_specs import DataSpec
 from evaluator.defenses.reference.golden import GOLDEN, Golden
 from evaluator.ensembles.standard import Standard
-from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import read_manifest
+from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.verification import classify
+from evaluator.manifests.data_specs import DataSpec
 from evaluator.threats import Linf
-from evaluator.verification import classify
 from tests.evaluator.hosts import hosted
 
 REPLY_SECONDS = 300.0

@@ -28,12 +28,12 @@ from benchmarks.pages import provenance, write_section
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Model
 from evaluator.data import examples
-from evaluator.data_specs import DataSpec
 from evaluator.defenses.architectures import build
 from evaluator.errors import Cancelled
 from evaluator.host.computing import settle
 from evaluator.host.load import read_manifest
-from evaluator.spec import DefenseManifest, LimitsSpec
+from evaluator.manifests.data_specs import DataSpec
+from evaluator.manifests.spec import DefenseManifest, LimitsSpec
 from evaluator.threats import Linf
 from sandbox.choose import open_sandbox
 

@@ -18,7 +18,7 @@ from arena.evaluations.staging import Staged, staged
 from arena.evaluations.warm import keep_warm
 from benchmarks.host import BASELINE
 from evaluator.host.load import load_submission, read_manifest
-from evaluator.spec import LimitsSpec
+from evaluator.manifests.spec import LimitsSpec
 from sandbox.choose import open_sandbox
 
 HEAD = "| backend | loading s | cold start s | prepared start s | prepared - loading s |\n|---|---:|---:|---:|---:|"

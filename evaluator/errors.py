@@ -38,7 +38,7 @@ class Cancelled(RedoubtError):
 
 
 class SubmissionError(RedoubtError):
-    """The submission broke the contract; `reason` is a stable code (see `evaluator.report.SubmissionReason`)."""
+    """The submission broke the contract; `reason` is a stable code (see `evaluator.records.report.SubmissionReason`)."""
 
     def __init__(self, reason: str, what: str, *, where: str = "", help: str = "") -> None:
         super().__init__(what, where=where, help=help)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sandbox.base import Sandbox, SandboxError
-from sandbox.bubblewrap import BubblewrapSandbox
-from sandbox.launcher_client import LauncherSandbox
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from sandbox.launcher.client import LauncherSandbox
 from sandbox.none import NoSandbox
 
 
 def _docker() -> Sandbox:
     # Only where it is asked for: the SDK takes a while to import, and bubblewrap does without it.
     try:
-        from sandbox.docker import DockerSandbox
+        from sandbox.docker.sandbox import DockerSandbox
     except ImportError as error:
         raise SandboxError(f"the Docker SDK is missing ({error}): pip install docker.") from error
     return DockerSandbox()

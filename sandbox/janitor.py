@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox import cgroups
-from sandbox.docker import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect
-from sandbox.docker_tree import remove_container
-from sandbox.launcher_client import SCRATCH
+from sandbox.docker.sandbox import OWNER_LABEL, UNTIL_LABEL, DockerSettings, connect
+from sandbox.docker.tree import remove_container
+from sandbox.kernel import cgroups
+from sandbox.launcher.client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import remove_leftovers
 

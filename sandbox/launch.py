@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from sandbox import landlock
 from sandbox.base import Capabilities, Job, SandboxError, Stream, StreamClosed, StreamTimeout
+from sandbox.kernel import landlock
 from sandbox.running import Tree
 
 START_SECONDS = 30.0

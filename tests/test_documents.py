@@ -15,9 +15,9 @@ import typer.main
 from pydantic import BaseModel
 
 from arena.cli.main import app
-from evaluator.challenge_packs import Golden
 from evaluator.host.load import load_submission
-from evaluator.spec import AttackManifest, Challenge, DefenseManifest, parse_toml
+from evaluator.manifests.challenge_packs import Golden
+from evaluator.manifests.spec import AttackManifest, Challenge, DefenseManifest, parse_toml
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ("defense-submissions.md", "attack-submissions.md", "organising.md")

@@ -12,7 +12,6 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from evaluator.access import LabelOracle, scores
 from evaluator.adaptive.eot import EOT
 from evaluator.adaptive.eot_samples import choose_samples
 from evaluator.adaptive.fixed_seeds import fixed_seeds
@@ -25,8 +24,9 @@ from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.square import Square
 from evaluator.attacks.substitute import Substitute
-from evaluator.meter import MeteredModel
-from evaluator.rejection import Decisions
+from evaluator.models.access import LabelOracle, scores
+from evaluator.models.meter import MeteredModel
+from evaluator.models.rejection import Decisions
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
 

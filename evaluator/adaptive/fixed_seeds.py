@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Model
-from evaluator.meter import MeteredModel
+from evaluator.models.meter import MeteredModel
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import margin
 from evaluator.attacks.rows import wide
 from evaluator.attacks.validation import at_least, one_of
-from evaluator.rejection import detector_score, rejected
+from evaluator.models.rejection import detector_score, rejected
 from evaluator.threats.base import Threat
 
 _GROWTH = 1.3
@@ -31,7 +31,7 @@ class _Sight(NamedTuple):
 
 @dataclass(frozen=True)
 class Joint(Attack):
-    """Climbs the margin m and minus the detector's score D, which the row mean of the logits carries (`evaluator.rejection`).
+    """Climbs the margin m and minus the detector's score D, which the row mean of the logits carries (`models.rejection`).
 
     by: "sum" climbs m / |m_0| - c D / |D_0|, whose weight c grows in every step in which the input is refused and shrinks in
     every other. "orthogonal" climbs m until the label is wrong and then -D, each without its component along the other's

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.access import scores
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.errors import InputError
+from evaluator.models.access import scores
 from evaluator.threats.base import Threat
 
 

@@ -9,9 +9,9 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from evaluator.access import labels
 from evaluator.attacks.base import Model
 from evaluator.errors import InputError
+from evaluator.models.access import labels
 
 LEVEL = 0.01
 LEAST = 64  # at 32 a search and its verification disagreed about one image in 180: too few to tell 20 % from 30 %

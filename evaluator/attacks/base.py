@@ -17,8 +17,8 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
-from evaluator.evidence import Evidence
-from evaluator.rejection import label_or_rejection
+from evaluator.models.evidence import Evidence
+from evaluator.models.rejection import label_or_rejection
 from evaluator.threats.base import Threat
 
 Model = Callable[[Tensor], Tensor]

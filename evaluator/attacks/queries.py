@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from evaluator.access import scores
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.losses import Loss
+from evaluator.models.access import scores
 from evaluator.threats.base import Threat
 
 _ROWS = 2048  # largest single call, to bound memory

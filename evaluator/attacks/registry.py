@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from evaluator.attacks.base import Attack
 from evaluator.errors import InputError
-from evaluator.spec import Access
+from evaluator.manifests.spec import Access
 
 
 @dataclass(frozen=True)

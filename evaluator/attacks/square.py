@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.access import scores
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
 from evaluator.attacks.square_windows import l2_search, linf_search
 from evaluator.attacks.validation import at_least, positive
 from evaluator.errors import InputError
+from evaluator.models.access import scores
 from evaluator.threats.base import Threat
 
 _SEARCHES = {"linf": linf_search, "l2": l2_search}

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluator.access import scores
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, positive
+from evaluator.models.access import scores
 from evaluator.threats.base import Threat
 
 _MINIBATCH = 64

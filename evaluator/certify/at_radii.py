@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluator.certificate_specs import ALPHA, CertificateSpec
 from evaluator.certify.base import Certificates, Model, labels
 from evaluator.certify.facade import certify
+from evaluator.manifests.certificate_specs import ALPHA, CertificateSpec
 from evaluator.threats import L1, L2, SLACK, Linf
 
 NOTHING = -1.0  # the radius of an example about which nothing is proven, not even its own label

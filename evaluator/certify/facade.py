@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluator.certificate_specs import SPEAKS_OF
 from evaluator.certify.base import Certificates, Model, check_batch
 from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown
@@ -22,6 +21,7 @@ from evaluator.certify.smoothing_cohen import smoothing_cohen
 from evaluator.certify.smoothing_curve import smoothing_curve
 from evaluator.certify.smoothing_sequential import smoothing_sequential
 from evaluator.errors import InputError
+from evaluator.manifests.certificate_specs import SPEAKS_OF
 from evaluator.threats.base import SLACK, Threat
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evaluator.certify.base import Model
-from evaluator.report import Flag
+from evaluator.records.report import Flag
 
 CHECK = "certificate-company"
 FEW = 16  # rows of a question that is passed on as it is: so many are asked twice to see whether a model is deterministic

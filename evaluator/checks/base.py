@@ -23,8 +23,8 @@ from evaluator.checks.climbs import Climb, climb, rescaled
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
 from evaluator.errors import InputError
 from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
-from evaluator.meter import MeteredModel
-from evaluator.report import CheckRecord, Curve, Flag
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import CheckRecord, Curve, Flag
 from evaluator.threats.base import Threat
 
 Severity = Literal["info", "unverified"]
@@ -47,7 +47,7 @@ class Subject:
     """The model under examination, asked about a sample, and what several checks share (measured once, on demand).
 
     model: charged and checked (`MeteredModel`); batch: examples it classifies correctly; randomized: the manifest declares
-    that answers are random; detector: it declares a detector, whose score the logits carry (`evaluator.rejection`); controls:
+    that answers are random; detector: it declares a detector, whose score the logits carry (`models.rejection`); controls:
     images of the same split that do not rank, to compare with. The climbs look at the classifier alone: whether the detector
     can be fooled with it is for the attack to find out.
     """

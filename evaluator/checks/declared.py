@@ -10,8 +10,8 @@ from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Batch
 from evaluator.checks.honest import MOST_SAMPLES, Averaged
 from evaluator.ensembles.base import Ensemble, Search, Step
-from evaluator.meter import MeteredModel
-from evaluator.spec import DefenseManifest
+from evaluator.manifests.spec import DefenseManifest
+from evaluator.models.meter import MeteredModel
 from evaluator.threats.base import Threat
 
 

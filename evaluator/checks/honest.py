@@ -19,10 +19,10 @@ from evaluator.checks.base import Finding, Severity, Subject
 from evaluator.checks.battery import examine, sampled
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.tally import Tally
-from evaluator.evidence import Evidence
-from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord, Flag
-from evaluator.reservoir import View
+from evaluator.models.evidence import Evidence
+from evaluator.models.meter import MeteredModel
+from evaluator.models.reservoir import View
+from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evaluator.checks.base import Check, Finding, Subject, register
 from evaluator.checks.climbs import climb
-from evaluator.report import Curve
+from evaluator.records.report import Curve
 
 EXAMPLES, STEPS, LAST = 8, 100, 10
 LEAST = 4

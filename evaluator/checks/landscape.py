@@ -8,7 +8,7 @@ from torch import Tensor
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
 from evaluator.checks.base import Subject
-from evaluator.report import Curve
+from evaluator.records.report import Curve
 
 EXAMPLES = 8
 PLACES = 9

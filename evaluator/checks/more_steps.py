@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evaluator.checks.base import LONG, STEPS, Check, Finding, Subject, register, share
-from evaluator.report import Curve
+from evaluator.records.report import Curve
 
 SHARE = 0.15
 

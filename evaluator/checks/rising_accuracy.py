@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evaluator.checks.base import Check, Finding, Subject, register
-from evaluator.report import Curve
+from evaluator.records.report import Curve
 
 RISE = 0.1
 

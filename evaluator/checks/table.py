@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from evaluator.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
 from evaluator.certify.strangers import CHECK as COMPANY
 from evaluator.checks import registered
+from evaluator.checks.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
 from evaluator.checks.base import SAMPLE
 
 _ELSEWHERE = (
@@ -64,7 +64,7 @@ _ELSEWHERE = (
 _PRIVATE = """No pack of this version has one: all its images are public, and `memorized-inputs` asks instead about images that
 nobody can have stored (secret deformations and negatives of the ranked ones), and about images of the split that do not rank;
 that gap is the one a private split would show. A pack with a private split is evaluated on it as a second `Examples`; the gap
-of the two accuracies belongs where `evaluator.evaluation.evaluate` joins the flags of its verdict, with a two-sample test."""
+of the two accuracies belongs where `judging.evaluation.evaluate` joins the flags of its verdict, with a two-sample test."""
 
 _MEASURED = """Ten honest networks (without defense; trained by PGD, IBP, TRADES, a mix of PGD and certificates, under noise;
 MNIST and CIFAR-10, Linf and L2) raise no flag. What they measure, beside the threshold:

@@ -8,7 +8,7 @@ from torch import Tensor
 from evaluator.attacks.gradients import gradient_of
 from evaluator.attacks.losses import cross_entropy, difference_of_logits_ratio
 from evaluator.checks.base import Check, Finding, Subject, register
-from evaluator.rejection import detector_score
+from evaluator.models.rejection import detector_score
 
 _ROUNDED = 1e-9
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from evaluator.data.fetching import fetch, find_recipe
-from evaluator.data_specs import DataSpec
 from evaluator.errors import InputError, PlatformError
+from evaluator.manifests.data_specs import DataSpec
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes evaluator/architectures.json, what every architecture is made of: run it with `python -m`."""
+"""Writes evaluator/manifests/architectures.json, what every architecture is made of: run it with `python -m`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import torch
 
-from evaluator.architecture_shapes import TABLE
 from evaluator.defenses import architectures
+from evaluator.manifests.architecture_shapes import TABLE
 
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # as safetensors names them
 

@@ -15,13 +15,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from evaluator import architecture_shapes
 from evaluator.defenses.networks.cnn_a import cifar_cnn_a, mnist_cnn_a
 from evaluator.defenses.networks.denoised import cifar_denoised_resnet8, mnist_denoised_cnn
 from evaluator.defenses.networks.mnist_cnn import mnist_cnn
 from evaluator.defenses.networks.resnet import cifar_resnet8, cifar_resnet18
 from evaluator.defenses.networks.trades_smallcnn import TradesSmallCNN
 from evaluator.errors import InputError
+from evaluator.manifests import architecture_shapes
 
 _CONVERT = 'Convert it with safetensors.torch.save_file(model.state_dict(), "weights.safetensors") and submit that file.'
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch.save's zip archive; bare pickles

@@ -6,7 +6,6 @@ import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.certificate_specs import CertificateSpec
 from evaluator.defenses.training.augment import crop_and_mirror
 from evaluator.defenses.training.crown_ibp_training import CrownIBPTraining
 from evaluator.defenses.training.denoised_smoothing import DenoisedSmoothing
@@ -19,6 +18,7 @@ from evaluator.defenses.training.pgd_training import PGDTraining
 from evaluator.defenses.training.smoothadv import SmoothAdv
 from evaluator.defenses.training.standard import StandardTraining
 from evaluator.errors import InputError
+from evaluator.manifests.certificate_specs import CertificateSpec
 from evaluator.threats import L2, Linf, Threat
 
 BASELINES = Path(__file__).resolve().parent / "baselines"

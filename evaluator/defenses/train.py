@@ -29,7 +29,7 @@ from evaluator.defenses.architectures import build, load_weights
 from evaluator.defenses.recipes import BASELINES, RECIPES, Recipe, find_recipe
 from evaluator.defenses.training.fit import Step, fit
 from evaluator.errors import InputError, RedoubtError
-from evaluator.spec import DefenseManifest, load_manifest
+from evaluator.manifests.spec import DefenseManifest, load_manifest
 
 _BATCH = 500
 _LOSSES: tuple[Literal["ce", "margin"], ...] = ("ce", "margin")

@@ -9,8 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from evaluator.attacks.base import Batch
-from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord, CheckRecord, Flag
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import AttackRecord, CheckRecord, Flag
 from evaluator.threats.base import Threat
 
 

@@ -16,8 +16,8 @@ from evaluator.ensembles.base import Search, Step
 from evaluator.ensembles.outputs import readable
 from evaluator.ensembles.sequence import Stage
 from evaluator.ensembles.tally import Tally
-from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import AttackRecord
 from evaluator.threats.base import Threat
 
 

@@ -9,8 +9,8 @@ import torch
 
 from evaluator.attacks.base import Batch
 from evaluator.ensembles.base import Ensemble, Search, Step
-from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord, Flag
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 
 

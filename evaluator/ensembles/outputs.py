@@ -7,8 +7,8 @@ from torch import Tensor
 
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance
-from evaluator.meter import MeteredModel
-from evaluator.report import Flag
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import Flag
 from evaluator.threats.base import Threat
 
 _SUM = 1e-4

@@ -17,7 +17,7 @@ from evaluator.ensembles.climbing import Schedule, Slots, seated
 from evaluator.ensembles.rounds import Round, Standing
 from evaluator.ensembles.tally import Tally
 from evaluator.ensembles.targets import dual_norm, malt_order
-from evaluator.meter import MeteredModel
+from evaluator.models.meter import MeteredModel
 from evaluator.threats.base import Threat, flat
 
 _CANDIDATES = 9

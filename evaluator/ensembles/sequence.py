@@ -12,8 +12,8 @@ from evaluator.attacks.gradients import glance
 from evaluator.attacks.losses import margin
 from evaluator.ensembles.base import Search, Step
 from evaluator.ensembles.tally import Tally
-from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import AttackRecord
 from evaluator.threats.base import Threat
 
 

@@ -28,8 +28,8 @@ from evaluator.ensembles.queue import Queue
 from evaluator.ensembles.rounds import Round, near
 from evaluator.ensembles.sequence import Sequence, Stage
 from evaluator.ensembles.tally import Tally
-from evaluator.meter import MeteredModel
-from evaluator.report import AttackRecord, Flag
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.corruptions import Corruptions
 from evaluator.threats.l0 import L0

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from evaluator.meter import Meter
+from evaluator.models.meter import Meter
 
 
 @dataclass
 class Tally:
-    """Counts of one attack; see `evaluator.report.AttackRecord`."""
+    """Counts of one attack; see `evaluator.records.report.AttackRecord`."""
 
     tried: int = 0
     broken: int = 0

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from evaluator.host.first_order import check_input, uncompiled
 from evaluator.host.proxy import RemoteModel
 from evaluator.host.query_ledger import check_all, check_each
-from evaluator.meter import BudgetExhausted
-from evaluator.spec import Access
-from evaluator.wire import ENVELOPE_BYTES, Message, Transport, receive, send
+from evaluator.host.wire import ENVELOPE_BYTES, Message, Transport, receive, send
+from evaluator.manifests.spec import Access
+from evaluator.models.meter import BudgetExhausted
 
 QUERY_ROWS = 512  # the most images in one question; the proxy cuts larger batches
 _FOREVER = 10.0**9
@@ -32,7 +32,7 @@ class Budget:
     """What the attack may still ask: a forward row (one image) costs 1, a backward row (its gradient) 2.
 
     rows: granted in all. left: still unspent. left_each: (n,) int64, the same for every example where the challenge gives
-    each its own rows, else None. A batch that what is left cannot pay whole raises `evaluator.meter.BudgetExhausted` before
+    each its own rows, else None. A batch that what is left cannot pay whole raises `models.meter.BudgetExhausted` before
     anything is computed, and costs nothing.
     """
 
@@ -104,7 +104,7 @@ class ProxyModel(RemoteModel):
     """The defense as an ordinary frozen `nn.Module` on the CPU: x (n, *shape) float32 in [0, 1] -> (n, classes) float32.
 
     level "gradients": logits, differentiable once; "scores": logits that never require grad; "labels": one-hot rows of the
-    predicted class (see `evaluator.access`); "none": every question is refused. A batch, its gradient too, is paid whole or
+    predicted class (see `models.access`); "none": every question is refused. A batch, its gradient too, is paid whole or
     not at all.
     """
 

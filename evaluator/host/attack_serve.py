@@ -26,12 +26,12 @@ from evaluator.host.computing import settle, without_compilers
 from evaluator.host.load import load_function
 from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes
 from evaluator.host.telling import told
-from evaluator.meter import BudgetExhausted
-from evaluator.report import SubmissionReason
-from evaluator.spec import Access, AttackManifest, load_manifest
-from evaluator.threat_specs import ThreatSpec
+from evaluator.host.wire import Message, Transport, receive, send
+from evaluator.manifests.spec import Access, AttackManifest, load_manifest
+from evaluator.manifests.threat_specs import ThreatSpec
+from evaluator.models.meter import BudgetExhausted
+from evaluator.records.report import SubmissionReason
 from evaluator.threats import Threat, build
-from evaluator.wire import Message, Transport, receive, send
 
 MANIFEST = "attack.toml"
 Attack = Callable[..., Any]
@@ -60,7 +60,7 @@ def run(attack: Attack, task: Message, transport: Transport, folder: Path) -> No
     try:
         ending = _result(attack(model, task.tensors["x"], task.tensors["y"], _threat(task.fields["threat"]), budget))
     except BudgetExhausted as error:
-        help = "Catch evaluator.meter.BudgetExhausted and return what you have, or watch budget.left."
+        help = "Catch evaluator.models.meter.BudgetExhausted and return what you have, or watch budget.left."
         ending = Message("failed", {"reason": SubmissionReason.BUDGET, "detail": f"{error}. {help}"})
     except BaseException as error:
         ending = Message("failed", {"reason": SubmissionReason.RAISED, "detail": told(error, folder)})

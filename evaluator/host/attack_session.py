@@ -15,19 +15,19 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from evaluator.access import LabelOracle
 from evaluator.data.tensors import Examples
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_proxy import QUERY_ROWS
 from evaluator.host.patience import FRAME_SECONDS, Patient
 from evaluator.host.query_ledger import Ledger, OutsideThreat, check_all
-from evaluator.meter import BudgetExhausted, MeteredModel
-from evaluator.rejection import Decisions
-from evaluator.report import SubmissionReason
-from evaluator.spec import Access, AccessSpec
-from evaluator.threat_specs import ThreatSpec
+from evaluator.host.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
+from evaluator.manifests.spec import Access, AccessSpec
+from evaluator.manifests.threat_specs import ThreatSpec
+from evaluator.models.access import LabelOracle
+from evaluator.models.meter import BudgetExhausted, MeteredModel
+from evaluator.models.rejection import Decisions
+from evaluator.records.report import SubmissionReason
 from evaluator.threats import build
-from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
 
 KEPT_ROWS = 2048  # rows whose graphs are held for a VJP; the proxy asks for older ones again, and pays for them again
 _NEAR_BOX = (-1.0, 2.0)  # finite differences step a little outside the box; nothing useful is farther away
@@ -254,7 +254,7 @@ def _positions(named: Tensor, *, rows: int, below: int) -> bool:
 
 
 def _shown(logits: Tensor, level: Access, *, rejects: bool) -> Tensor:
-    """The answer at an access level (`evaluator.access`); a refusal of a declared detector stays visible."""
+    """The answer at an access level (`evaluator.models.access`); a refusal of a declared detector stays visible."""
     if level != "labels":
         return logits
     return Decisions(lambda x: x)(logits) if rejects else LabelOracle(lambda x: x)(logits)

@@ -28,8 +28,8 @@ from evaluator.adaptive.learned import learn_substitute, noise_images
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.load import MANIFEST, load_function
 from evaluator.host.telling import told
-from evaluator.report import SubmissionReason
-from evaluator.spec import DefenseManifest
+from evaluator.manifests.spec import DefenseManifest
+from evaluator.records.report import SubmissionReason
 
 Backward = Literal["own", "declared", "straight-through", "learned", "float64", "removed"]
 _MOST_LEARNED = 4  # parts, from the input on: each fit takes a second

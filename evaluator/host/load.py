@@ -13,9 +13,9 @@ from evaluator.errors import InputError, SubmissionError
 from evaluator.host.importing import imported
 from evaluator.host.placing import folded
 from evaluator.host.telling import told
-from evaluator.rejection import with_score
-from evaluator.report import SubmissionReason
-from evaluator.spec import DefenseManifest, load_manifest
+from evaluator.manifests.spec import DefenseManifest, load_manifest
+from evaluator.models.rejection import with_score
+from evaluator.records.report import SubmissionReason
 from evaluator.torchvision_compat import let_torchvision_be_imported
 
 MANIFEST = "defense.toml"

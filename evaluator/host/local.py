@@ -9,8 +9,8 @@ from evaluator.errors import RedoubtError, SubmissionError
 from evaluator.host.graphs import probed, room
 from evaluator.host.proxy import RemoteModel
 from evaluator.host.serve import Host, out_of_memory
-from evaluator.report import SubmissionReason
-from evaluator.wire import Message
+from evaluator.host.wire import Message
+from evaluator.records.report import SubmissionReason
 
 ROWS = 250  # images in the largest pass with a gradient that an evaluation asks for
 

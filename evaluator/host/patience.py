@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from evaluator.wire import Transport
+from evaluator.host.wire import Transport
 
 FRAME_SECONDS = 30.0
 _POLL_SECONDS = 0.2

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from evaluator.errors import SubmissionError
 from evaluator.host.first_order import check_cotangent, check_input, first_order, refuse_script, uncompiled
 from evaluator.host.inspection import Inspection
-from evaluator.report import SubmissionReason
-from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
+from evaluator.host.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
+from evaluator.records.report import SubmissionReason
 
 _REASONS = {reason.value for reason in SubmissionReason}
 _DETAIL = 2000
@@ -75,7 +75,7 @@ class RemoteModel(nn.Module):
     Second and forward-mode derivatives and transforms raise `evaluator.host.first_order.FirstOrderOnly`.
     backward: the backward pass that the host should serve (`evaluator.host.backward`). seed: what the host's generators start
     every pass from; None leaves a random model its own randomness. Shape, dtype and finiteness of answers
-    are judged by `evaluator.meter.MeteredModel`; here only their byte size is.
+    are judged by `evaluator.models.meter.MeteredModel`; here only their byte size is.
     """
 
     def __init__(self, channel: Line, *, classes: int, backward: str = "own", seed: int | None = None) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from evaluator.errors import InputError
-from evaluator.meter import BudgetExhausted
-from evaluator.spec import AccessSpec
+from evaluator.manifests.spec import AccessSpec
+from evaluator.models.meter import BudgetExhausted
 from evaluator.threats import L0, L1, L2, Linf
 from evaluator.threats.base import Threat
 from evaluator.threats.patch import Patch

@@ -21,8 +21,8 @@ from evaluator.host.inspection import inspect
 from evaluator.host.load import load_submission, read_manifest
 from evaluator.host.seeding import seeded
 from evaluator.host.telling import message, told
-from evaluator.report import SubmissionReason
-from evaluator.wire import Message, encode, receive, send, send_encoded
+from evaluator.host.wire import Message, encode, receive, send, send_encoded
+from evaluator.records.report import SubmissionReason
 
 MEMORY_MB = "REDOUBT_MEMORY_MB"  # in the environment: what the sandbox allows
 REQUEST_BYTES = 1 << 32
@@ -30,7 +30,7 @@ FOREVER = 10.0**9
 
 
 class Pipes:
-    """The two pipe ends as a `evaluator.wire.Transport`; the sandbox, not this process, keeps the deadlines."""
+    """The two pipe ends as a `evaluator.host.wire.Transport`; the sandbox, not this process, keeps the deadlines."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
@@ -64,7 +64,7 @@ class Host:
         self._graphs = Graphs(model, room)
 
     def encoded(self, request: Message) -> bytes:
-        """The reply to one request as `evaluator.wire` sends it; what the wire cannot carry is the submission's failure."""
+        """The reply to one request as `host.wire` sends it; what the wire cannot carry is the submission's failure."""
         try:
             return encode(self.answer(request))
         except Exception as error:

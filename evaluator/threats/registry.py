@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from evaluator.threat_specs import (
+from evaluator.manifests.threat_specs import (
     ColorSpec,
     CorruptionsSpec,
     L0Spec,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from arena.evaluations.runner import Request, run_defense
-from evaluator.challenge_packs import PACKS, list_packs, load_golden, load_pack
-from evaluator.report import Completed
+from evaluator.manifests.challenge_packs import PACKS, list_packs, load_golden, load_pack
+from evaluator.records.report import Completed
 from sandbox import open_sandbox
 
 

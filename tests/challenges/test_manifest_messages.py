@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from evaluator.errors import InputError
-from evaluator.spec import AttackManifest, Challenge, DefenseManifest, parse_toml
-from evaluator.threat_specs import LinfSpec
-from evaluator.toml_lines import lines
+from evaluator.manifests.spec import AttackManifest, Challenge, DefenseManifest, parse_toml
+from evaluator.manifests.threat_specs import LinfSpec
+from evaluator.manifests.toml_lines import lines
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = 'title = "MNIST, small"\n[data]\ndataset = "mnist"\nexamples = 100\n'

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from arena.cli.catalog import challenges
-from evaluator.challenge_packs import PACKS, list_packs, load_golden, load_pack
 from evaluator.errors import InputError
-from evaluator.report import Report
-from evaluator.spec import Challenge, DefenseManifest, load_manifest, parse_toml
+from evaluator.manifests.challenge_packs import PACKS, list_packs, load_golden, load_pack
+from evaluator.manifests.spec import Challenge, DefenseManifest, load_manifest, parse_toml
+from evaluator.records.report import Report
 from evaluator.threats import build
 
 VALID = """

@@ -6,8 +6,8 @@ from arena.accounts.models import Team
 from arena.challenges.models import Challenge
 from arena.leaderboards.services import record_certificate
 from arena.matrix import survival
-from evaluator.certificate_record import accuracies, average_radius, pack_radii, unpack_radii
-from evaluator.report import CertificateRecord, Report, Witness
+from evaluator.records.certificate_record import accuracies, average_radius, pack_radii, unpack_radii
+from evaluator.records.report import CertificateRecord, Report, Witness
 from tests.e2e.season import Made, complete, make_challenge, make_entry, make_user, run
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)

@@ -19,10 +19,10 @@ from arena.challenges.services import bump, publish
 from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_standing
 from arena.submissions.models import Submission
-from evaluator.intervals import clopper_pearson
-from evaluator.report import AttackRecord, Digests, Environment, Flag, Report
-from evaluator.spec import Challenge as Manifest
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Challenge as Manifest
+from evaluator.manifests.spec import Pack
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import AttackRecord, Digests, Environment, Flag, Report
 
 PASSWORD = "correct horse battery"
 ATTACKS = ("FGSM", "PGD-20, cross-entropy", "PGD-40, margin", "PGD-100, margin, 2 restarts")

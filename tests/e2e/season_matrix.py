@@ -21,11 +21,11 @@ from arena.matrix.models import Cell, Trial
 from arena.matrix.services import receive, target_of
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.cell_report import CellCompleted, CellDigests, CellReport
 from evaluator.data import fetch
-from evaluator.intervals import clopper_pearson
-from evaluator.report import Environment, SubmissionFailed
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted, CellDigests, CellReport
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import Environment, SubmissionFailed
 from tests.e2e.season import Made, complete, make_challenge, make_entry, make_user
 
 BASELINES = Path(__file__).resolve().parents[2] / "evaluator" / "defenses" / "baselines"

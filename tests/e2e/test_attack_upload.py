@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, expect
 
 from evaluator.attacks import PGD
 from evaluator.data import examples
-from evaluator.data_specs import DataSpec
 from evaluator.defenses.architectures import load_weights
+from evaluator.manifests.data_specs import DataSpec
 from evaluator.threats import Linf
 from tests.e2e.conftest import SCREENSHOTS, Visit
 from tests.e2e.season_matrix import BASELINES

@@ -22,10 +22,10 @@ from evaluator.data.tensors import Examples
 from evaluator.host import attack_serve
 from evaluator.host.attack_session import AttackSession
 from evaluator.host.proxy import Channel
-from evaluator.meter import Meter, MeteredModel
-from evaluator.spec import AccessSpec
-from evaluator.threat_specs import LinfSpec, ThreatSpec
-from evaluator.wire import Message, Transport, encode, receive
+from evaluator.host.wire import Message, Transport, encode, receive
+from evaluator.manifests.spec import AccessSpec
+from evaluator.manifests.threat_specs import LinfSpec, ThreatSpec
+from evaluator.models.meter import Meter, MeteredModel
 
 THREAT = LinfSpec(kind="linf", epsilon=0.1)
 

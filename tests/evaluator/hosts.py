@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from evaluator.host.proxy import Channel, RemoteModel
 
 SMALL_NET = """
@@ -20,9 +22,29 @@ def load(directory):
     return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 3))
 """
 
+X = torch.rand(6, 1, 7, 7, generator=torch.Generator().manual_seed(1))
+
+
+def local_net() -> torch.nn.Module:
+    scope: dict[str, object] = {}
+    exec(SMALL_NET, scope)
+    return scope["load"](None).eval().requires_grad_(False)  # type: ignore[operator]
+
+
+def in_module(body: str) -> str:
+    """A submission whose forward is `body` (x -> logits, self.net is a working net)."""
+    lines = "\n".join("        " + line for line in body.strip().splitlines())
+    return SMALL_NET.replace("def load", "def build") + (
+        "\nimport os, sys, time\n"
+        "class Defense(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.net = build(None)\n"
+        f"    def forward(self, x):\n{lines}\n"
+        "def load(directory):\n    return Defense()\n"
+    )
+
 
 class SocketTransport:
-    """`evaluator.wire.Transport` over a socket."""
+    """`evaluator.host.wire.Transport` over a socket."""
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluator.challenge_packs import load_pack
-from evaluator.spec import Pack
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.spec import Pack
 from tests.sandbox_runs.packs import BASELINE, HONEST
 from tests.web.backend_support import zipped
 

@@ -21,8 +21,8 @@ import httpx
 
 import evaluator
 from arena.evaluations import lanes
-from sandbox import cgroups
-from sandbox.launcher_client import SCRATCH, SOCKET
+from sandbox.kernel import cgroups
+from sandbox.launcher.client import SCRATCH, SOCKET
 from sandbox.python_env import python_mounts
 from tests.sandbox.engine import owned_containers
 

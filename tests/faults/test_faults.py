@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.receipt import verify
-from evaluator.report import Report
+from evaluator.records.receipt import verify
+from evaluator.records.report import Report
 from tests.faults.entries import defense
 from tests.faults.site import ROOT, Site, kill
 from tests.sandbox.engine import reachable_engine

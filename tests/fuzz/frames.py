@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from evaluator.host.inspection import Inspection
-from evaluator.wire import Message, encode
+from evaluator.host.wire import Message, encode
 
 ROWS, CLASSES, SHAPE = 4, 3, (1, 7, 7)
 _X = torch.rand(ROWS, *SHAPE, generator=torch.Generator().manual_seed(0))

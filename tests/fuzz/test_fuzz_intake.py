@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.submissions.intake import Inspection, Limits, inspect, unpack
-from evaluator.array_claims import read_array
 from evaluator.errors import InputError, SubmissionError
-from evaluator.spec import AttackManifest, DefenseManifest, parse_toml
+from evaluator.judging.array_claims import read_array
+from evaluator.manifests.spec import AttackManifest, DefenseManifest, parse_toml
 from tests.fuzz.archives import archive, damaged, manifest, npy, npz, weights
 from tests.web.backend_support import MANIFEST, zipped
 

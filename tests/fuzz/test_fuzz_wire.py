@@ -21,8 +21,8 @@ from evaluator.errors import SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.proxy import Channel, RemoteModel
 from evaluator.host.serve import Host, Pipes
-from evaluator.meter import Meter, MeteredModel
-from evaluator.wire import ENVELOPE_BYTES, FrameTooLarge, Message, WireError, decode, encode, receive
+from evaluator.host.wire import ENVELOPE_BYTES, FrameTooLarge, Message, WireError, decode, encode, receive
+from evaluator.models.meter import Meter, MeteredModel
 from tests.fuzz.frames import CLASSES, ROWS, SHAPE, Replay, announced, frame
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from sandbox.docker.sandbox import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 
 
 def reachable_engine() -> DockerSandbox:

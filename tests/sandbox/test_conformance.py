@@ -16,8 +16,8 @@ import pytest
 
 import sandbox
 from sandbox import Sandbox
-from sandbox.bubblewrap import BubblewrapSandbox
-from sandbox.docker import DockerSandbox
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from sandbox.docker.sandbox import DockerSandbox
 from sandbox.owner import Owner
 from tests.sandbox.conformance import isolation, lifecycle, limits, streams
 from tests.sandbox.conformance.support import PYTHON

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox import Job, SandboxError
-from sandbox.docker import DockerSandbox, DockerSettings
+from sandbox.docker.sandbox import DockerSandbox, DockerSettings
 from sandbox.owner import Owner
 from tests.sandbox.engine import owned_containers, reachable_engine
 

@@ -11,7 +11,7 @@ import docker
 import pytest
 
 from sandbox import Job, Limits, SandboxUnavailable, gpu_locks
-from sandbox.docker_container import Template, create
+from sandbox.docker.container import Template, create
 
 ROOT = Path(gpu_locks.__file__).parent.parent
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator import receipt
+from evaluator.records import receipt
 from tests.sandbox.hostile_suite import in_process
 from tests.sandbox.hostile_suite.backends import opened
 from tests.sandbox.hostile_suite.cases import ON_EVERY_BACKEND, Case, Outcome, find

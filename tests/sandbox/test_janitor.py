@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Job, cgroups
-from sandbox.bubblewrap import BubblewrapSandbox
-from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from sandbox import Job
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from sandbox.docker.sandbox import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 from sandbox.janitor import janitor
-from sandbox.launcher_client import SCRATCH
+from sandbox.kernel import cgroups
+from sandbox.launcher.client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import owned_folder, remove_leftovers
 from tests.sandbox.conformance.support import dead_owner, processes_with, soon
@@ -33,7 +34,7 @@ def engine() -> DockerSandbox:
 
 
 def _root() -> Path:
-    return Path(cgroups.__file__).parent.parent
+    return Path(cgroups.__file__).parents[2]
 
 
 def test_an_owner_is_alive_while_it_runs_and_dead_afterwards(dead: Owner) -> None:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Enforcement, Exit, Job, Running, SandboxError, landlock, launch
-from sandbox.bubblewrap import BubblewrapSandbox
+from sandbox import Enforcement, Exit, Job, Running, SandboxError, launch
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from sandbox.kernel import landlock
 from sandbox.probe import measure
 
-ROOT = Path(landlock.__file__).parent.parent
+ROOT = Path(landlock.__file__).parents[2]
 _BEFORE = """
 import os, shutil, signal, socket, subprocess, sys, tempfile
-from sandbox.landlock import confine
+from sandbox.kernel.landlock import confine
 server = socket.create_server(("127.0.0.1", 0))
 abstract = socket.socket(socket.AF_UNIX)
 helper = subprocess.Popen([sys.executable, "-c",

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from sandbox import Capabilities, Enforcement, Job, Limits, Mount, SandboxError, SandboxUnavailable
-from sandbox.docker import OWNER_LABEL, DockerSettings, connect
-from sandbox.docker_image import base_image
-from sandbox.launcher import LauncherSettings
-from sandbox.launcher_client import SCRATCH, SOCKET, LauncherSandbox
-from sandbox.launcher_protocol import LINE_BYTES, Template, ask_start, checked, decode, encode
+from sandbox.docker.image import base_image
+from sandbox.docker.sandbox import OWNER_LABEL, DockerSettings, connect
+from sandbox.launcher.client import SCRATCH, SOCKET, LauncherSandbox
+from sandbox.launcher.protocol import LINE_BYTES, Template, ask_start, checked, decode, encode
+from sandbox.launcher.server import LauncherSettings
 from sandbox.owner import Owner, boot_id
 from sandbox.probe import PROMISES
 from tests.sandbox.conformance.support import PYTHON, dead_owner, finish, soon
@@ -317,7 +317,7 @@ def test_a_job_ends_with_a_killed_client(place: Place, launcher: subprocess.Pope
 import os, signal
 from pathlib import Path, PurePosixPath
 from sandbox import Capabilities, Enforcement, Job, Mount
-from sandbox.launcher_client import LauncherSandbox
+from sandbox.launcher.client import LauncherSandbox
 from sandbox.base import Limits
 LauncherSandbox().start(Job(("p", "-m", "teller", "/submission"), (Mount(Path({str(place.submission)!r}),
     PurePosixPath("/submission")),), limits=Limits(memory_mb=256, seconds=60.0)))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Job, Limits, SandboxError, bubblewrap, open_sandbox
-from sandbox.docker import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from sandbox import Job, Limits, SandboxError, open_sandbox
+from sandbox.bubblewrap import sandbox as bubblewrap
+from sandbox.docker.sandbox import OWNER_LABEL, DockerSandbox, DockerSettings, connect
 from tests.sandbox.engine import reachable_engine
 
 _NOWHERE = "unix:///nowhere/docker.sock"

@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from arena.evaluations import attack_zone, lanes
 from sandbox import Job, Limits, Mount
-from sandbox.docker import DockerSandbox, DockerSettings, connect
-from sandbox.launcher import LauncherSettings
+from sandbox.docker.sandbox import DockerSandbox, DockerSettings, connect
+from sandbox.launcher.server import LauncherSettings
 from tests.sandbox.conformance.support import said
 from tests.sandbox.engine import reachable_engine
 
@@ -147,7 +147,7 @@ def test_an_image_has_nothing_setuid_nothing_writable_and_no_compiler(built: dic
     tools = look(image, r"find / -xdev -name 'gcc*' -o -xdev -name pip -o -xdev -name '*.pyc' -o -xdev -name '*.log'")
     assert tools == []
     assert look(image, "find /opt/redoubt -newermt '1970-01-02' 2>/dev/null; true") == [], "every build has the same times"
-    assert "/opt/redoubt/evaluator/wire.py" in look(image, "find /opt/redoubt/evaluator -name wire.py")
+    assert "/opt/redoubt/evaluator/host/wire.py" in look(image, "find /opt/redoubt/evaluator -name wire.py")
     assert "/opt/redoubt/package/__init__.py" in look(image, "find /opt/redoubt/package -type f")
 
 

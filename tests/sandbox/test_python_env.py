@@ -9,7 +9,7 @@ import pytest
 
 import sandbox as package
 from sandbox import Exit, Job, Sandbox, SandboxError
-from sandbox.bubblewrap import BubblewrapSandbox
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from sandbox.python_env import python_mounts
 from tests.sandbox.engine import reachable_engine
 

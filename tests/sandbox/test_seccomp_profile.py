@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import SandboxError
-from sandbox.bpf import RET_ALLOW, RET_KILL_PROCESS, Program, errno_action
-from sandbox.seccomp import PROFILE, Masked, Profile, Rule, architecture, bpf, docker_json
-from sandbox.syscalls import ARCHITECTURES
+from sandbox.kernel.bpf import RET_ALLOW, RET_KILL_PROCESS, Program, errno_action
+from sandbox.kernel.seccomp import PROFILE, Masked, Profile, Rule, architecture, bpf, docker_json
+from sandbox.kernel.syscalls import ARCHITECTURES
 
 MACHINES = sorted(ARCHITECTURES)
 _UNIX = int(socket.AF_UNIX)

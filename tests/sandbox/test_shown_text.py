@@ -12,7 +12,7 @@ import pytest
 from arena.cli.evaluate import show
 from arena.evaluations.judging import Task
 from evaluator.errors import SubmissionError, visible
-from evaluator.report import Completed
+from evaluator.records.report import Completed
 from tests.sandbox_runs.packs import python_submission, small_pack
 from tests.web import backend_support
 

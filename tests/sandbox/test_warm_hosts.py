@@ -15,7 +15,7 @@ import pytest
 
 from arena.evaluations.warm import HostPool
 from sandbox import Job, Limits, Running, Sandbox
-from sandbox.bubblewrap import BubblewrapSandbox
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from sandbox.janitor import janitor
 from sandbox.owner import Owner
 from tests.sandbox.conformance.support import PYTHON, finish, processes_with, soon

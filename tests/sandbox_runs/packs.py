@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import evaluator
-from evaluator.challenge_packs import load_pack
-from evaluator.spec import Pack
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.spec import Pack
 
 BASELINE = Path(evaluator.__file__).parent / "defenses" / "baselines" / "mnist-standard"
 HONEST = """

@@ -14,17 +14,17 @@ import pytest
 from packs import BASELINE, python_submission
 
 from arena.evaluations.attack_runner import AttackRequest, join_cells, replay_inputs, run_attack, smoke
-from evaluator.adversarial_archive import AdversarialArchive
 from evaluator.attacks import PGD
-from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed
-from evaluator.challenge_packs import load_pack
-from evaluator.compaction import expand
 from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
 from evaluator.errors import Cancelled
-from evaluator.meter import Meter, MeteredModel
-from evaluator.report import PlatformFailed, Progress, SubmissionFailed
-from evaluator.spec import Pack
+from evaluator.judging.compaction import expand
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.spec import Pack
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed
+from evaluator.records.report import PlatformFailed, Progress, SubmissionFailed
 from evaluator.threats import Linf
 from sandbox.choose import open_sandbox
 

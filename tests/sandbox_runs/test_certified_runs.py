@@ -10,10 +10,10 @@ from packs import BASELINE, python_submission, small_pack
 
 from arena.evaluations.merging import merge
 from arena.evaluations.runner import Request, run_defense
-from evaluator import receipt
-from evaluator.certificate_record import unpack_radii
-from evaluator.report import Completed, Outcome, Report, SubmissionFailed
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
+from evaluator.records import receipt
+from evaluator.records.certificate_record import unpack_radii
+from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox.choose import open_sandbox
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from packs import BASELINE, python_submission, small_pack
 
-from evaluator import receipt
+from evaluator.records import receipt
 from tests.e2e.site import ROOT, Site
 
 _ACCOUNT = """

@@ -11,10 +11,10 @@ from packs import BASELINE, HONEST, python_submission, small_pack
 
 from arena.evaluations.merging import merge
 from arena.evaluations.runner import Request, run_defense
-from evaluator import receipt
 from evaluator.errors import Cancelled
-from evaluator.report import Completed, Outcome, Progress, Report, SubmissionFailed
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
+from evaluator.records import receipt
+from evaluator.records.report import Completed, Outcome, Progress, Report, SubmissionFailed
 from sandbox.choose import open_sandbox
 
 SEED = 20261121

@@ -12,7 +12,7 @@ from packs import python_submission
 from arena.evaluations.lanes import Lane
 from evaluator.errors import Cancelled
 from evaluator.host.load import read_manifest
-from evaluator.spec import LimitsSpec
+from evaluator.manifests.spec import LimitsSpec
 from sandbox.choose import open_sandbox
 
 TELLS_ITS_THREADS = r"""

@@ -9,10 +9,10 @@ from packs import BASELINE, python_submission, small_pack
 
 from arena.evaluations.attack_runner import AttackRequest, run_attack
 from arena.evaluations.runner import Request, run_defense
-from evaluator.cell_report import CellCompleted
-from evaluator.report import Completed
+from evaluator.records.cell_report import CellCompleted
+from evaluator.records.report import Completed
 from sandbox import Sandbox
-from sandbox.bubblewrap import BubblewrapSandbox
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from tests.sandbox.engine import reachable_engine
 
 DEFENSE = """

@@ -26,11 +26,11 @@ from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
-from evaluator.architecture_shapes import find
 from evaluator.errors import Cancelled
-from evaluator.report import AttackRecord, Completed, Digests, Environment, Flag, Outcome, Progress, Report
-from evaluator.spec import Challenge as ChallengeManifest
-from evaluator.spec import Pack
+from evaluator.manifests.architecture_shapes import find
+from evaluator.manifests.spec import Challenge as ChallengeManifest
+from evaluator.manifests.spec import Pack
+from evaluator.records.report import AttackRecord, Completed, Digests, Environment, Flag, Outcome, Progress, Report
 
 PASSWORD = "correct horse battery staple"
 MANIFEST = 'name = "Small CNN"\nformat = "safetensors"\narchitecture = "mnist-cnn"\nweights = "weights.safetensors"\n'

@@ -19,10 +19,10 @@ from arena.matrix.playing import Game, Told
 from arena.matrix.worker import look_once, play_once
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.cell_report import CellCompleted, CellDigests, CellOutcome, CellReport, Violation
-from evaluator.report import Environment
-from evaluator.spec import AttackManifest, Pack, load_manifest
+from evaluator.manifests.spec import AttackManifest, Pack, load_manifest
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted, CellDigests, CellOutcome, CellReport, Violation
+from evaluator.records.report import Environment
 from tests.web.backend_support import FakeJudge, enter, team_of, zipped
 
 CODE = "def attack(model, x, y, threat, budget):\n    return x\n"

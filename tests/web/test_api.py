@@ -18,8 +18,8 @@ from arena.accounts.services import make_team, make_token
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.worker import work_once
-from evaluator.receipt import verify
-from evaluator.report import Report, SubmissionFailed
+from evaluator.records.receipt import verify
+from evaluator.records.report import Report, SubmissionFailed
 from tests.web.backend_support import FakeJudge, current, enter, good_files, person, small_challenge, zipped
 
 pytestmark = pytest.mark.django_db

@@ -27,7 +27,7 @@ from arena.submissions.services import submit
 from evaluator.attacks import PGD
 from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
 from evaluator.threats import Linf
 from tests.web.backend_support import FakeJudge, current, person, team_of, zipped
 

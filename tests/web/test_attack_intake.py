@@ -15,9 +15,9 @@ from arena.matrix.models import Cell, Trial
 from arena.matrix.sweeping import sweep
 from arena.matrix.worker import look_once
 from arena.submissions.services import attempts_left, withdraw
-from evaluator.cell_report import Violation
 from evaluator.errors import InputError, SubmissionError
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.cell_report import Violation
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 from tests.web.backend_support import person, small_challenge, team_of
 from tests.web.matrix_support import FakePlayer, attack, defend, play, upload_attack
 

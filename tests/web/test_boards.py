@@ -21,7 +21,7 @@ from arena.leaderboards.queries import EARLIER_RULES, board, histories
 from arena.leaderboards.ranking import Score, order
 from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
-from evaluator.report import Progress
+from evaluator.records.report import Progress
 from tests.web.backend_support import current, enter, person, small_challenge, small_pack
 
 DAY = datetime(2026, 11, 21, tzinfo=UTC)

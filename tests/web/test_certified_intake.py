@@ -10,8 +10,8 @@ from arena.challenges.services import Publication, publish
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.errors import InputError
-from evaluator.spec import Challenge as Manifest
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Challenge as Manifest
+from evaluator.manifests.spec import Pack
 from tests.web.backend_support import good_files, person, team_of, zipped
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.utils import timezone
 from arena.evaluations import claims
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.services import cancel
-from evaluator.report import PlatformFailed, Progress, SubmissionFailed
+from evaluator.records.report import PlatformFailed, Progress, SubmissionFailed
 from tests.web.backend_support import current, enter, person, small_challenge
 
 FAILED = SubmissionFailed("load", "it raised")

@@ -21,8 +21,8 @@ from arena.cli.tables import show
 from arena.cli.waiting import Following, shown
 from arena.evaluations.staging import folder_digest, staged
 from arena.submissions.intake import Limits, inspect
-from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError
+from evaluator.manifests.challenge_packs import load_pack
 from tests.web.backend_support import good_files, small_pack
 
 IDENTIFIER = "01hqzx3v9k7m2n4p6r8s0t1w3y"

@@ -12,7 +12,7 @@ from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
 from arena.matrix.models import CellShard, Trial
-from evaluator.report import PlatformFailed
+from evaluator.records.report import PlatformFailed
 from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
 
 right = timezone.now

@@ -20,8 +20,8 @@ from arena.challenges.services import publish
 from arena.matrix import adversarial
 from arena.matrix.models import Cell, Survival
 from arena.submissions.models import Submission
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.phase_specs import PhaseSpec
+from evaluator.manifests.phase_specs import PhaseSpec
+from evaluator.records.adversarial_archive import AdversarialArchive
 from tests.web.backend_support import current, person, small_pack
 from tests.web.matrix_support import attack, defend, play
 

@@ -16,7 +16,7 @@ from arena.matrix.models import Cell, Trial
 from arena.matrix.worker import look_once
 from arena.rankings.bits import pack
 from arena.submissions.models import Submission
-from evaluator.report import SubmissionFailed
+from evaluator.records.report import SubmissionFailed
 from tests.web.backend_support import person, small_challenge, team_of
 from tests.web.matrix_support import FakePlayer, attack, defend, play, upload_attack
 

@@ -19,10 +19,10 @@ from arena.matrix.sweeping import sweep
 from arena.matrix.worker import play_once
 from arena.rankings.bits import count, unpack
 from arena.submissions.services import withdraw
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.cell_report import DefenseFailed
 from evaluator.errors import Cancelled
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import DefenseFailed
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 from tests.web.backend_support import FakeJudge, current, person, small_challenge
 from tests.web.matrix_support import FakePlayer, attack, defend, play
 

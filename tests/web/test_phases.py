@@ -17,9 +17,9 @@ from arena.evaluations.models import Evaluation
 from arena.matrix.models import Cell
 from arena.submissions.services import submit
 from evaluator.errors import InputError
-from evaluator.phase_specs import PhaseSpec
-from evaluator.spec import Challenge as Manifest
-from evaluator.spec import parse_toml
+from evaluator.manifests.phase_specs import PhaseSpec
+from evaluator.manifests.spec import Challenge as Manifest
+from evaluator.manifests.spec import parse_toml
 from tests.web.backend_support import current, good_files, person, small_pack, team_of, zipped
 from tests.web.matrix_support import attack, defend, play
 

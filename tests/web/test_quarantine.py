@@ -21,7 +21,7 @@ from arena.evaluations import quarantine, self_check
 from arena.evaluations.judging import Task
 from arena.evaluations.models import Evaluation, Quarantine, Shard
 from arena.evaluations.worker import Turns, work_once
-from evaluator.report import PlatformFailed
+from evaluator.records.report import PlatformFailed
 from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
 from arena.submissions.models import Submission
-from evaluator.challenge_packs import PACKS, list_packs, load_pack
-from evaluator.spec import Challenge as Manifest
-from evaluator.spec import Pack, parse_toml
+from evaluator.manifests.challenge_packs import PACKS, list_packs, load_pack
+from evaluator.manifests.spec import Challenge as Manifest
+from evaluator.manifests.spec import Pack, parse_toml
 from tests.web.backend_support import good_files, small_challenge
 
 pytestmark = pytest.mark.django_db

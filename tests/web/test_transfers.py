@@ -22,8 +22,8 @@ from arena.matrix.sweeping import sweep
 from arena.submissions.models import Submission
 from arena.submissions.services import withdraw
 from arena.web.figures import last_fall
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.report import Completed, Outcome, PlatformFailed, Progress, SubmissionFailed
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.report import Completed, Outcome, PlatformFailed, Progress, SubmissionFailed
 from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
 from tests.web.matrix_support import FakePlayer, attack, inputs_of, play
 

@@ -27,12 +27,12 @@ from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from arena.submissions.services import submit
 from arena.web.images import images_of
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.cell_report import CellCompleted
-from evaluator.compaction import expand
 from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
-from evaluator.spec import EvaluationSpec, Pack
+from evaluator.judging.compaction import expand
+from evaluator.manifests.spec import EvaluationSpec, Pack
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted
 from evaluator.threats import build
 from sandbox import open_sandbox
 from tests.web.backend_support import current, person, team_of

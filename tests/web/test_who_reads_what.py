@@ -18,7 +18,7 @@ from arena.leaderboards.queries import board, histories
 from arena.matrix.models import Cell, Trial
 from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
-from evaluator.intervals import clopper_pearson
+from evaluator.records.intervals import clopper_pearson
 from tests.web.backend_support import current, enter, person, small_challenge
 from tests.web.matrix_support import attack, defend, play
 

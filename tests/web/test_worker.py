@@ -19,8 +19,8 @@ from arena.evaluations.services import cancel, enqueue
 from arena.evaluations.sweeping import sweep
 from arena.evaluations.worker import work_forever, work_once
 from arena.leaderboards.queries import history
-from evaluator.receipt import verify
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.receipt import verify
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 from tests.web.backend_support import FakeJudge, current, enter, expected_bits, good_files, person, small_challenge, zipped
 
 pytestmark = pytest.mark.django_db(transaction=True)

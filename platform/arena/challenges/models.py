@@ -8,8 +8,8 @@ from django.db import models
 from django.utils.timezone import now
 
 from arena.challenges.phases import Season, season
-from evaluator.spec import Challenge as ChallengeManifest
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Challenge as ChallengeManifest
+from evaluator.manifests.spec import Pack
 
 
 class Challenge(models.Model):

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.core.exceptions import PermissionDenied
 
 from evaluator.errors import InputError
-from evaluator.phase_specs import PhaseSpec
+from evaluator.manifests.phase_specs import PhaseSpec
 
 
 @dataclass(frozen=True)

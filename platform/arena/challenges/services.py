@@ -14,11 +14,11 @@ from django.utils.timezone import now
 from pydantic import ValidationError
 
 from arena.challenges.models import Challenge, PackProblem
-from evaluator.challenge_packs import is_pack, read_rules
 from evaluator.errors import InputError, visible
-from evaluator.identity import JUDGING
-from evaluator.spec import Challenge as ChallengeManifest
-from evaluator.spec import Pack
+from evaluator.manifests.challenge_packs import is_pack, read_rules
+from evaluator.manifests.spec import Challenge as ChallengeManifest
+from evaluator.manifests.spec import Pack
+from evaluator.records.identity import JUDGING
 
 
 class Publication(enum.StrEnum):

@@ -1,0 +1,1 @@
+"""The `redoubt` command: what the site does, on your own machine."""

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from arena.cli.server import Server
 from arena.cli.submit import ServerOption, TokenOption
-from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError
-from evaluator.spec import Pack
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.spec import Pack
 
 _ENTRY = re.compile(r"[0-9a-z]{26}", re.IGNORECASE)  # as arena.submissions.identifiers makes them
 
@@ -74,8 +74,8 @@ def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
     """The pack with another threat or budget, validated like a manifest."""
     from pydantic import ValidationError
 
-    from evaluator.manifest_errors import explain
-    from evaluator.spec import Challenge
+    from evaluator.manifests.manifest_errors import explain
+    from evaluator.manifests.spec import Challenge
 
     same = kind in (None, pack.challenge.threat.kind)
     if epsilon is None:

@@ -18,13 +18,13 @@ from evaluator.checks.declared import Declared, declarations, votes_of
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import Sequence, Stage
-from evaluator.evaluation import Verdict, evaluate
-from evaluator.gallery import Exhibit, gallery
 from evaluator.host.load import read_manifest
-from evaluator.report import Progress as Step
-from evaluator.spec import Pack
+from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.verification import classify, count
+from evaluator.manifests.spec import Pack
+from evaluator.records.gallery import Exhibit, gallery
+from evaluator.records.report import Progress as Step
 from evaluator.threats.base import Threat
-from evaluator.verification import classify, count
 from sandbox.choose import open_sandbox_or_none
 
 _SLICE = 50

@@ -39,7 +39,7 @@ def challenges(
     root: Annotated[Path | None, typer.Option(help="The folder that holds the packs; the shipped ones when left out.")] = None,
 ) -> None:
     """List the challenge packs that `redoubt evaluate` knows by slug; wrong ones are named with what is wrong."""
-    from evaluator.challenge_packs import PACKS, list_packs, load_pack
+    from evaluator.manifests.challenge_packs import PACKS, list_packs, load_pack
 
     root = root or PACKS
     slugs = list_packs(root=root)

@@ -14,11 +14,11 @@ from rich.table import Table
 
 from arena.cli.attack import defense_folder
 from arena.cli.submit import ServerOption, TokenOption
-from evaluator.certificate_specs import CertificateSpec, CertifiedSpec, check_request
-from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError
-from evaluator.manifest_errors import explain
-from evaluator.spec import Challenge, DefenseManifest, load_manifest
+from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec, check_request
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.manifest_errors import explain
+from evaluator.manifests.spec import Challenge, DefenseManifest, load_manifest
 
 _STEPS = 4  # of sigma, where neither the person nor the board says at which radii
 _L2_METHODS = ("smoothing", "lipschitz")

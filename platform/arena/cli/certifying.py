@@ -14,15 +14,15 @@ from arena.cli.folders import inspected_defense
 from arena.cli.waiting import shown
 from arena.evaluations.lanes import Lane, choose, settled_threads
 from arena.evaluations.staging import staged
-from evaluator.certificate_record import accuracies, average_radius
-from evaluator.certificate_specs import ALPHA, CertificateSpec
-from evaluator.certification import require
 from evaluator.certify import Certificates, certify_at_radii
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.host.load import load_weights_only
-from evaluator.meter import Meter, MeteredModel
-from evaluator.spec import Challenge, DefenseManifest
+from evaluator.judging.certification import require
+from evaluator.manifests.certificate_specs import ALPHA, CertificateSpec
+from evaluator.manifests.spec import Challenge, DefenseManifest
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.records.certificate_record import accuracies, average_radius
 from evaluator.threats import build
 from sandbox.choose import open_sandbox_or_none
 

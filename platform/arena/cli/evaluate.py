@@ -14,11 +14,11 @@ from rich.table import Table
 from arena.cli.folders import inspected_defense
 from arena.cli.keys import signing_key
 from arena.cli.waiting import shown
-from evaluator import receipt
-from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError, PlatformError, SubmissionError, visible
-from evaluator.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
-from evaluator.report import Progress as Step
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.records import receipt
+from evaluator.records.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.records.report import Progress as Step
 
 console = Console(stderr=True)
 

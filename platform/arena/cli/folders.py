@@ -7,7 +7,7 @@ from pathlib import Path
 from arena.submissions.architectures import check_architecture
 from arena.submissions.intake import Inspection, Limits, inspect_folder
 from evaluator.errors import InputError
-from evaluator.spec import Challenge
+from evaluator.manifests.spec import Challenge
 
 _LIMITS = Limits(archive_bytes=1 << 30)  # the site says how large its own may be
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from evaluator.receipt import load_key
+from evaluator.records.receipt import load_key
 
 
 def signing_key() -> Ed25519PrivateKey:

@@ -14,7 +14,7 @@ import typer
 from arena.cli import attack, catalog, certify, doctor, evaluate, replay, serve, submit
 from evaluator import __version__
 from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
-from evaluator.identity import JUDGING, source_digest
+from evaluator.records.identity import JUDGING, source_digest
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from arena.cli.evaluate import run
 from arena.evaluations.staging import folder_digest
-from evaluator import receipt
-from evaluator.challenge_packs import load_pack
 from evaluator.errors import InputError, SubmissionError
-from evaluator.report import Completed
+from evaluator.manifests.challenge_packs import load_pack
+from evaluator.records import receipt
+from evaluator.records.report import Completed
 
 
 def replay(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluator.array_claims import read_array
-from evaluator.cell_report import Violation
-from evaluator.claims import check_claims
 from evaluator.data import examples as ranked_examples
 from evaluator.host.attack_serve import read_attack_manifest
-from evaluator.spec import Pack
+from evaluator.judging.array_claims import read_array
+from evaluator.judging.claims import check_claims
+from evaluator.manifests.spec import Pack
+from evaluator.records.cell_report import Violation
 from evaluator.threats import build
 
 

@@ -17,17 +17,17 @@ from arena.evaluations.lanes import LOAD_SECONDS, Lane, choose, once_more, settl
 from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.runner import Listener
 from arena.evaluations.staging import Staged, staged
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.array_claims import read_array
-from evaluator.cell_report import CellOutcome, DefenseFailed
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.host.attack_serve import read_attack_manifest
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.load import read_manifest
-from evaluator.report import Progress, SubmissionFailed
-from evaluator.spec import LimitsSpec, Pack
+from evaluator.judging.array_claims import read_array
+from evaluator.manifests.spec import LimitsSpec, Pack
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellOutcome, DefenseFailed
+from evaluator.records.report import Progress, SubmissionFailed
 from evaluator.threats import build
 from sandbox import Sandbox
 

@@ -13,8 +13,8 @@ from arena.evaluations.warm import pool
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.proxy import Channel
-from evaluator.spec import LimitsSpec
-from evaluator.wire import Transport
+from evaluator.host.wire import Transport
+from evaluator.manifests.spec import LimitsSpec
 from sandbox import Job, Limits, Mount, Sandbox
 from sandbox.python_env import python_mounts
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluator.adversarial_archive import join_archives
-from evaluator.cell_report import CellCompleted, CellOutcome, CellReport, Violation
 from evaluator.errors import InputError
-from evaluator.intervals import clopper_pearson
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.adversarial_archive import join_archives
+from evaluator.records.cell_report import CellCompleted, CellOutcome, CellReport, Violation
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 
 
 def join_cells(shards: Sequence[CellOutcome]) -> CellOutcome:

@@ -15,22 +15,22 @@ from torch import Tensor
 import evaluator
 from arena.evaluations.attack_zone import AttackZone
 from arena.evaluations.lanes import Lane
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.cell_report import CellCompleted, CellDigests, CellReport
 from evaluator.checks.declared import votes_of
-from evaluator.claims import Claims, check_claims
-from evaluator.compaction import compact_broken, expand
 from evaluator.data import Examples
 from evaluator.errors import Cancelled
 from evaluator.host.attack_session import AttackSession
-from evaluator.identity import JUDGING, source_digest
-from evaluator.intervals import clopper_pearson
-from evaluator.meter import Meter, MeteredModel
-from evaluator.report import Environment, Progress
-from evaluator.spec import Pack
+from evaluator.judging.claims import Claims, check_claims
+from evaluator.judging.compaction import compact_broken, expand
+from evaluator.judging.verification import Checked, disagreements, verify
+from evaluator.manifests.spec import Pack
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted, CellDigests, CellReport
+from evaluator.records.identity import JUDGING, source_digest
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import Environment, Progress
 from evaluator.threats import Threat, build
 from evaluator.threats.base import flat
-from evaluator.verification import Checked, disagreements, verify
 from sandbox.base import Enforcement
 
 _PROGRESS_SECONDS = 0.25

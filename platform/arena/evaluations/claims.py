@@ -14,7 +14,7 @@ from arena.evaluations import leases, outcomes
 from arena.evaluations.leases import Leased, give_back, renew, retry_later, write_progress
 from arena.evaluations.models import Evaluation, Shard
 from arena.matrix.models import Cell
-from evaluator.report import Completed, Outcome
+from evaluator.records.report import Completed, Outcome
 
 __all__ = ["Lease", "claim", "finish", "give_back", "reap", "renew", "retry_later", "write_progress"]
 

@@ -16,8 +16,8 @@ from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_certificate, record_standing
 from arena.matrix import survival, transfers
 from arena.matrix.services import fill
-from evaluator.receipt import load_key, sign
-from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.records.receipt import load_key, sign
+from evaluator.records.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 
 logger = logging.getLogger(__name__)
 Merge = Callable[[Sequence[Outcome]], Outcome]

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from arena.evaluations.warm import keep_warm
-from evaluator.report import Outcome, Progress
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
+from evaluator.records.report import Outcome, Progress
 from sandbox import Sandbox, SandboxError, open_sandbox
 from sandbox.none import NoSandbox
 

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 
 from arena.evaluations import leases
 from arena.evaluations.leases import Lease
-from evaluator.report import Progress
+from evaluator.records.report import Progress
 
 logger = logging.getLogger(__name__)
 _ASK_SECONDS = 0.5

@@ -14,7 +14,6 @@ from typing import Literal, TypeVar
 
 import evaluator
 from arena.evaluations.warm import pool
-from evaluator import architecture_shapes
 from evaluator.attacks.base import Model
 from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
@@ -24,8 +23,9 @@ from evaluator.host.load import load_weights_only
 from evaluator.host.local import Blamed, in_process
 from evaluator.host.placing import placed
 from evaluator.host.proxy import Channel, RemoteModel
-from evaluator.report import SubmissionReason
-from evaluator.spec import DefenseManifest, LimitsSpec
+from evaluator.manifests import architecture_shapes
+from evaluator.manifests.spec import DefenseManifest, LimitsSpec
+from evaluator.records.report import SubmissionReason
 from sandbox import Job, Limits, Running, Sandbox, SandboxError
 from sandbox.python_env import python_mounts
 

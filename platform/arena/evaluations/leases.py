@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from arena.challenges.services import bump
 from arena.evaluations import outcomes
-from evaluator.report import PlatformFailed, Progress
+from evaluator.records.report import PlatformFailed, Progress
 
 logger = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluator.adversarial_archive import join_archives
-from evaluator.certificate_record import CHECK, alarm, join
 from evaluator.errors import InputError
-from evaluator.intervals import clopper_pearson
-from evaluator.report import (
+from evaluator.records.adversarial_archive import join_archives
+from evaluator.records.certificate_record import CHECK, alarm, join
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import (
     AttackRecord,
     CheckRecord,
     Completed,

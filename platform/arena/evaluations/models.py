@@ -12,7 +12,7 @@ from arena.challenges.models import Challenge
 from arena.evaluations.leases import Leased, now
 from arena.submissions.identifiers import new_public_id
 from arena.submissions.models import Submission
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
 
 
 def new_seed() -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evaluator.errors import InputError, PlatformError
-from evaluator.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.records.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 from sandbox import SandboxError, SandboxUnavailable
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluator.report import Progress
+from evaluator.records.report import Progress
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from arena.challenges.models import Challenge
 from arena.evaluations import leases, self_check
 from arena.evaluations.leases import Lease
 from arena.evaluations.models import Quarantine
-from evaluator.report import PlatformFailed
+from evaluator.records.report import PlatformFailed
 
 logger = logging.getLogger(__name__)
 FAILURES = 3

@@ -13,7 +13,7 @@ from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.progress import LiveProgress, ShardProgress, combine
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.submissions.models import Submission
-from evaluator.report import Progress, Report
+from evaluator.records.report import Progress, Report
 
 _PROGRESS_FIELDS = ("evaluation_id", "start", "stop", "state", "progress")
 

@@ -20,24 +20,25 @@ from arena.evaluations.merging import merge
 from arena.evaluations.outcomes import platform_failed
 from arena.evaluations.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
-from evaluator.architecture_shapes import check_images
 from evaluator.attacks.base import Batch
-from evaluator.certificate_specs import CertificateSpec, CertifiedSpec
-from evaluator.certification import Certified, Searched, certified, require
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.data.tensors import unranked
-from evaluator.data_specs import DataSpec
 from evaluator.draws import Draws
 from evaluator.ensembles import SHORT, Ensemble, standard
 from evaluator.errors import Cancelled, InputError, SubmissionError
-from evaluator.evaluation import Verdict, evaluate
 from evaluator.host.load import load_weights_only, read_manifest
-from evaluator.identity import JUDGING, source_digest
-from evaluator.intervals import clopper_pearson
-from evaluator.meter import Meter, MeteredModel
-from evaluator.report import (
+from evaluator.judging.certification import Certified, Searched, certified, require
+from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.manifests.architecture_shapes import check_images
+from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
+from evaluator.manifests.data_specs import DataSpec
+from evaluator.manifests.spec import DefenseManifest, Pack
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.records.identity import JUDGING, source_digest
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import (
     Completed,
     Digests,
     Environment,
@@ -47,7 +48,6 @@ from evaluator.report import (
     SubmissionFailed,
     SubmissionReason,
 )
-from evaluator.spec import DefenseManifest, Pack
 from evaluator.threats import Threat, build
 from sandbox import Sandbox
 from sandbox.base import Enforcement
@@ -100,7 +100,7 @@ def run_defense(
     """Runs the evaluation of a defense (or one shard of it) and returns a typed outcome; raises only Cancelled.
 
     on_progress: called several times a second with the current Progress. on_log: the submission's own output so far
-    (bounded, untrusted bytes). cancelled: polled within passes too. The report is unsigned (`evaluator.receipt.sign`).
+    (bounded, untrusted bytes). cancelled: polled within passes too. The report is unsigned (`evaluator.records.receipt.sign`).
     """
     try:
         with staged(request.submission) as copy:

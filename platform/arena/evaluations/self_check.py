@@ -97,7 +97,7 @@ def _sandbox() -> str:
     import torch
 
     from arena.evaluations.lanes import Lane
-    from evaluator.spec import DefenseManifest, LimitsSpec
+    from evaluator.manifests.spec import DefenseManifest, LimitsSpec
 
     manifest = DefenseManifest(name="self-check", format="python", entry="defense.py")
     try:

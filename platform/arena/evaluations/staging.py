@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evaluator.errors import InputError, SubmissionError
 from evaluator.folders import submission_files
-from evaluator.report import SubmissionReason
+from evaluator.records.report import SubmissionReason
 from sandbox.scratch import owned_folder
 
 MAX_FILES = 2000

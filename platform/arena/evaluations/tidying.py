@@ -22,7 +22,7 @@ def tidy() -> None:
 
 def tidy_machine() -> None:
     """What processes of this machine left: folders, control groups and, where this one may use the engine, containers."""
-    from sandbox.docker import DockerSettings
+    from sandbox.docker.sandbox import DockerSettings
     from sandbox.janitor import janitor
 
     engine = DockerSettings() if configured_sandbox().name == "docker" else None

@@ -23,7 +23,7 @@ from arena.evaluations.working import carry_out, unpack_submission
 from arena.matrix.playing import Player
 from arena.matrix.worker import greet_once, look_once, play_once
 from evaluator.errors import SubmissionError
-from evaluator.report import Outcome, SubmissionFailed
+from evaluator.records.report import Outcome, SubmissionFailed
 from sandbox.scratch import owned_folder
 
 logger = logging.getLogger(__name__)

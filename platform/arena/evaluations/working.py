@@ -17,7 +17,7 @@ from arena.evaluations.outcomes import UNAVAILABLE
 from arena.submissions.intake import sha256, unpack
 from arena.submissions.models import Submission
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError
-from evaluator.report import PlatformFailed, SubmissionReason
+from evaluator.records.report import PlatformFailed, SubmissionReason
 
 logger = logging.getLogger(__name__)
 Outcome = TypeVar("Outcome")

@@ -12,8 +12,8 @@ from arena.evaluations.models import Evaluation
 from arena.leaderboards.models import Certificate
 from arena.matrix.models import Survival
 from arena.rankings.bits import unpack
-from evaluator.certificate_record import accuracies, average_radius, unpack_radii
-from evaluator.intervals import clopper_pearson
+from evaluator.records.certificate_record import accuracies, average_radius, unpack_radii
+from evaluator.records.intervals import clopper_pearson
 
 FALLEN = "{count} certified examples were broken by an attack inside their certified radius; their certificates are void."
 

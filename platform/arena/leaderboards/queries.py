@@ -15,7 +15,7 @@ from arena.leaderboards.models import Standing
 from arena.leaderboards.ranking import Score, order
 from arena.matrix.models import Fall
 from arena.submissions.models import Submission
-from evaluator.identity import JUDGING
+from evaluator.records.identity import JUDGING
 
 SEARCHED = "its own search"  # the first verdict of a defense that replays had broken before
 EARLIER_RULES = (

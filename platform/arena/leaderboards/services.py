@@ -6,8 +6,8 @@ from datetime import datetime
 
 from arena.evaluations.models import Evaluation
 from arena.leaderboards.models import Certificate, Standing
-from evaluator.certificate_record import alarm
-from evaluator.report import CertificateRecord
+from evaluator.records.certificate_record import alarm
+from evaluator.records.report import CertificateRecord
 
 
 def record_standing(*, evaluation: Evaluation, robust_accuracy: float, at: datetime) -> Standing:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from arena.matrix.models import Archive
 from arena.rankings.bits import Bits
-from evaluator.adversarial_archive import HALVES, POINTS, STEPS, AdversarialArchive, join_archives
+from evaluator.records.adversarial_archive import HALVES, POINTS, STEPS, AdversarialArchive, join_archives
 
 PICTURES = 8  # on the page of a cell
 

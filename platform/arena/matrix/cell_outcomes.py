@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from evaluator.cell_report import CellCompleted, CellOutcome, CellReport, DefenseFailed
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.cell_report import CellCompleted, CellOutcome, CellReport, DefenseFailed
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 
 _LONG = {"ids", "correct_bits", "robust_bits", "distances", "read_as"}
 

@@ -18,9 +18,9 @@ from arena.matrix.models import Archive, Cell, CellShard, Trial
 from arena.matrix.services import fill, reprioritise
 from arena.rankings.bits import count, pack, unpack
 from arena.rankings.optimality import gained
-from evaluator.adversarial_archive import AdversarialArchive
-from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 
 logger = logging.getLogger(__name__)
 _NO_CLAIM = {"shape", "dtype", "non-finite"}

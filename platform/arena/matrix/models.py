@@ -47,7 +47,7 @@ class Trial(Leased):
 
 
 class Archive(models.Model):
-    """Adversarial inputs (`evaluator.adversarial_archive`), stored once however many cells and defenses hold them.
+    """Adversarial inputs (`evaluator.records.adversarial_archive`), stored once however many cells and defenses hold them.
 
     size: bytes.
     """

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from arena.evaluations.judging import configured_sandbox
-from evaluator.cell_report import CellOutcome, Violation
-from evaluator.report import Progress
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
+from evaluator.records.cell_report import CellOutcome, Violation
+from evaluator.records.report import Progress
 
 
 @dataclass(frozen=True)

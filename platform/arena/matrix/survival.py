@@ -15,8 +15,8 @@ from arena.matrix.models import Cell, Fall, Survival
 from arena.rankings.bits import count, pack, packed_survivors, unpack
 from arena.rankings.optimality import Distances, envelope, gained
 from arena.submissions.models import Submission
-from evaluator.intervals import clopper_pearson
-from evaluator.report import Report
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import Report
 
 
 def lock(defense_id: int) -> None:

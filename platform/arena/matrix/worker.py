@@ -16,9 +16,9 @@ from arena.matrix import adversarial, cell_outcomes, claims, finishing
 from arena.matrix.claims import CellLease, TrialLease
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.matrix.playing import Game, Player, Told, configured_player
-from evaluator.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
 from evaluator.errors import Cancelled, SubmissionError
-from evaluator.report import PlatformFailed, SubmissionFailed
+from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
+from evaluator.records.report import PlatformFailed, SubmissionFailed
 from sandbox.scratch import owned_folder
 
 

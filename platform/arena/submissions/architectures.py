@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from arena.submissions.intake import Inspection
-from evaluator.architecture_shapes import check_images, check_weights
 from evaluator.data.fetching import find_recipe
 from evaluator.errors import InputError
-from evaluator.spec import Challenge
+from evaluator.manifests.architecture_shapes import check_images, check_weights
+from evaluator.manifests.spec import Challenge
 
 
 def check_architecture(inspection: Inspection, challenge: Challenge) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evaluator.certificate_specs import check_request
 from evaluator.errors import InputError
-from evaluator.spec import Challenge, DefenseManifest
+from evaluator.manifests.certificate_specs import check_request
+from evaluator.manifests.spec import Challenge, DefenseManifest
 
 
 def check_certificate(manifest: dict[str, Any], challenge: Challenge) -> None:

@@ -12,9 +12,9 @@ from arena.leaderboards.certified import figures_of
 from arena.leaderboards.queries import Board, Row
 from arena.web import svg
 from arena.web.svg import Bracket, ProofCurve
-from evaluator.certificate_record import alarm as alarm_of
-from evaluator.certificate_specs import CertifiedSpec
-from evaluator.report import CertificateRecord
+from evaluator.manifests.certificate_specs import CertifiedSpec
+from evaluator.records.certificate_record import alarm as alarm_of
+from evaluator.records.report import CertificateRecord
 
 MOST_LINES = 6  # entries in the figure; the table has them all
 NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1"}

@@ -13,7 +13,7 @@ from arena.leaderboards.queries import SEARCHED, Board, Event, Row
 from arena.web import wording
 from arena.web.svg import Bracket
 from arena.web.threat_words import threat_words
-from evaluator.spec import Challenge
+from evaluator.manifests.spec import Challenge
 
 _FIRST = (Standing.Cause.ENTERED, SEARCHED)
 

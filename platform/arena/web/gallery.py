@@ -14,8 +14,8 @@ from arena.matrix import adversarial
 from arena.matrix.models import Archive, Cell, Survival
 from arena.rankings.bits import Bits, unpack
 from arena.web.images import class_name, images_of, png
-from evaluator.adversarial_archive import HALVES, LEVELS, STEPS, AdversarialArchive
-from evaluator.spec import Challenge
+from evaluator.manifests.spec import Challenge
+from evaluator.records.adversarial_archive import HALVES, LEVELS, STEPS, AdversarialArchive
 
 KINDS = ("original", "adversarial", "difference")
 PIXELS = ("linf", "l2", "l1", "l0")  # threats whose stored points are images

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from arena.evaluations.models import Evaluation
 from arena.web import svg
-from evaluator.report import CheckRecord, Curve, Flag
+from evaluator.records.report import CheckRecord, Curve, Flag
 
 VERDICTS = {"unverified": "cannot be vouched for", "info": "noted", "quiet": "nothing found"}
 MARKS = {"unverified": "!", "info": "i", "quiet": "✓"}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from evaluator.data.fetching import cache_folder, find_recipe
 from evaluator.data.recipe import Arrays
-from evaluator.data_specs import DataSpec
+from evaluator.manifests.data_specs import DataSpec
 
 CLASSES = {"cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")}
 

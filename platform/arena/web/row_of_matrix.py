@@ -15,8 +15,8 @@ from arena.web.gallery import Shown, found_by_ensemble, gallery
 from arena.web.honesty import Drawing
 from arena.web.images import class_name, images_of
 from arena.web.svg import Bracket
-from evaluator.intervals import clopper_pearson
-from evaluator.report import Curve
+from evaluator.records.intervals import clopper_pearson
+from evaluator.records.report import Curve
 
 ON_ENTRY = 5  # pictures on the entry page; a cell's page has more
 

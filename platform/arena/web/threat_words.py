@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluator.threat_specs import (
+from evaluator.manifests.threat_specs import (
     ColorSpec,
     CorruptionsSpec,
     L0Spec,

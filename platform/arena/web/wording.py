@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evaluator.report import SubmissionReason
-from evaluator.spec import Challenge
+from evaluator.manifests.spec import Challenge
+from evaluator.records.report import SubmissionReason
 
 ACCESS = {
     "gradients": "white-box gradients",

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sandbox import Job, Sandbox
-from sandbox.bubblewrap import BubblewrapSandbox
-from sandbox.docker import DockerSandbox
+from sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from sandbox.docker.sandbox import DockerSandbox
 from tests.sandbox.hostile_suite import in_sandbox
 from tests.sandbox.hostile_suite.bait import Bait
 from tests.sandbox.hostile_suite.cases import DEFAULT, Case, Outcome, find

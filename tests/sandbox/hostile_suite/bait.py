@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from sandbox import SandboxError
-from sandbox.bubblewrap import find_bwrap
+from sandbox.bubblewrap.sandbox import find_bwrap
 
 _LAUNCHED = ("database", "redis", "site")
 

@@ -24,11 +24,11 @@ from arena.evaluations.runner import Request, run_defense
 from evaluator.adaptive.automatic import Automatic
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.square import Square
-from evaluator.cell_report import CellCompleted, CellOutcome
 from evaluator.checks import honest as checks
 from evaluator.ensembles.sequence import Sequence, Stage
-from evaluator.report import Completed, Outcome, Report, SubmissionFailed
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Pack
+from evaluator.records.cell_report import CellCompleted, CellOutcome
+from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox import open_sandbox
 from tests.sandbox.hostile_suite import cases
 from tests.sandbox.hostile_suite.cases import Case, built, judged

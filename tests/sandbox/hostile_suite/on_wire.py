@@ -19,9 +19,9 @@ from evaluator.data.tensors import Examples
 from evaluator.errors import SubmissionError, visible
 from evaluator.host.attack_session import AttackFault, AttackSession
 from evaluator.host.proxy import Channel, RemoteModel
-from evaluator.meter import Meter, MeteredModel
-from evaluator.spec import AccessSpec, LimitsSpec
-from evaluator.threat_specs import LinfSpec
+from evaluator.manifests.spec import AccessSpec, LimitsSpec
+from evaluator.manifests.threat_specs import LinfSpec
+from evaluator.models.meter import Meter, MeteredModel
 from sandbox import Running, Sandbox
 from tests.sandbox.hostile_suite.bait import Bait
 from tests.sandbox.hostile_suite.cases import Case, Outcome, judged

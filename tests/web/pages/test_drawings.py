@@ -18,7 +18,7 @@ from arena.web import svg, wording
 from arena.web.svg import Step, falls
 from arena.web.svg.marks import percent
 from arena.web.threat_words import threat_words
-from evaluator.threat_specs import ThreatSpec
+from evaluator.manifests.threat_specs import ThreatSpec
 
 shares = st.floats(0, 1)
 

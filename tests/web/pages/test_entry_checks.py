@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from arena.accounts.services import make_team
 from arena.evaluations.merging import merge
 from arena.web import svg
-from evaluator.report import CheckRecord, Completed, Curve, Report
+from evaluator.records.report import CheckRecord, Completed, Curve, Report
 from tests.e2e.season import Made, complete, make_challenge, make_entry, make_user
 
 EPSILON = Curve(name="climb of 7 steps", x="epsilon", y="accuracy", points=[(0.0, 1.0), (0.15, 0.75), (0.3, 0.25)])

@@ -9,7 +9,7 @@ from django.test import Client
 
 from arena.accounts.models import User
 from arena.web.wording import ADVICE
-from evaluator.report import Report, SubmissionReason
+from evaluator.records.report import Report, SubmissionReason
 from tests.e2e.season import Made, make_season, make_user
 
 pytestmark = pytest.mark.django_db

@@ -31,8 +31,8 @@ from arena.matrix.worker import look_once, play_once
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.data import examples as ranked_examples
-from evaluator.spec import Challenge as Manifest
-from evaluator.spec import Pack
+from evaluator.manifests.spec import Challenge as Manifest
+from evaluator.manifests.spec import Pack
 
 SLUG = "demo-season"
 WEEKS = 12

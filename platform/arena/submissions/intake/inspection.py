@@ -14,7 +14,7 @@ from arena.submissions.intake.contents import check_file
 from arena.submissions.intake.entries import read_all, refuse
 from arena.submissions.intake.limits import Limits
 from arena.submissions.intake.safetensors_files import TensorHeader, read_header
-from evaluator.spec import MANIFEST_BYTES, AttackManifest, DefenseManifest, parse_toml
+from evaluator.manifests.spec import MANIFEST_BYTES, AttackManifest, DefenseManifest, parse_toml
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from arena.web.svg.marks import EDGE, LINE, MUTED
-from evaluator.report import Curve
+from evaluator.records.report import Curve
 
 WIDTH, HEIGHT = 320, 150
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 34

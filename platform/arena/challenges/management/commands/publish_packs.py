@@ -11,8 +11,8 @@ from arena.challenges.models import Challenge
 from arena.challenges.services import Publication, hide_unreadable, note_gone, note_wrong, publish
 from arena.evaluations.services import enqueue
 from arena.submissions.queries import measured_under_other_rules
-from evaluator.challenge_packs import MANIFEST, PACKS, is_pack, list_packs, load_pack
 from evaluator.errors import InputError
+from evaluator.manifests.challenge_packs import MANIFEST, PACKS, is_pack, list_packs, load_pack
 
 
 class Command(BaseCommand):

@@ -2,7 +2,7 @@ import sys
 
 from honest import network
 
-from evaluator.wire import Message
+from evaluator.host.wire import Message
 
 serve = sys.modules["__main__"]
 honest_answer = serve.Host.answer

@@ -1,0 +1,191 @@
+"""Audit by replay: what the model said during the search is asked again of a fresh copy, in other passes and other company.
+
+A model that changes with time, with the number of its answers, with the size of a batch or with what it was asked before is
+searched as one network and verified as another. Whatever it goes by, it does not know which of its answers were kept, and the
+fresh copy meets them without what led up to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluator.models.meter import MeteredModel
+from evaluator.models.reservoir import Exchange, Model, View
+from evaluator.records.report import Flag
+from evaluator.threats.base import flat
+
+CHECK = "replay"
+KEPT = 64  # rows of each kind that a reservoir keeps
+LARGEST = 24  # rows of one pass of the audit; a third of them come alone
+FIRST = 24  # rows that a copy is asked about before anything else
+TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's spread of logits, and where the copy's own answers vary as its passes fall
+OFFSET = 0.01  # of a row's largest logit: float32 resolves no smaller spread to TOLERANCE
+SLOPE, STEEPEST = 0.05, 0.5  # the same for gradients, in L2; kinks make them jump
+FEW = 2  # gradients that may jump
+REPEATS = 16  # fresh answers of a random model to each row
+CHANCE = 1e-6  # how improbable a random model's answers must be
+
+Ask = Callable[[Model], MeteredModel]
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Auditor:
+    """Asks a fresh copy what the search was answered.
+
+    model: the copy; meter: charges a view of it; exchanges: what was kept. random: answers are declared random. seed: of all
+    passes.
+    """
+
+    model: Model
+    meter: Ask
+    exchanges: Sequence[Exchange]
+    seed: int
+    random: bool = False
+
+    def __post_init__(self) -> None:
+        self._dice = np.random.default_rng((self.seed + 7) % 2**63)
+
+    def young(self) -> list[Flag]:
+        """Asks about FIRST rows, before anything else: the copy may be another model once it has answered a while."""
+        if self.random:
+            return []
+        order = self._dice.permutation(len(self.exchanges))[:FIRST]
+        return self._told(*self._compared([self.exchanges[i] for i in order], gradients=False))
+
+    def grown(self) -> list[Flag]:
+        """Asks about everything."""
+        return self._by_chance() if self.random else self._told(*self._compared(self.exchanges, gradients=True))
+
+    def _told(self, moved: int, answers: int, turned: int, gradients: int) -> list[Flag]:
+        found = [f"{moved} of {answers} answers of the search"] if moved else []
+        if turned > max(FEW, 0.05 * gradients):
+            found.append(f"{turned} of {gradients} gradients of the search")
+        evidence = f"{' and '.join(found)} were given differently by a fresh copy, asked in other passes."
+        return [Flag(check=CHECK, severity="unverified", evidence=evidence)] if found else []
+
+    def _by_view(self, exchanges: Sequence[Exchange]) -> Iterator[tuple[MeteredModel, list[Exchange]]]:
+        views: dict[View, list[Exchange]] = {}
+        for exchange in exchanges:
+            views.setdefault(exchange.view, []).append(exchange)
+        for view, part in views.items():
+            yield self.meter(view(self.model)), part
+
+    def _compared(self, exchanges: Sequence[Exchange], *, gradients: bool) -> tuple[int, int, int, int]:
+        """(answers that differ, answers, gradients that differ, gradients)."""
+        moved, turned, slopes = 0, 0, 0
+        for asked, part in self._by_view(exchanges):
+            x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
+            one, other = (answers(asked, x, self._dice) for _ in range(2))
+            moved += int(_apart(said, one, other, _deviation, TOLERANCE, COARSEST).sum())
+            sloped = [e for e in part if e.gradient is not None] if gradients else []
+            if sloped:
+                was = flat(torch.stack([e.gradient for e in sloped if e.gradient is not None]))
+                one, other = (flat(_slopes(asked, sloped, self._dice)) for _ in range(2))
+                turned += int(_apart(was, one, other, _gap, SLOPE, STEEPEST).sum())
+                slopes += len(sloped)
+        return moved, len(exchanges), turned, slopes
+
+    def _sides(self, asked: MeteredModel, part: list[Exchange]) -> tuple[float, int]:
+        """The sum of mid-ranks in [0, 1] of the kept answers' margins among fresh ones, and how many there are."""
+        x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
+        # noise may be drawn once for a pass: then rows of one pass would all fall to the same side
+        fresh = torch.stack([answers(asked, x, self._dice) for _ in range(REPEATS)])
+        leader = fresh.argmax(dim=2).mode(dim=0).values
+        mine, theirs = _lead(said, leader), torch.stack([_lead(answer, leader) for answer in fresh])
+        above, below = (theirs < mine).sum(dim=0), (theirs > mine).sum(dim=0)
+        # Ties count half, so that a share is one half on average, whatever the answers are distributed like.
+        return float(((above + (REPEATS - above - below) / 2) / REPEATS).sum()), len(part)
+
+    def _by_chance(self) -> list[Flag]:
+        """Mid-ranks are one half on average where a model's randomness does not know what it is asked for.
+
+        Rows that were differentiated are counted apart from those that were not: a model can see the difference.
+        """
+        for differentiated in (True, False):
+            part = [e for e in self.exchanges if (e.gradient is not None) == differentiated]
+            sides = [self._sides(asked, rows) for asked, rows in self._by_view(part)]
+            above, count = sum(side[0] for side in sides), sum(side[1] for side in sides)
+            # Hoeffding's inequality for the mean of shares in [0, 1].
+            if count and 2 * np.exp(-2 * count * (above / count - 0.5) ** 2) < CHANCE:
+                what = f"{count} random answers of the search had a larger margin than {above / count:.0%} of a fresh copy's."
+                return [Flag(check=CHECK, severity="unverified", evidence=what)]
+        return []
+
+
+def _apart(said: Tensor, one: Tensor, other: Tensor, distance: Distance, least: float, most: float) -> Tensor:
+    """(n,) bool: rows where a fresh answer is farther from what was said than `least`.
+
+    Where two fresh answers to a row are farther from each other (coarse arithmetic rounds as its batch falls), three times
+    their distance is allowed, up to `most`.
+    """
+    tolerance = max(least, min(most, 3 * float(distance(one, other).amax())))
+    return (distance(said, one) > tolerance) | (distance(said, other) > tolerance)
+
+
+def unlike(exchanges: Sequence[Exchange], images: Tensor) -> list[Exchange]:
+    """The exchanges that are not about one of the clean `images` (n, *shape): the copy is to know nothing of them yet."""
+    known = {image.numpy().tobytes() for image in images.cpu()}
+    return [exchange for exchange in exchanges if exchange.x.cpu().numpy().tobytes() not in known]
+
+
+def answers(asked: MeteredModel, x: Tensor, dice: np.random.Generator) -> Tensor:
+    """(n, K) logits of x, asked in passes of secret sizes and order."""
+    parts, back = _passes(len(x), dice)
+    with torch.no_grad():
+        return torch.cat([asked(x[part]) for part in parts])[back]
+
+
+def _slopes(asked: MeteredModel, part: list[Exchange], dice: np.random.Generator) -> Tensor:
+    """(n, *shape) vector-Jacobian products of the kept cotangents."""
+    x = torch.stack([e.x for e in part])
+    cotangents = torch.stack([e.cotangent for e in part if e.cotangent is not None])
+    parts, back = _passes(len(x), dice)
+    found = []
+    for rows in parts:
+        leaf = x[rows].requires_grad_(True)
+        with torch.enable_grad():
+            found.append(torch.autograd.grad(asked(leaf), leaf, cotangents[rows])[0])
+    return torch.cat(found)[back]
+
+
+def _passes(count: int, dice: np.random.Generator) -> tuple[list[Tensor], Tensor]:
+    """(rows of each pass, where each row came): a secret order, cut into secret sizes from 1 to LARGEST."""
+    order, parts = torch.from_numpy(dice.permutation(count)), []
+    first = 0
+    while first < count:
+        size = 1 if dice.random() < 1 / 3 else int(dice.integers(2, LARGEST + 1))
+        parts.append(order[first : first + size])
+        first += size
+    return parts, order.argsort()
+
+
+def _deviation(one: Tensor, other: Tensor) -> Tensor:
+    """(n,) largest difference of two rows of logits, of their spread or, at a boundary of few classes, that of most rows.
+
+    A constant added to all logits names no class and hides no difference, beyond what float32 rounds away beside it.
+    """
+    one_scale, other_scale = (torch.maximum(_spread(said), OFFSET * said.abs().amax(dim=1)) for said in (one, other))
+    scale = torch.maximum(one_scale, other_scale)
+    return (one - other).abs().amax(dim=1) / torch.maximum(scale, scale.median()).clamp_min(1e-12)
+
+
+def _spread(logits: Tensor) -> Tensor:
+    """(n,) by how much the largest logit of each row exceeds the smallest."""
+    return logits.amax(dim=1) - logits.amin(dim=1)
+
+
+def _gap(one: Tensor, other: Tensor) -> Tensor:
+    """(n,) L2 distance of two gradients over the longer one's norm, 0 for two zeros."""
+    scale = torch.maximum(one.norm(dim=1), other.norm(dim=1))
+    return torch.where(scale > 0, (one - other).norm(dim=1) / scale.clamp_min(1e-30), 0.0)
+
+
+def _lead(logits: Tensor, classes: Tensor) -> Tensor:
+    """(n,) by how much each row's class leads the best other one."""
+    return logits.gather(1, classes[:, None]).squeeze(1) - logits.scatter(1, classes[:, None], -torch.inf).amax(dim=1)

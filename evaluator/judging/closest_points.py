@@ -1,0 +1,78 @@
+"""The closest points of examples that stand, asked of a copy that knows nothing of them yet.
+
+Before it sees any clean image, a fresh copy is asked about the points where the search came closest to breaking the examples
+that it left standing, and about the same points as a file can hold them (multiples of 1/255): real inputs are files, and a
+network may be another one there. What it misclassifies is a claim, and is verified like every other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Batch
+from evaluator.checks.audit import answers
+from evaluator.models.meter import MeteredModel
+from evaluator.records.report import Flag
+from evaluator.threats.base import Threat, rows
+
+STAGE = "closest points, on a fresh copy"
+CHECK = "closest-points"
+_ROUNDING = 1e-4  # of a gray level: what is one already, but for float32, is not moved to the next
+FEW, MANY = 2, 0.1  # points that may break by rounding alone, as a number and as a share of what stands
+
+
+@dataclass(frozen=True)
+class Closest:
+    """What a fresh copy says. points: (n, ...) one of the threat per example; broken: (n,) bool, misclassified there.
+
+    as_found: how many break as the search left them; as_files: how many only when rounded.
+    """
+
+    points: Tensor
+    broken: Tensor
+    as_found: int
+    as_files: int
+
+    @property
+    def flags(self) -> list[Flag]:
+        """One flag where more broke than rounding explains."""
+        most = max(FEW, MANY * len(self.broken))
+        said = []
+        if self.as_found > FEW:
+            said.append(f"{self.as_found} of {len(self.broken)} points that the search had left standing broke a fresh copy")
+        if self.as_files > most:
+            said.append(f"{self.as_files} of {len(self.broken)} broke it once rounded to multiples of 1/255, as files are")
+        return [Flag(check=CHECK, severity="unverified", evidence="; ".join(said) + ".")] if said else []
+
+
+def closest(asked: MeteredModel, batch: Batch, threat: Threat, points: Tensor, seed: int) -> Closest:
+    """Asks about `points` (n, ...), and about what a file can hold of them, in one secret order."""
+    count, dice = len(batch), np.random.default_rng((seed + 11) % 2**63)
+    twins = on_grid(batch.x, points, threat)
+    both = points if twins is None else torch.cat([points, twins])
+    again = torch.arange(len(both), device=batch.x.device) % max(count, 1)
+    part = batch[again]
+    logits = answers(asked, threat.apply(part.x, both), dice) if count else torch.zeros(0, asked.classes)
+    fell = part.success(logits) & threat.contains(part.x, both)
+    as_found = fell[:count]
+    as_file = fell[count:] if twins is not None else torch.zeros_like(as_found)
+    only = as_file & ~as_found
+    chosen = points.clone()
+    if twins is not None:
+        chosen[only] = twins[only]
+    return Closest(chosen, as_found | as_file, int(as_found.sum()), int(only.sum()))
+
+
+def on_grid(x: Tensor, points: Tensor, threat: Threat) -> Tensor | None:
+    """The points rounded to multiples of 1/255, towards x where the nearest one is outside; None where points are no inputs."""
+    if type(threat).apply is not Threat.apply or points.shape != x.shape:
+        return None
+    grays = points.double() * 255
+    nearest = grays.round()
+    towards = torch.where(points > x, (grays + _ROUNDING).floor(), (grays - _ROUNDING).ceil())
+    inside = threat.contains(x, (nearest / 255).to(x.dtype))
+    return (torch.where(rows(inside, x), nearest, towards) / 255).to(x.dtype)

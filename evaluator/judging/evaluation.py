@@ -1,0 +1,198 @@
+"""The evaluation of one model on one set of examples: clean pass, search, and verification of every claim on a fresh model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evaluator.adaptive.votes import Votes
+from evaluator.attacks.base import Batch, Model
+from evaluator.checks.audit import CHECK as REPLAY
+from evaluator.checks.audit import KEPT, Auditor, unlike
+from evaluator.data.tensors import Examples
+from evaluator.draws import Draws
+from evaluator.ensembles.base import Ensemble, Step
+from evaluator.ensembles.tally import Tally
+from evaluator.errors import Cancelled
+from evaluator.judging.closest_points import STAGE, closest
+from evaluator.judging.compaction import compact_broken
+from evaluator.judging.verification import correct_by, disagreements, verify
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reservoir import Reservoir
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.report import AttackRecord, CheckRecord, Flag, Progress
+from evaluator.threats.base import Threat
+from evaluator.threats.physical import Physical
+
+OpenModel = Callable[[], AbstractContextManager[Model]]
+_PROGRESS_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Per-example result: see `evaluator.records.report.Report` for the meaning of each field.
+
+    points: what broke each example; adversarial: the same in its stored form, None unless it was asked for.
+    """
+
+    correct: Tensor
+    robust: Tensor
+    broken_by: Tensor
+    points: Tensor
+    attacks: list[AttackRecord]
+    flags: list[Flag]
+    checks: list[CheckRecord]
+    forward_rows: int
+    backward_rows: int
+    seconds: float
+    adversarial: AdversarialArchive | None = None
+
+
+def evaluate(
+    open_model: OpenModel,
+    examples: Examples,
+    threat: Threat,
+    ensemble: Ensemble,
+    *,
+    seed: int,
+    batch_size: int = 250,
+    votes: Votes | None = None,
+    rejects: bool = False,
+    keep: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Verdict:
+    """Judges a model.
+
+    open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once for the
+    search and once more to audit what was said and to verify what was found. votes: how a model that declares random answers is
+    scored. rejects: it declares a detector (`models.rejection`). keep: whether to return what broke it in its stored form,
+    whose re-checks are on no meter.
+    Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
+    """
+    watch = _Watch(len(examples), Meter(), on_progress, cancelled)
+
+    def metered(model: Model, reservoir: Reservoir | None = None) -> MeteredModel:
+        return MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick, reservoir=reservoir)
+
+    kept = Reservoir(KEPT, seed)
+    with open_model() as model:
+        watch.stage("clean")
+        clean = correct_by(metered(model), examples, votes, batch_size, rejects)
+        watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
+        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)
+        search = ensemble.run(metered(model, kept), batch[clean], threat, watch.observe)
+    random = votes is not None or any(flag.check == "randomness" for flag in search.flags)
+    broken_by = torch.full_like(examples.ids, -1)
+    broken_by[clean] = search.broken_by
+    points = threat.start(examples.x)
+    points[clean] = search.points
+    watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
+    spent = Tally()
+    with open_model() as model:
+        fresh, doubts = metered(model), list[Flag]()
+        with spent.spending(watch.meter):
+            auditor = Auditor(model, metered, unlike(kept.exchanges(), examples.x), seed, random)
+            if not random:
+                doubts += auditor.young()
+            if not random and not isinstance(threat, Physical):  # whose success is a matter of chance, and so asked repeatedly
+                standing = (clean & (broken_by < 0)).nonzero().squeeze(1)
+                last = closest(fresh, batch[standing], threat, points[standing], seed)
+                points[standing], broken_by[standing[last.broken]] = last.points, len(search.records)
+                spent.tried, spent.broken, doubts = len(standing), int(last.broken.sum()), [*doubts, *last.flags]
+            if (votes is not None or not random) and not any(flag.check == REPLAY for flag in doubts):
+                doubts += auditor.grown()
+        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes, rejects)
+        correct = clean & checked.correct
+        archive = None
+        if keep:
+            fallen = correct & checked.broken
+            uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick)
+            archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes, rejects)
+    records = [*search.records, AttackRecord(name=STAGE, survivors=int((clean & (broken_by < 0)).sum()), **vars(spent))]
+    robust = correct & ~checked.broken
+    flags = [*search.flags, *doubts, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
+    broken_by = torch.where(checked.broken & correct, broken_by, -1)
+    return Verdict(
+        correct=correct,
+        robust=robust,
+        broken_by=broken_by,
+        points=points,
+        attacks=_verified_records(records, broken_by, int(correct.sum())),
+        flags=flags,
+        checks=search.checks,
+        forward_rows=watch.meter.forward_rows,
+        backward_rows=watch.meter.backward_rows,
+        seconds=watch.seconds,
+        adversarial=archive,
+    )
+
+
+def _verified_records(records: list[AttackRecord], broken_by: Tensor, correct: int) -> list[AttackRecord]:
+    """The search's records with verified counts."""
+    verified, survivors = [], correct
+    for index, record in enumerate(records):
+        broken = int((broken_by == index).sum())
+        survivors -= broken
+        verified.append(record.model_copy(update={"broken": broken, "survivors": survivors}))
+    return verified
+
+
+class _Watch:
+    """Progress and cancellation, polled before every pass."""
+
+    def __init__(
+        self, total: int, meter: Meter, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+    ) -> None:
+        self.meter = meter
+        self._total, self._on_progress, self._cancelled = total, on_progress, cancelled
+        self._begun, self._reported = time.perf_counter(), 0.0
+        self._stage, self._attack, self._base, self._settled, self._survivors = "starting", "", 0, 0, total
+        self.stage("starting")
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def stage(self, name: str, *, settled: int = 0, survivors: int | None = None) -> None:
+        """A new part of the evaluation has begun."""
+        if self._cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+        self._stage, self._attack, self._base = name, "", settled
+        self._settled = self._total if name == "verifying" else settled
+        self._survivors = self._survivors if survivors is None else survivors
+        self._report()
+
+    def observe(self, step: Step) -> None:
+        """The search has moved on."""
+        self._attack, self._settled, self._survivors = step.attack, self._base + step.settled, step.survivors
+        self._report()
+
+    def tick(self) -> None:
+        """Called before every pass."""
+        if self._cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+        if self.seconds - self._reported > _PROGRESS_SECONDS:
+            self._report()
+
+    def _report(self) -> None:
+        self._reported = self.seconds
+        attacked, left = self._settled - self._base, self._total - self._settled
+        self._on_progress(
+            Progress(
+                stage=self._stage,
+                attack=self._attack,
+                done=self._settled,
+                total=self._total,
+                survivors=self._survivors,
+                forward_rows=self.meter.forward_rows,
+                backward_rows=self.meter.backward_rows,
+                seconds=self.seconds,
+                seconds_left=self.seconds / attacked * left if attacked > 0 else None,
+            )
+        )

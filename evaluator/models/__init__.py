@@ -1,0 +1,1 @@
+"""Models as a search sees them: the level of access, metered rows, and how answers are read."""

@@ -1,0 +1,1 @@
+"""Records: what the evaluator writes: reports, certificates, receipts, archives of inputs."""

@@ -1,0 +1,1 @@
+"""The bubblewrap sandbox: one machine, no engine, no root."""

@@ -1,0 +1,1 @@
+"""The Docker sandbox: containers without network, with the engine behind a socket."""

@@ -1,0 +1,1 @@
+"""What the Linux kernel enforces: control groups, system call filters and file rules."""

@@ -1,0 +1,132 @@
+"""Beside other implementations, on the same weights, images and number of queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from evaluator.attacks.boundary import Boundary
+from evaluator.attacks.hopskipjump import HopSkipJump
+from evaluator.attacks.square import Square
+from evaluator.attacks.zoo import ZOO
+from evaluator.models.access import ScoreOracle
+from evaluator.threats import L2, Linf, Threat
+from tests.evaluator.blackbox import Counted
+from tests.evaluator.support import sdp_images, sdp_model
+
+SQUARES = [
+    ("mnist", "mnist_cnn_a_adv", Linf(0.3)),
+    ("cifar", "cifar_cnn_a_adv", Linf(2 / 255)),
+    ("cifar", "cifar_cnn_a_adv", L2(0.25)),
+]
+
+
+@pytest.mark.parametrize(("data", "name", "threat"), SQUARES)
+def test_square_leaves_no_more_standing_than_its_authors_code(data: str, name: str, threat: Threat) -> None:
+    peers = pytest.importorskip("pyautoattack.square", reason="needs the bench extra")
+    model, (x, y) = sdp_model(name), sdp_images(data)
+    x, y = x[:30], y[:30]
+    counted = Counted(model)
+    ours = model(Square(queries=200)(ScoreOracle(counted), x, y, threat)).argmax(dim=1) == y
+    norm = {"linf": "Linf", "l2": "L2"}[threat.kind]
+    torch.manual_seed(0)
+    peer = peers.SquareAttack(model, norm=norm, n_queries=200, eps=threat.epsilon, device="cpu")
+    theirs = model(peer.perturb(x, y)).argmax(dim=1) == y
+    assert counted.rows <= 200 * 30
+    assert int(ours.sum()) <= int(theirs.sum()) + 1  # one image of 30: two random searches
+
+
+def foolbox_model(counted: Counted) -> Any:
+    foolbox = pytest.importorskip("foolbox", reason="needs the bench extra")
+
+    class Asked(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return counted(x)
+
+    return foolbox.PyTorchModel(Asked().eval(), bounds=(0, 1), device="cpu")
+
+
+def art_classifier(counted: Counted, shape: tuple[int, ...]) -> Any:
+    estimators = pytest.importorskip("art.estimators.classification", reason="needs the bench extra")
+
+    def predict(images: Any) -> Any:
+        with torch.no_grad():
+            return counted(torch.as_tensor(images, dtype=torch.float32).clamp(0, 1)).numpy()
+
+    return estimators.BlackBoxClassifier(predict, shape, 10, clip_values=(0, 1))
+
+
+def few_images(count: int) -> tuple[torch.nn.Module, Tensor, Tensor]:
+    model, (x, y) = sdp_model("mnist_cnn_a_adv"), sdp_images("mnist")
+    right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)[:count]
+    return model, x[right], y[right]
+
+
+def distances(x: Tensor, points: Tensor) -> Tensor:
+    return L2(1.0).distance(x, points)
+
+
+def test_hopskipjump_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
+    model, x, y = few_images(8)
+    counted = Counted(model)
+    peers = pytest.importorskip("foolbox.attacks", reason="needs the bench extra")
+    torch.manual_seed(0)
+    peer = peers.HopSkipJumpAttack(steps=6, initial_gradient_eval_steps=100, max_gradient_eval_steps=1000)
+    _, theirs, _ = peer(foolbox_model(counted), x, y, epsilons=None)
+    ours = HopSkipJump(queries=counted.rows // len(x))(model, x, y, L2(1.0))
+    assert float(distances(x, ours).mean()) <= 1.05 * float(distances(x, theirs).mean())
+
+
+def test_hopskipjump_comes_as_near_as_arts_at_no_more_queries() -> None:
+    model, x, y = few_images(5)
+    counted = Counted(model)
+    attacks = pytest.importorskip("art.attacks.evasion", reason="needs the bench extra")
+    np.random.seed(0)
+    peer = attacks.HopSkipJump(
+        art_classifier(counted, (1, 28, 28)), norm=2, max_iter=5, init_eval=100, max_eval=1000, verbose=False, batch_size=256
+    )
+    theirs = torch.from_numpy(peer.generate(x.numpy(), y=np.eye(10)[y.numpy()]))
+    ours = HopSkipJump(queries=counted.rows // len(x))(model, x, y, L2(1.0))
+    assert float(distances(x, ours).mean()) <= 1.05 * float(distances(x, theirs).mean())
+
+
+def test_the_boundary_attack_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
+    model, x, y = few_images(8)
+    counted = Counted(model)
+    peers = pytest.importorskip("foolbox.attacks", reason="needs the bench extra")
+    torch.manual_seed(0)
+    _, theirs, _ = peers.BoundaryAttack(steps=600)(foolbox_model(counted), x, y, epsilons=None)
+    ours = Boundary(queries=counted.rows // len(x))(model, x, y, L2(1.0))
+    assert float(distances(x, ours).mean()) <= float(distances(x, theirs).mean())
+
+
+def test_zoo_breaks_as_many_as_arts_at_no_more_queries_and_with_less() -> None:
+    model, x, y = few_images(3)
+    counted = Counted(model)
+    attacks = pytest.importorskip("art.attacks.evasion", reason="needs the bench extra")
+    np.random.seed(0)
+    peer = attacks.ZooAttack(
+        art_classifier(counted, (1, 28, 28)), learning_rate=0.1, max_iter=15, binary_search_steps=2, initial_const=10.0,
+        abort_early=False, use_resize=False, use_importance=False, nb_parallel=128, variable_h=1e-3, batch_size=1,
+        verbose=False,
+    )  # fmt: skip
+    theirs = torch.from_numpy(peer.generate(x.numpy(), y=np.eye(10)[y.numpy()]))
+    ours = ZOO(queries=counted.rows // len(x))(model, x, y, L2(1.0))
+    fell, peers_fell = (model(points).argmax(dim=1) != y for points in (ours, theirs))
+    assert int(fell.sum()) >= int(peers_fell.sum())
+    both = fell & peers_fell
+    if bool(both.any()):
+        assert float(distances(x, ours)[both].mean()) <= float(distances(x, theirs)[both].mean())
+
+
+def test_square_leaves_no_more_standing_than_torchattacks() -> None:
+    peers = pytest.importorskip("torchattacks", reason="needs the bench extra")
+    model, x, y = few_images(30)
+    points = Square(queries=150)(model, x, y, Linf(0.3))
+    theirs = peers.Square(model, norm="Linf", eps=0.3, n_queries=150, seed=0)(x, y)
+    ours_left, theirs_left = (int((model(z).argmax(dim=1) == y).sum()) for z in (points, theirs))
+    assert ours_left <= theirs_left + 1
