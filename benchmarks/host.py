@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from arena.evaluations.lanes import Lane
-from arena.evaluations.staging import staged
+from arena.running.lanes import Lane
+from arena.running.staging import staged
 from benchmarks.pages import provenance, write_section
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Model

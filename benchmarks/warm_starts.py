@@ -13,9 +13,9 @@ import statistics
 import time
 from collections.abc import Callable
 
-from arena.evaluations.lanes import Lane
-from arena.evaluations.staging import Staged, staged
-from arena.evaluations.warm import keep_warm
+from arena.running.lanes import Lane
+from arena.running.staging import Staged, staged
+from arena.running.warm import keep_warm
 from benchmarks.host import BASELINE
 from evaluator.host.load import load_submission, read_manifest
 from evaluator.manifests.spec import LimitsSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.evaluations.runner import Request, run_defense
+from arena.running.defense import Request, run_defense
 from evaluator.manifests.challenge_packs import PACKS, list_packs, load_golden, load_pack
 from evaluator.records.report import Completed
 from sandbox import open_sandbox

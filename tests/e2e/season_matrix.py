@@ -15,10 +15,10 @@ from django.core.files.base import ContentFile
 
 from arena.accounts.models import Team
 from arena.challenges.models import Challenge
-from arena.matrix.cell_outcomes import dump
 from arena.matrix.finishing import conclude_cell, settle_trial
 from arena.matrix.models import Cell, Trial
 from arena.matrix.services import receive, target_of
+from arena.running.cell_outcomes import dump
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from evaluator.data import fetch

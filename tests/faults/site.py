@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 import evaluator
-from arena.evaluations import lanes
+from arena.running import lanes
 from sandbox.kernel import cgroups
 from sandbox.launcher.client import SCRATCH, SOCKET
 from sandbox.python_env import python_mounts

@@ -18,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from arena.evaluations import attack_zone, lanes
+from arena.running import attack_zone, lanes
 from sandbox import Job, Limits, Mount
 from sandbox.docker.sandbox import DockerSandbox, DockerSettings, connect
 from sandbox.launcher.server import LauncherSettings

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from arena.evaluations.warm import HostPool
+from arena.running.warm import HostPool
 from sandbox import Job, Limits, Running, Sandbox
 from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from sandbox.janitor import janitor
@@ -159,7 +159,7 @@ def test_prepared_hosts_go_with_a_killed_worker(backend: Sandbox, tmp_path: Path
 import os, signal, sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "platform")!r}]
 from pathlib import Path, PurePosixPath
-from arena.evaluations.warm import HostPool
+from arena.running.warm import HostPool
 from sandbox import Job, open_sandbox
 pool = HostPool(1)
 job = Job(("/bin/sh", "-c", "read line; sleep 300; : {marker}"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from packs import BASELINE, python_submission
 
-from arena.evaluations.attack_runner import AttackRequest, join_cells, replay_inputs, run_attack, smoke
+from arena.running.attack import AttackRequest, join_cells, replay_inputs, run_attack, smoke
 from evaluator.attacks import PGD
 from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights

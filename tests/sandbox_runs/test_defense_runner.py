@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from packs import BASELINE, HONEST, python_submission, small_pack
 
-from arena.evaluations.merging import merge
-from arena.evaluations.runner import Request, run_defense
+from arena.running.defense import Request, run_defense
+from arena.running.merging import merge
 from evaluator.errors import Cancelled
 from evaluator.manifests.spec import Pack
 from evaluator.records import receipt

@@ -9,7 +9,7 @@ import pytest
 import torch
 from packs import python_submission
 
-from arena.evaluations.lanes import Lane
+from arena.running.lanes import Lane
 from evaluator.errors import Cancelled
 from evaluator.host.load import read_manifest
 from evaluator.manifests.spec import LimitsSpec

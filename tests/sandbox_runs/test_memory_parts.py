@@ -8,8 +8,8 @@ import torch
 from packs import python_submission, small_pack
 from torch import Tensor
 
-from arena.evaluations.lanes import Lane
-from arena.evaluations.staging import staged
+from arena.running.lanes import Lane
+from arena.running.staging import staged
 from evaluator.host.load import read_manifest
 from sandbox.choose import open_sandbox
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from packs import BASELINE, python_submission, small_pack
 
-from arena.evaluations.attack_runner import AttackRequest, run_attack
-from arena.evaluations.runner import Request, run_defense
+from arena.running.attack import AttackRequest, run_attack
+from arena.running.defense import Request, run_defense
 from evaluator.records.cell_report import CellCompleted
 from evaluator.records.report import Completed
 from sandbox import Sandbox

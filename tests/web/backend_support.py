@@ -22,8 +22,8 @@ from arena.accounts.services import sign_up
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
 from arena.evaluations.judging import Task
-from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation
+from arena.running.merging import merge
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.errors import Cancelled

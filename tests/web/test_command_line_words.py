@@ -19,7 +19,7 @@ from arena.cli.server import Server, packed
 from arena.cli.submit import _attack_state
 from arena.cli.tables import show
 from arena.cli.waiting import Following, shown
-from arena.evaluations.staging import folder_digest, staged
+from arena.running.staging import folder_digest, staged
 from arena.submissions.intake import Limits, inspect
 from evaluator.errors import InputError
 from evaluator.manifests.challenge_packs import load_pack

@@ -8,10 +8,10 @@ import pytest
 from django.utils import timezone
 
 from arena.evaluations import claims, leases, worker
-from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.sweeping import sweep
 from arena.matrix.models import CellShard, Trial
+from arena.running.merging import merge
 from evaluator.records.report import PlatformFailed
 from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
 

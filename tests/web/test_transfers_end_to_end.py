@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
-from arena.evaluations.attack_runner import replay_inputs
 from arena.evaluations.judging import OfficialJudge
 from arena.evaluations.models import Shard
 from arena.evaluations.worker import work_once
 from arena.matrix import adversarial
 from arena.matrix.models import Archive, Cell, Fall, Survival
 from arena.matrix.worker import play_once
+from arena.running.attack import replay_inputs
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from arena.submissions.services import submit

@@ -12,13 +12,13 @@ from django.db.models.functions import Now
 
 from arena.evaluations import claims, finishing, worker
 from arena.evaluations.judging import Task
-from arena.evaluations.merging import merge
 from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.queries import log_text, report_of
 from arena.evaluations.services import cancel, enqueue
 from arena.evaluations.sweeping import sweep
 from arena.evaluations.worker import work_forever, work_once
 from arena.leaderboards.queries import history
+from arena.running.merging import merge
 from evaluator.records.receipt import verify
 from evaluator.records.report import PlatformFailed, SubmissionFailed
 from tests.web.backend_support import FakeJudge, current, enter, expected_bits, good_files, person, small_challenge, zipped

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from arena.cli.folders import inspected_defense
 from arena.cli.waiting import shown
-from arena.evaluations.lanes import Lane, choose, settled_threads
-from arena.evaluations.staging import staged
+from arena.running.lanes import Lane, choose, settled_threads
+from arena.running.staging import staged
 from evaluator.attacks.base import Attack
 from evaluator.checks.declared import Declared, declarations, votes_of
 from evaluator.data import Examples

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from arena.cli.folders import inspected_defense
 from arena.cli.waiting import shown
-from arena.evaluations.lanes import Lane, choose, settled_threads
-from arena.evaluations.staging import staged
+from arena.running.lanes import Lane, choose, settled_threads
+from arena.running.staging import staged
 from evaluator.certify import Certificates, certify_at_radii
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples

@@ -71,7 +71,7 @@ def run(
     quiet: bool = False,
 ) -> Outcome:
     """Runs the evaluation behind a progress bar on stderr."""
-    from arena.evaluations.runner import Request, run_defense
+    from arena.running.defense import Request, run_defense
     from sandbox.choose import open_sandbox_or_none
 
     log: list[bytes] = []

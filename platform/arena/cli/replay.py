@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from arena.cli.evaluate import run
-from arena.evaluations.staging import folder_digest
+from arena.running.staging import folder_digest
 from evaluator.errors import InputError, SubmissionError
 from evaluator.manifests.challenge_packs import load_pack
 from evaluator.records import receipt

@@ -10,10 +10,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from arena.challenges.services import bump
-from arena.evaluations import leases, outcomes
+from arena.evaluations import leases
 from arena.evaluations.leases import Leased, give_back, renew, retry_later, write_progress
 from arena.evaluations.models import Evaluation, Shard
 from arena.matrix.models import Cell
+from arena.running import outcomes
 from evaluator.records.report import Completed, Outcome
 
 __all__ = ["Lease", "claim", "finish", "give_back", "reap", "renew", "retry_later", "write_progress"]

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db import transaction
 
 from arena.challenges.services import bump
-from arena.evaluations import outcomes
 from arena.evaluations.leases import database_now
 from arena.evaluations.models import Evaluation, Shard
 from arena.leaderboards.services import record_certificate, record_standing
 from arena.matrix import survival, transfers
 from arena.matrix.services import fill
+from arena.running import outcomes
 from evaluator.records.receipt import load_key, sign
 from evaluator.records.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 

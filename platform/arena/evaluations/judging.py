@@ -11,7 +11,7 @@ from typing import Protocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from arena.evaluations.warm import keep_warm
+from arena.running.warm import keep_warm
 from evaluator.manifests.spec import Pack
 from evaluator.records.report import Outcome, Progress
 from sandbox import Sandbox, SandboxError, open_sandbox
@@ -66,7 +66,7 @@ class OfficialJudge:
         on_log: Callable[[bytes], None],
         cancelled: Callable[[], bool],
     ) -> Outcome:
-        from arena.evaluations.runner import Request, run_defense
+        from arena.running.defense import Request, run_defense
 
         return run_defense(
             Request(
@@ -84,7 +84,7 @@ class OfficialJudge:
         )
 
     def merge(self, shards: Sequence[Outcome], /) -> Outcome:
-        from arena.evaluations.merging import merge
+        from arena.running.merging import merge
 
         return merge(shards)
 

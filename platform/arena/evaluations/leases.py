@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from arena.challenges.services import bump
-from arena.evaluations import outcomes
+from arena.running import outcomes
 from evaluator.records.report import PlatformFailed, Progress
 
 logger = logging.getLogger(__name__)

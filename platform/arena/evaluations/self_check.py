@@ -96,7 +96,7 @@ def _sandbox() -> str:
         return ""
     import torch
 
-    from arena.evaluations.lanes import Lane
+    from arena.running.lanes import Lane
     from evaluator.manifests.spec import DefenseManifest, LimitsSpec
 
     manifest = DefenseManifest(name="self-check", format="python", entry="defense.py")

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 from arena.evaluations import leases, quarantine
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.leases import Lease
-from arena.evaluations.outcomes import UNAVAILABLE
+from arena.running.outcomes import UNAVAILABLE
 from arena.submissions.intake import sha256, unpack
 from arena.submissions.models import Submission
 from evaluator.errors import Cancelled, InputError, PlatformError, SubmissionError

@@ -10,14 +10,15 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from arena.challenges.services import bump
-from arena.evaluations.cell_merging import join_cells
 from arena.evaluations.leases import database_now
 from arena.evaluations.services import hint as queue_search
-from arena.matrix import adversarial, cell_outcomes, survival
+from arena.matrix import adversarial, survival
 from arena.matrix.models import Archive, Cell, CellShard, Trial
 from arena.matrix.services import fill, reprioritise
 from arena.rankings.bits import count, pack, unpack
 from arena.rankings.optimality import gained
+from arena.running import cell_outcomes
+from arena.running.cell_merging import join_cells
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed
 from evaluator.records.report import PlatformFailed, SubmissionFailed

@@ -57,7 +57,7 @@ class OfficialPlayer:
     """The evaluator's attack runner, with the sandbox that this machine offers."""
 
     def play(self, game: Game, told: Told, /) -> CellOutcome:
-        from arena.evaluations.attack_runner import AttackRequest, run_attack
+        from arena.running.attack import AttackRequest, run_attack
 
         request = AttackRequest(game.pack, game.attack, game.defense, game.seed, shard=game.shard)
         return run_attack(
@@ -69,13 +69,13 @@ class OfficialPlayer:
         )
 
     def look(self, game: Game, told: Told, /) -> CellOutcome:
-        from arena.evaluations.attack_runner import AttackRequest, smoke
+        from arena.running.attack import AttackRequest, smoke
 
         request = AttackRequest(game.pack, game.attack, game.defense, game.seed)
         return smoke(request, sandbox=configured_sandbox(), on_log=told.on_log, cancelled=told.cancelled)
 
     def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
-        from arena.evaluations.attack_runner import replay_inputs
+        from arena.running.attack import replay_inputs
 
         return replay_inputs(
             pack,
@@ -88,7 +88,7 @@ class OfficialPlayer:
         )
 
     def check_array(self, game: Game, /) -> list[Violation]:
-        from arena.evaluations.array_check import check_array
+        from arena.running.array_check import check_array
 
         return check_array(game.pack, game.attack)
 

@@ -12,10 +12,11 @@ from django.db.models.functions import Now
 from arena.evaluations import leases
 from arena.evaluations.keeper import Keeper
 from arena.evaluations.working import carry_out, unpack_submission
-from arena.matrix import adversarial, cell_outcomes, claims, finishing
+from arena.matrix import adversarial, claims, finishing
 from arena.matrix.claims import CellLease, TrialLease
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.matrix.playing import Game, Player, Told, configured_player
+from arena.running import cell_outcomes
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
 from evaluator.records.report import PlatformFailed, SubmissionFailed

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from arena.evaluations.attack_runner import AttackRequest, run_attack
-from arena.evaluations.runner import Request, run_defense
+from arena.running.attack import AttackRequest, run_attack
+from arena.running.defense import Request, run_defense
 from evaluator.adaptive.automatic import Automatic
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.square import Square

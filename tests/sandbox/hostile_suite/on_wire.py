@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from arena.evaluations.lanes import explained
+from arena.running.lanes import explained
 from evaluator.data.tensors import Examples
 from evaluator.errors import SubmissionError, visible
 from evaluator.host.attack_session import AttackFault, AttackSession

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from arena.accounts.services import make_team
-from arena.evaluations.merging import merge
+from arena.running.merging import merge
 from arena.web import svg
 from evaluator.records.report import CheckRecord, Completed, Curve, Report
 from tests.e2e.season import Made, complete, make_challenge, make_entry, make_user

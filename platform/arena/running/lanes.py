@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 import evaluator
-from arena.evaluations.warm import pool
+from arena.running.warm import pool
 from evaluator.attacks.base import Model
 from evaluator.errors import Cancelled, InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault

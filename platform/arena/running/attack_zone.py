@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import evaluator
-from arena.evaluations.lanes import LOAD_SECONDS, explained
-from arena.evaluations.warm import pool
+from arena.running.lanes import LOAD_SECONDS, explained
+from arena.running.warm import pool
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.proxy import Channel

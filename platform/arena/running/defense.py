@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 
 import evaluator
-from arena.evaluations.lanes import Lane, choose, once_more, settled_threads, unless
-from arena.evaluations.merging import merge
-from arena.evaluations.outcomes import platform_failed
-from arena.evaluations.staging import Staged, staged
+from arena.running.lanes import Lane, choose, once_more, settled_threads, unless
+from arena.running.merging import merge
+from arena.running.outcomes import platform_failed
+from arena.running.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest
