@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evaluator.manifests.challenge_packs import load_pack
 from evaluator.manifests.spec import Pack
-from tests.sandbox_runs.packs import BASELINE, HONEST
+from tests.running.packs import BASELINE, HONEST
 from tests.web.backend_support import zipped
 
 _PACK = """

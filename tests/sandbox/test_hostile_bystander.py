@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from evaluator.records import receipt
+from tests.running.packs import python_submission
 from tests.sandbox.hostile_suite import in_process
 from tests.sandbox.hostile_suite.backends import opened
 from tests.sandbox.hostile_suite.cases import ON_EVERY_BACKEND, Case, Outcome, find
 from tests.sandbox.hostile_suite.in_evaluation import evaluated, shortened
-from tests.sandbox_runs.packs import python_submission
 
 LOUD = (
     ("sandbox", "fork-bomb"),

@@ -18,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from arena.running import attack_zone, lanes
+from arena.running import lanes, zone
 from sandbox import Job, Limits, Mount
 from sandbox.docker.sandbox import DockerSandbox, DockerSettings, connect
 from sandbox.launcher.server import LauncherSettings
@@ -264,9 +264,9 @@ def test_worker_launcher_and_programs_agree(monkeypatch: pytest.MonkeyPatch) -> 
     assert {SERVICES[name]["environment"]["REDOUBT_CACHE"] for name in ("fetch", "web", "worker")} == {worker["REDOUBT_CACHE"]}
     assert template.programs == {
         "evaluator.host.serve": lanes.SUBMISSION,
-        "evaluator.host.attack_serve": attack_zone.ATTACK,
+        "evaluator.host.attack_serve": zone.ATTACK,
     }
-    weights = attack_zone.weights_within([Mount(ROOT / "evaluator", PurePosixPath("/opt/redoubt/evaluator"))])
+    weights = zone.weights_within([Mount(ROOT / "evaluator", PurePosixPath("/opt/redoubt/evaluator"))])
     assert template.hidden == {"evaluator.host.attack_serve": weights}
     assert len(weights) == 2
     assert settings.engine.image == f"sha256:{'0' * 64}"

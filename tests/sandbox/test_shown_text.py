@@ -13,7 +13,7 @@ from arena.cli.evaluate import show
 from arena.evaluations.judging import Task
 from evaluator.errors import SubmissionError, visible
 from evaluator.records.report import Completed
-from tests.sandbox_runs.packs import python_submission, small_pack
+from tests.running.packs import python_submission, small_pack
 from tests.web import backend_support
 
 ROOT = Path(__file__).resolve().parents[2]

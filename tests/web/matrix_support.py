@@ -44,7 +44,7 @@ def inputs_of(ids: list[int]) -> AdversarialArchive:
 class FakePlayer:
     """Every attack breaks the examples that its name lists: "breaks 1 2 3"; every defense is right about all examples.
 
-    It stands for the attack runner, which has its own tests (tests/sandbox_runs) and meets this machinery in
+    It stands for the attack runner, which has its own tests (tests/running) and meets this machinery in
     tests/web/test_attack_end_to_end.py. plan: what happens on each call before the verdict.
     """
 

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arena.running.attack_zone import AttackZone, blaming_the_attack
+from arena.running.cell import Cell, Played, Source, Stored, Submitted
 from arena.running.cell_merging import join_cells
-from arena.running.cell_playing import Cell, Played, Source, Stored, Submitted
 from arena.running.defense import Listener
 from arena.running.lanes import LOAD_SECONDS, Lane, choose, once_more, settled_threads
 from arena.running.outcomes import platform_failed
 from arena.running.staging import Staged, staged
+from arena.running.zone import AttackZone, blaming_the_attack
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.errors import Cancelled, SubmissionError

@@ -30,10 +30,10 @@ from evaluator.manifests.spec import Pack
 from evaluator.records.cell_report import CellCompleted, CellOutcome
 from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox import open_sandbox
+from tests.running.packs import BASELINE, python_submission, small_pack
 from tests.sandbox.hostile_suite import cases
 from tests.sandbox.hostile_suite.cases import Case, built, judged
 from tests.sandbox.hostile_suite.traces import Traces
-from tests.sandbox_runs.packs import BASELINE, python_submission, small_pack
 
 EXAMPLES = 12
 EPSILON = 0.2  # where the honest network falls altogether: whatever stands, stands by hostility

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 import evaluator
-from arena.running.attack_zone import AttackZone
 from arena.running.lanes import Lane
+from arena.running.zone import AttackZone
 from evaluator.checks.declared import votes_of
 from evaluator.data import Examples
 from evaluator.errors import Cancelled
