@@ -1,9 +1,9 @@
 """Noisy rows that know nothing of each other: a model is asked about them in a secret order and in passes of secret sizes.
 
 A model that finds the copies of one image in a pass, by their place or by their distance, can average the noise away and answer
-for all of them what it answers without noise: a certificate of nothing. So the rows of a question (of one large image or of
-several small ones) are mixed, and some are asked again later, alone or among rows of other questions. A label
-that changes then, beyond a tie, voids the certificate.
+for all of them what it answers without noise: a certificate of nothing. A model that remembers earlier passes can do the same.
+So the rows of a question (of one large image or of several small ones) are mixed, and some are kept. At the end a fresh copy,
+which has seen none of them, is asked about those, alone and in other company. Labels that change void every certificate.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from evaluator.records.report import Flag
 CHECK = "certificate-company"
 FEW = 16  # rows of a question that is passed on as it is: so many are asked twice to see whether a model is deterministic
 SMALLEST = 1 / 3  # of the rows of one question, in a pass
-PICKED = 2  # rows of a question that are asked again later
-TOGETHER = 16  # rows that wait to be asked again, at most; half of the time each of them is asked alone
-TIE = 0.02  # of the spread of a row's logits: labels closer than that may change by rounding
+KEPT = 128  # rows that are kept for the fresh copy, drawn uniformly from all questions
+TOGETHER = 16  # of the kept rows in one pass; half of them are asked alone
+JUMP = 16  # times the median change of a lead: what rounding does not do
+RESTLESS = 0.05  # of the lead: where it changes by more in most rows, the answers follow more than their row
+TIES = 1 / 64  # of the kept rows: so many labels may change, since coarse arithmetic has ties
 
 
 class Strangers:
@@ -31,8 +33,7 @@ class Strangers:
 
     def __init__(self, model: Model, seed: int) -> None:
         self._model, self._dice = model, np.random.default_rng((seed + 13) % 2**63)
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self.again, self.changed = 0, 0
+        self._kept: list[tuple[float, Tensor, Tensor]] = []  # key, row, logits: the rows with the largest random keys
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (n, *shape) -> (n, K), row by row what the model says."""
@@ -40,32 +41,28 @@ class Strangers:
             return self._model(x)
         with torch.no_grad():
             logits = self._mixed(x)
-        for row in self._dice.integers(0, len(x), PICKED).tolist():
-            self._waiting.append((x[row].clone(), logits[row].clone()))
-        if len(self._waiting) >= TOGETHER:
-            self.ask_again()
+        self._keep(x, logits)
         return logits
 
-    def ask_again(self) -> None:
-        """Asks the rows that wait once more, and counts the labels that changed."""
-        if not self._waiting:
-            return
-        x, said = torch.stack([x for x, _ in self._waiting]), torch.stack([logits for _, logits in self._waiting])
-        self._waiting = []
-        order = torch.from_numpy(self._dice.permutation(len(x))).to(x.device)
-        parts = order.split(1) if self._dice.random() < 1 / 2 else (order,)
-        with torch.no_grad():
-            now = torch.cat([self._model(x[part]) for part in parts])[order.argsort()]
-        self.again += len(x)
-        self.changed += int((_decided(said) & _decided(now) & (said.argmax(dim=1) != now.argmax(dim=1))).sum())
-
-    @property
-    def flags(self) -> list[Flag]:
-        """An alarm where a label depended on the company of its row."""
-        if not self.changed:
+    def doubts(self, fresh: Model) -> list[Flag]:
+        """An alarm where `fresh`, a copy that saw none of the rows, answers the kept ones otherwise."""
+        if not self._kept:
             return []
-        evidence = f"{self.changed} of {self.again} noisy inputs changed their label when asked again in other company."
-        return [Flag(check=CHECK, severity="unverified", evidence=f"{evidence} Every certificate is void.")]
+        x, said = torch.stack([x for _, x, _ in self._kept]), torch.stack([logits for _, _, logits in self._kept])
+        order = torch.from_numpy(self._dice.permutation(len(x))).to(x.device)
+        half = len(order) // 2
+        with torch.no_grad():
+            now = torch.cat([fresh(x[part]) for part in (*order[:half].split(1), *order[half:].split(TOGETHER))])[
+                order.argsort()
+            ]
+        changed, restless = _changes(said.double(), now.double())
+        if not changed and not restless:
+            return []
+        found = f"{changed} of {len(x)} noisy inputs changed their label"
+        if restless:
+            found += " and most changed their leads" if changed else "; most changed their leads"
+        evidence = f"{found} when a fresh copy was asked about them in other company. Every certificate is void."
+        return [Flag(check=CHECK, severity="unverified", evidence=evidence)]
 
     def _mixed(self, x: Tensor) -> Tensor:
         order = torch.from_numpy(self._dice.permutation(len(x))).to(x.device)
@@ -73,8 +70,30 @@ class Strangers:
         answers = torch.cat([self._model(x[part]) for part in order.split(size)])
         return answers[order.argsort()]
 
+    def _keep(self, x: Tensor, logits: Tensor) -> None:
+        """Each row gets a random key, and those with the largest stay: a uniform draw from all rows of all questions."""
+        keys = self._dice.random(len(x))
+        least = self._kept[-1][0] if len(self._kept) == KEPT else -1.0
+        rows = [row for row in np.argsort(-keys)[:KEPT].tolist() if keys[row] > least]
+        self._kept += [(float(keys[row]), x[row].clone(), logits[row].clone()) for row in rows]
+        self._kept = sorted(self._kept, key=lambda kept: -kept[0])[:KEPT]
 
-def _decided(logits: Tensor) -> Tensor:
-    """(n,) bool: the label is no tie."""
-    best = logits.topk(2, dim=1).values
-    return (best[:, 0] - best[:, 1]) > TIE * (logits.amax(dim=1) - logits.amin(dim=1))
+
+def _changes(said: Tensor, now: Tensor) -> tuple[int, bool]:
+    """How many labels changed by more than the rest moves, and whether most leads moved. said, now (n, K) float64.
+
+    A row's lead: the logit of the class it was given first, minus that of the class it is given now, or else of the runner-up.
+    What a change of lead is worth is measured by the other rows' changes, so that neither other logits nor a constant beside
+    all of them can hide it.
+    """
+    first, other = said.argmax(dim=1), now.argmax(dim=1)
+    runner = said.topk(2, dim=1).indices[:, 1]
+    other = torch.where(other == first, runner, other)
+    before, after = (_lead(logits, first, other) for logits in (said, now))
+    moved, size = (before - after).abs(), before.abs() + after.abs()
+    changed = (after < 0) & (moved > JUMP * moved.median())
+    return int(changed.sum()), bool((moved > RESTLESS * size).double().mean() > 1 / 2)
+
+
+def _lead(logits: Tensor, first: Tensor, other: Tensor) -> Tensor:
+    return (logits.gather(1, first[:, None]) - logits.gather(1, other[:, None])).squeeze(1)

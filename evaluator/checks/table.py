@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from evaluator.certify.strangers import CHECK as COMPANY
+from evaluator.certify.strangers import KEPT as NOISY
+from evaluator.certify.strangers import RESTLESS, TIES
 from evaluator.checks import registered
 from evaluator.checks.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
 from evaluator.checks.base import SAMPLE
@@ -37,8 +39,8 @@ _ELSEWHERE = (
         COMPANY,
         "unverified",
         "Noisy inputs that are asked together (of one large image or of several small ones) are mixed in passes of secret "
-        "sizes, and some are asked again, alone or with those of other images. A label that changes beyond a tie voids every "
-        "certificate of the entry.",
+        f"sizes. {NOISY} of them, drawn uniformly, are asked again of a fresh copy, half of them alone. More than "
+        f"{TIES:.1%} changed labels, or leads that move by {RESTLESS:.0%} in most of them, void every certificate of the entry.",
     ),
     (
         "checks-beat-search",

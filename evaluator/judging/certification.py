@@ -7,6 +7,8 @@ example's certificate is void, the report keeps the witness, and the entry is fl
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +31,7 @@ from evaluator.records.certificate_record import MOST_WITNESSES, accuracies, ala
 from evaluator.records.report import CertificateRecord, Flag, Witness
 from evaluator.threats.base import SLACK, Threat
 
+OpenModel = Callable[[], AbstractContextManager[Model]]
 _GROUPS = 16  # of radii, attacked one after the other
 _ATTACK = PGD(steps=50, restarts=2, loss="margin")  # inside certified radii that the search has not looked at
 
@@ -87,7 +90,7 @@ def require(
 
 
 def certified(
-    model: Model,
+    open_model: OpenModel,
     examples: Examples,
     searched: Searched,
     threat: Threat,
@@ -97,29 +100,37 @@ def certified(
 ) -> Certified:
     """Certifies every example at the board's radii (without a certified board: at epsilon) and attacks what was certified.
 
-    model: deterministic; searched: what refutes certificates of the classifier itself; a smoothed classifier is another one
-    and gets an attack of its own. seed: secret when the submission was made.
+    open_model: opens a *fresh* copy of a deterministic model each time; a smoothed one is opened twice, the second copy to ask
+    again what the first one said. searched: what refutes certificates of the classifier itself; a smoothed classifier is
+    another one and gets an attack of its own. seed: secret when the submission was made.
     """
     request = check_request(spec, threat=threat.kind, board=board)
     radii = (threat.epsilon,) if board is None else board.radii
-    strangers = Strangers(model, seed) if request.method == "smoothing" else None
-    model = strangers or model
-    found = certify_at_radii(
-        model, examples.x, examples.y, norm=threat.kind, radii=radii, request=request, seed=seed, ids=examples.ids
-    )
-    if strangers is not None:
-        noise = build_noise(request.noise or "gaussian", request.sigma)
-        against = _against_smoothed(SmoothedClassifier(model, noise, seed), examples, found.radius, threat)
-    else:
-        against = _against_itself(model, examples, found.radius, threat, searched)
-    company: list[Flag] = []
-    if strangers is not None:
-        strangers.ask_again()
-        company = strangers.flags
-        if company:
-            found = replace(found, radius=torch.full_like(found.radius, NOTHING))
+    strangers: Strangers | None = None
+    with open_model() as opened:
+        model = opened
+        if request.method == "smoothing":
+            model = strangers = Strangers(opened, seed)
+        found = certify_at_radii(
+            model, examples.x, examples.y, norm=threat.kind, radii=radii, request=request, seed=seed, ids=examples.ids
+        )
+        if strangers is not None:
+            noise = build_noise(request.noise or "gaussian", request.sigma)
+            against = _against_smoothed(SmoothedClassifier(model, noise, seed), examples, found.radius, threat)
+        else:
+            against = _against_itself(model, examples, found.radius, threat, searched)
+    company = _doubts(strangers, open_model)
+    if company:
+        found = replace(found, radius=torch.full_like(found.radius, NOTHING))
     record = _record(found, request, threat, examples, radii, against)
     return Certified(torch.tensor(record.bits, dtype=torch.bool), record, [*alarm(record), *company])
+
+
+def _doubts(strangers: Strangers | None, open_model: OpenModel) -> list[Flag]:
+    if strangers is None:
+        return []
+    with open_model() as fresh:
+        return strangers.doubts(fresh)
 
 
 def _against_itself(model: Model, examples: Examples, radius: Tensor, threat: Threat, searched: Searched) -> _Attacked:

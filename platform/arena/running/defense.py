@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from arena.running.merging import merge
 from arena.running.outcomes import platform_failed
 from arena.running.staging import Staged, staged
 from evaluator.adaptive.votes import Votes
-from evaluator.attacks.base import Batch
+from evaluator.attacks.base import Batch, Model
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
@@ -162,14 +162,28 @@ def _run(request: Request, copy: Staged, sandbox: Sandbox, listener: Listener) -
         )
         proof = None
         if asked is not None:
-            with lane.open(part.classes) as model, _told_to_the_team():
-                asked_model = MeteredModel(model, Meter(), classes=part.classes, tick=unless(listener.cancelled)).eval()
-                whose = asked_model if asked.method == "smoothing" else load_weights_only(copy.folder, manifest)
+            with _told_to_the_team():
                 searched = Searched(verdict.correct, verdict.robust, verdict.points)
-                proof = certified(whose, part, searched, threat, asked, request.seed, challenge.certified)
+                opened = _certifiable(asked, lane, copy, part.classes, unless(listener.cancelled))
+                proof = certified(opened, part, searched, threat, asked, request.seed, challenge.certified)
         found = b"" if verdict.adversarial is None else verdict.adversarial.to_bytes()
         done.append(Completed(_report(request, copy, lane, verdict, part, proof), found))
     return merge(list(done))
+
+
+def _certifiable(
+    asked: CertificateSpec, lane: Lane, copy: Staged, classes: int, tick: Callable[[], None]
+) -> Callable[[], AbstractContextManager[Model]]:
+    """Opens what a certificate is computed of: smoothing asks the model, all other methods read the network's layers."""
+    if asked.method != "smoothing":
+        return lambda: nullcontext(load_weights_only(copy.folder, lane.manifest))
+
+    @contextmanager
+    def opened() -> Iterator[Model]:
+        with lane.open(classes) as model:
+            yield MeteredModel(model, Meter(), classes=classes, tick=tick).eval()
+
+    return opened
 
 
 def _fits(manifest: DefenseManifest, data: Examples) -> None:

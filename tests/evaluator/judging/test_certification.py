@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def judged(
     for row in broken:
         points[row], robust[row] = points[row].clamp(0.5, 0.5), False
     searched = Searched(torch.ones(len(data), dtype=torch.bool), robust, points)
-    return certified(model, data, searched, threat, spec, 5, **more)
+    return certified(lambda: nullcontext(model), data, searched, threat, spec, 5, **more)
 
 
 def test_a_certificate_is_computed_at_the_challenges_epsilon() -> None:
