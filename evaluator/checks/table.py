@@ -40,7 +40,7 @@ _ELSEWHERE = (
         "unverified",
         "Noisy inputs that are asked together (of one large image or of several small ones) are mixed in passes of secret "
         f"sizes. {NOISY} of them, drawn uniformly, are asked again of a fresh copy, half of them alone. More than "
-        f"{TIES:.1%} changed labels, or leads that move by {RESTLESS:.0%} in most of them, void every certificate of the entry.",
+        f"{TIES:.1%} changed labels, or leads that move by {RESTLESS:.0%} in most of them, void every certificate.",
     ),
     (
         "checks-beat-search",
