@@ -1,4 +1,4 @@
-"""What was not run is said loudly, and under CI=true is a failure: nothing may be skipped quietly."""
+"""What was not run is summed up, a line a cause, and under CI=true is a failure. The hypothesis profile is here, too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from hypothesis import HealthCheck, settings
+
+# The one profile. No test fails because the machine was busy: a hang is pytest-timeout's.
+settings.register_profile("redoubt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("redoubt")
 
 _NOT_RUN = pytest.StashKey[Counter[str]]()
 
@@ -37,14 +42,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> object:
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """One line per reason, with the number of tests that it kept from running."""
+    """One line a cause: how many tests it kept from running, and what provides it (needs.py)."""
     reasons = config.stash[_NOT_RUN] or Counter(_reason(r) for r in terminalreporter.stats.get("skipped", []))
     if not reasons:
         return
     ci = os.environ.get("CI") == "true"
     terminalreporter.section("NOT RUN ON THIS MACHINE" + (": under CI=true that is a failure" if ci else ""), sep="!", red=True)
     for reason, count in reasons.most_common():
-        terminalreporter.write_line(f"{count:4d} tests: {reason}")
+        terminalreporter.write_line(f"{count:4d} tests {reason}")
 
 
 def _reason(report: object) -> str:

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 from tests.e2e.season import PASSWORD
 from tests.e2e.site import ROOT, Site
+from tests.needs import CHROMIUM
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -35,7 +36,7 @@ def chromium() -> str:
     """The browser's path."""
     path = os.environ.get("REDOUBT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("there is no Chromium: apt-get install chromium, or set REDOUBT_CHROMIUM to one")
+        CHROMIUM.skip()
     return path
 
 

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tests.needs import CALIBRATION
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,12 +61,11 @@ def shared_data() -> Path:
     Where it is absent the test is skipped with the reason, except under CI=true, where it fails.
     """
     folder = Path(os.environ.get("REDOUBT_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    if (folder / "models").is_dir():
-        return folder
-    reason = "calibration weights are missing: set REDOUBT_SHARED_DATA to the folder that holds models/*.safetensors"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if not (folder / "models").is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(CALIBRATION.reason)
+        CALIBRATION.skip()
+    return folder
 
 
 def _frozen(network: nn.Module, weights: str) -> nn.Module:

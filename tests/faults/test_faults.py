@@ -18,6 +18,7 @@ from evaluator.records.receipt import verify
 from evaluator.records.report import Report
 from tests.faults.entries import defense
 from tests.faults.site import ROOT, Site, kill
+from tests.needs import SUPERUSER
 from tests.sandbox.engine import reachable_engine
 
 _EVALUATION_SECONDS = 120.0  # the longest that one may take here, with all its disturbances
@@ -28,7 +29,7 @@ Strike = Callable[[Site, random.Random], None]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(os.geteuid() != 0, reason="FAULTS WERE NOT CHECKED: only root's jobs can be told apart by their groups"),
+    SUPERUSER.unless(os.geteuid() == 0),  # only root's jobs can be told apart by their groups
 ]
 
 

@@ -63,19 +63,19 @@ def parsed(data: bytes, kind: type[DefenseManifest] | type[AttackManifest]) -> s
     return "accepted"
 
 
-@settings(max_examples=500, deadline=SLOWEST * 1000)
+@settings(max_examples=500)
 @given(seed=SEEDS)
 def test_damaged_archives_are_refused_in_words_or_are_harmless(seed: int) -> None:
     inspected(archive(random.Random(seed)))
 
 
-@settings(max_examples=100, deadline=SLOWEST * 1000)
+@settings(max_examples=100)
 @given(head=st.sampled_from((b"", b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08")), noise=st.binary(max_size=2000))
 def test_noise_is_refused(head: bytes, noise: bytes) -> None:
     assert inspected(head + noise) == "refused"
 
 
-@settings(max_examples=200, deadline=SLOWEST * 1000)
+@settings(max_examples=200)
 @given(seed=SEEDS)
 def test_an_upload_of_any_form_holds_bounded_memory(seed: int) -> None:
     data = archive(random.Random(seed))
@@ -87,19 +87,19 @@ def test_an_upload_of_any_form_holds_bounded_memory(seed: int) -> None:
         tracemalloc.stop()
 
 
-@settings(max_examples=300, deadline=SLOWEST * 1000)
+@settings(max_examples=300)
 @given(seed=SEEDS, kind=st.sampled_from((DefenseManifest, AttackManifest)))
 def test_manifests_are_refused_in_words(seed: int, kind: type[DefenseManifest] | type[AttackManifest]) -> None:
     parsed(manifest(random.Random(seed)), kind)
 
 
-@settings(max_examples=200, deadline=SLOWEST * 1000)
+@settings(max_examples=200)
 @given(seed=SEEDS)
 def test_weights_of_any_form_are_refused_in_words(seed: int) -> None:
     inspected(zipped({"defense.toml": MANIFEST, "weights.safetensors": weights(random.Random(seed))}))
 
 
-@settings(max_examples=200, deadline=SLOWEST * 1000)
+@settings(max_examples=200)
 @given(header=st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=4), st.lists, max_leaves=8))
 def test_a_safetensors_header_of_any_json_is_refused_in_words(header: object) -> None:
     import json
@@ -108,7 +108,7 @@ def test_a_safetensors_header_of_any_json_is_refused_in_words(header: object) ->
     inspected(zipped({"defense.toml": MANIFEST, "weights.safetensors": struct.pack("<Q", len(text)) + text}))
 
 
-@settings(max_examples=300, deadline=SLOWEST * 1000)
+@settings(max_examples=300)
 @given(seed=SEEDS)
 def test_arrays_are_read_whole_or_refused(seed: int) -> None:
     rng = random.Random(seed)

@@ -99,7 +99,7 @@ def within_memory(work: Callable[[], object], room: int) -> None:
 
 
 @pytest.mark.parametrize("listen", REPLIES)
-@settings(max_examples=300, deadline=SLOWEST * 1000)
+@settings(max_examples=300)
 @given(seed=SEEDS)
 def test_damaged_frames_fail_the_submission_and_nothing_else(listen: Callable[[bytes], None], seed: int) -> None:
     rng = random.Random(seed)
@@ -108,26 +108,26 @@ def test_damaged_frames_fail_the_submission_and_nothing_else(listen: Callable[[b
 
 
 @pytest.mark.parametrize("listen", REPLIES)
-@settings(max_examples=150, deadline=SLOWEST * 1000)
+@settings(max_examples=150)
 @given(said=st.binary(max_size=400))
 def test_noise_fails_the_submission_and_nothing_else(listen: Callable[[bytes], None], said: bytes) -> None:
     assert heard(listen, said) in ("died", "protocol", "oversized")
 
 
-@settings(max_examples=300, deadline=SLOWEST * 1000)
+@settings(max_examples=300)
 @given(seed=SEEDS)
 def test_a_host_answers_every_request_with_a_message(seed: int) -> None:
     assert answered(frame(random.Random(seed))) in ("refused", "failed", "logits", "gradient", "expired", "inspected")
 
 
-@settings(max_examples=200, deadline=SLOWEST * 1000)
+@settings(max_examples=200)
 @given(seed=SEEDS)
 def test_decoding_holds_no_more_memory_than_a_few_frames(seed: int) -> None:
     payload = frame(random.Random(seed))
     within_memory(lambda: answered(payload), ROOM)
 
 
-@settings(max_examples=100, deadline=SLOWEST * 1000)
+@settings(max_examples=100)
 @given(size=st.integers(ENVELOPE_BYTES + 1, 2**64 - 1))
 def test_an_announced_length_alone_costs_no_memory(size: int) -> None:
     def listen() -> None:
@@ -137,7 +137,7 @@ def test_an_announced_length_alone_costs_no_memory(size: int) -> None:
     within_memory(listen, ENVELOPE_BYTES)
 
 
-@settings(max_examples=100, deadline=SLOWEST * 1000)
+@settings(max_examples=100)
 @given(said=st.binary(max_size=40), size=st.integers(0, 60))
 def test_a_hosts_own_pipes_end_with_the_end_of_their_input(said: bytes, size: int) -> None:
     pipes = Pipes.__new__(Pipes)

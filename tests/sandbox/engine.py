@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from docker.errors import NotFound
 
 from sandbox.docker.sandbox import OWNER_LABEL, DockerSandbox, DockerSettings, connect
+from tests.needs import DOCKER
 
 
 def reachable_engine() -> DockerSandbox:
     """The backend, or a skip that nobody can overlook."""
     docker = DockerSandbox()
-    capabilities = docker.capabilities()
-    if not capabilities.available:
-        pytest.skip(
-            f"DOCKER WAS NOT CHECKED: {' '.join(capabilities.notes)} "
-            'To have an engine: eval "$(deploy/dev/docker-engine start DIR)"; export DOCKER_HOST'
-        )
+    if not docker.capabilities().available:
+        DOCKER.skip()
     return docker
 
 

@@ -19,6 +19,7 @@ from sandbox import Sandbox
 from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from sandbox.docker.sandbox import DockerSandbox
 from sandbox.owner import Owner
+from tests.needs import SUPERUSER
 from tests.sandbox.conformance import isolation, lifecycle, limits, streams
 from tests.sandbox.conformance.support import PYTHON
 from tests.sandbox.engine import owned_containers, reachable_engine
@@ -35,7 +36,7 @@ def _checks(module: ModuleType) -> list[object]:
 
 
 CHECKS = [param for module in (streams, isolation, limits, lifecycle) for param in _checks(module)]
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="BUBBLEWRAP AS ROOT WAS NOT CHECKED: run this suite as root as well")
+as_root = SUPERUSER.unless(os.geteuid() == 0)
 
 
 @pytest.fixture(scope="module")

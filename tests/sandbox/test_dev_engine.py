@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import SUPERUSER
+
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy/dev/docker-engine"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="THE ENGINE'S END WAS NOT CHECKED: only root can mount")
+pytestmark = SUPERUSER.unless(os.geteuid() == 0)  # only root can mount
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from sandbox.kernel import cgroups
 from sandbox.launcher.client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import owned_folder, remove_leftovers
+from tests.needs import CGROUPS
 from tests.sandbox.conformance.support import dead_owner, processes_with, soon
 from tests.sandbox.engine import reachable_engine
 
@@ -56,7 +57,7 @@ def test_a_text_that_names_no_owner_is_none() -> None:
     assert Owner.parse("4026531836-12") is None
 
 
-@pytest.mark.skipif(not cgroups.parents(), reason="CONTROL GROUPS WERE NOT CHECKED: this user cannot make any")
+@CGROUPS.unless(cgroups.parents())
 def test_control_groups_of_the_dead_go_with_all_their_processes(dead: Owner) -> None:
     places = dict.fromkeys(parent.path for parent in cgroups.parents().values())
     # Not where this process would put its own: the dead one was started elsewhere.

@@ -13,6 +13,7 @@ from sandbox import Enforcement, Exit, Job, Running, SandboxError, launch
 from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from sandbox.kernel import landlock
 from sandbox.probe import measure
+from tests.needs import LANDLOCK
 
 ROOT = Path(landlock.__file__).parents[2]
 _BEFORE = """
@@ -59,13 +60,10 @@ _TRIES = {
     "open('/dev/null', 'w')": "could",
     "subprocess.run(['/usr/bin/true'], check=True)": "could",
 }
-unsupported = pytest.mark.skipif(
-    BubblewrapSandbox().capabilities().promises["landlock"] is not Enforcement.FULL,
-    reason="LANDLOCK WAS NOT CHECKED: this kernel has none, or there is no /usr/bin/python3",
-)
+needs_landlock = LANDLOCK.unless(BubblewrapSandbox().capabilities().promises["landlock"] is Enforcement.FULL)
 
 
-@unsupported
+@needs_landlock
 @pytest.mark.parametrize("what", _TRIES)
 def test_a_confined_process_keeps_only_what_a_job_needs(what: str) -> None:
     with tempfile.NamedTemporaryFile(dir="/var/tmp") as file:  # not in /tmp, where a job may write

@@ -19,15 +19,12 @@ import httpx
 import psycopg
 import pytest
 
+from tests.needs import SERVICES
 from tests.web.backend_support import bit
 
 ROOT = Path(__file__).resolve().parents[2]
 POSTGRES, REDIS = os.environ.get("REDOUBT_TEST_POSTGRES", ""), os.environ.get("REDOUBT_TEST_REDIS", "")
-START = "set REDOUBT_TEST_POSTGRES and REDOUBT_TEST_REDIS to the lines that `deploy/dev/services start DIR` prints"
-needs_services = [
-    pytest.mark.services,
-    pytest.mark.skipif(not (POSTGRES and REDIS), reason=f"PostgreSQL and Redis were not tested: {START}"),
-]
+needs_services = [pytest.mark.services, SERVICES.unless(POSTGRES and REDIS)]
 SHARD_SECONDS = 0.6
 BEHIND_TLS = {"Host": "localhost", "X-Forwarded-Proto": "https"}  # what the proxy in front says
 PREPARE = """

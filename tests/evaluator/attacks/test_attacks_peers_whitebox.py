@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from evaluator.attacks.registry import create
 from evaluator.threats import L0, L1, L2, Linf, Threat
 from tests.evaluator.support import sdp_images, sdp_model
+from tests.needs import PEERS
 
-foolbox = pytest.importorskip("foolbox", reason="needs the bench extra")
-torchattacks = pytest.importorskip("torchattacks", reason="needs the bench extra")
-pyautoattack = pytest.importorskip("pyautoattack", reason="needs the bench extra")
+foolbox = pytest.importorskip("foolbox", reason=PEERS.reason)
+torchattacks = pytest.importorskip("torchattacks", reason=PEERS.reason)
+pyautoattack = pytest.importorskip("pyautoattack", reason=PEERS.reason)
 
 COUNT = 40
 
@@ -121,8 +122,8 @@ FEW = 3
 
 
 def of_art(model: nn.Module, x: Tensor, y: Tensor, name: str, **options: object) -> Tensor:
-    evasion = pytest.importorskip("art.attacks.evasion", reason="needs the bench extra")
-    estimators = pytest.importorskip("art.estimators.classification", reason="needs the bench extra")
+    evasion = pytest.importorskip("art.attacks.evasion", reason=PEERS.reason)
+    estimators = pytest.importorskip("art.estimators.classification", reason=PEERS.reason)
     loss = nn.CrossEntropyLoss()
     wrapped = estimators.PyTorchClassifier(model, loss, tuple(x.shape[1:]), 10, clip_values=(0.0, 1.0), device_type="cpu")
     found = getattr(evasion, name)(wrapped, verbose=False, **options).generate(x.numpy(), y.numpy())

@@ -17,6 +17,7 @@ from evaluator.models.access import ScoreOracle
 from evaluator.threats import L2, Linf, Threat
 from tests.evaluator.blackbox import Counted
 from tests.evaluator.support import sdp_images, sdp_model
+from tests.needs import PEERS
 
 SQUARES = [
     ("mnist", "mnist_cnn_a_adv", Linf(0.3)),
@@ -27,7 +28,7 @@ SQUARES = [
 
 @pytest.mark.parametrize(("data", "name", "threat"), SQUARES)
 def test_square_leaves_no_more_standing_than_its_authors_code(data: str, name: str, threat: Threat) -> None:
-    peers = pytest.importorskip("pyautoattack.square", reason="needs the bench extra")
+    peers = pytest.importorskip("pyautoattack.square", reason=PEERS.reason)
     model, (x, y) = sdp_model(name), sdp_images(data)
     x, y = x[:30], y[:30]
     counted = Counted(model)
@@ -41,7 +42,7 @@ def test_square_leaves_no_more_standing_than_its_authors_code(data: str, name: s
 
 
 def foolbox_model(counted: Counted) -> Any:
-    foolbox = pytest.importorskip("foolbox", reason="needs the bench extra")
+    foolbox = pytest.importorskip("foolbox", reason=PEERS.reason)
 
     class Asked(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ def foolbox_model(counted: Counted) -> Any:
 
 
 def art_classifier(counted: Counted, shape: tuple[int, ...]) -> Any:
-    estimators = pytest.importorskip("art.estimators.classification", reason="needs the bench extra")
+    estimators = pytest.importorskip("art.estimators.classification", reason=PEERS.reason)
 
     def predict(images: Any) -> Any:
         with torch.no_grad():
@@ -73,7 +74,7 @@ def distances(x: Tensor, points: Tensor) -> Tensor:
 def test_hopskipjump_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
     model, x, y = few_images(8)
     counted = Counted(model)
-    peers = pytest.importorskip("foolbox.attacks", reason="needs the bench extra")
+    peers = pytest.importorskip("foolbox.attacks", reason=PEERS.reason)
     torch.manual_seed(0)
     peer = peers.HopSkipJumpAttack(steps=6, initial_gradient_eval_steps=100, max_gradient_eval_steps=1000)
     _, theirs, _ = peer(foolbox_model(counted), x, y, epsilons=None)
@@ -84,7 +85,7 @@ def test_hopskipjump_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
 def test_hopskipjump_comes_as_near_as_arts_at_no_more_queries() -> None:
     model, x, y = few_images(5)
     counted = Counted(model)
-    attacks = pytest.importorskip("art.attacks.evasion", reason="needs the bench extra")
+    attacks = pytest.importorskip("art.attacks.evasion", reason=PEERS.reason)
     np.random.seed(0)
     peer = attacks.HopSkipJump(
         art_classifier(counted, (1, 28, 28)), norm=2, max_iter=5, init_eval=100, max_eval=1000, verbose=False, batch_size=256
@@ -97,7 +98,7 @@ def test_hopskipjump_comes_as_near_as_arts_at_no_more_queries() -> None:
 def test_the_boundary_attack_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
     model, x, y = few_images(8)
     counted = Counted(model)
-    peers = pytest.importorskip("foolbox.attacks", reason="needs the bench extra")
+    peers = pytest.importorskip("foolbox.attacks", reason=PEERS.reason)
     torch.manual_seed(0)
     _, theirs, _ = peers.BoundaryAttack(steps=600)(foolbox_model(counted), x, y, epsilons=None)
     ours = Boundary(queries=counted.rows // len(x))(model, x, y, L2(1.0))
@@ -107,7 +108,7 @@ def test_the_boundary_attack_comes_as_near_as_foolboxs_at_no_more_queries() -> N
 def test_zoo_breaks_as_many_as_arts_at_no_more_queries_and_with_less() -> None:
     model, x, y = few_images(3)
     counted = Counted(model)
-    attacks = pytest.importorskip("art.attacks.evasion", reason="needs the bench extra")
+    attacks = pytest.importorskip("art.attacks.evasion", reason=PEERS.reason)
     np.random.seed(0)
     peer = attacks.ZooAttack(
         art_classifier(counted, (1, 28, 28)), learning_rate=0.1, max_iter=15, binary_search_steps=2, initial_const=10.0,
@@ -124,7 +125,7 @@ def test_zoo_breaks_as_many_as_arts_at_no_more_queries_and_with_less() -> None:
 
 
 def test_square_leaves_no_more_standing_than_torchattacks() -> None:
-    peers = pytest.importorskip("torchattacks", reason="needs the bench extra")
+    peers = pytest.importorskip("torchattacks", reason=PEERS.reason)
     model, x, y = few_images(30)
     points = Square(queries=150)(model, x, y, Linf(0.3))
     theirs = peers.Square(model, norm="Linf", eps=0.3, n_queries=150, seed=0)(x, y)

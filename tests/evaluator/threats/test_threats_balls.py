@@ -14,7 +14,7 @@ from evaluator.threats import L0, L1, L2, Linf, Threat, Union
 from tests.evaluator.threat_support import BALLS, Case, cases, draws, images, norm
 
 every_ball = pytest.mark.parametrize("threat", BALLS.values(), ids=BALLS.keys())
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 def within(threat: Threat, move: Tensor) -> bool:

@@ -14,7 +14,7 @@ from scipy.optimize import brentq, minimize
 from evaluator.threats import L0, L1, L2, Color, Linf, RotationTranslation, Spatial, Union
 from tests.evaluator.threat_support import Case, cases, images
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 small = cases(shapes=((4,), (1, 2, 3)))
 
 
@@ -162,7 +162,7 @@ def test_clipping_after_scaling_would_be_farther_away() -> None:
     assert apart(threat.project(x, z), z)[0] < apart(scaled, z)[0] - 0.05
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.3, 2), smoothness=st.floats(0.03, 0.15))
 @pytest.mark.parametrize("channels", [1, 2])
 def test_no_smooth_color_map_that_scipy_finds_is_nearer(channels: int, seed: int, scale: float, smoothness: float) -> None:

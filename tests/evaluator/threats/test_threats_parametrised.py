@@ -15,7 +15,7 @@ from evaluator.threats import Color, Linf, Patch, Physical, RotationTranslation,
 from tests.evaluator.threat_support import PARAMETRISED, draws, images, parameters
 
 every_threat = pytest.mark.parametrize("threat", PARAMETRISED.values(), ids=PARAMETRISED.keys())
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=12)
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-4, 3).map(lambda exponent: 10.0**exponent)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from evaluator.threats import L0, L1, L2, Linf, Threat, Union
 from tests.evaluator.threat_support import norm
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 def gradients(seed: int) -> Tensor:
