@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import platform
 import re
 import subprocess
@@ -37,3 +38,18 @@ def test_python_in_the_documents_runs(document: str) -> None:
 def test_shipped_weights_stay_small() -> None:
     for weights in ROOT.glob("evaluator/**/*.safetensors"):
         assert weights.stat().st_size < 2_000_000, weights
+
+
+PACKAGES = ("benchmarks", "evaluator", "platform/arena", "sandbox")
+
+
+def test_every_package_says_in_one_sentence_what_it_is() -> None:
+    """A folder with code is a package or a submission; a package's docstring begins with one sentence of its own line."""
+    for folder in sorted({file.parent for root in PACKAGES for file in (ROOT / root).rglob("*.py")}):
+        if folder.name == "migrations" or (folder / "defense.toml").exists():
+            continue
+        init = folder / "__init__.py"
+        assert init.exists(), f"{folder}: holds code and no __init__.py"
+        said = (ast.get_docstring(ast.parse(init.read_text())) or "").split("\n\n")[0]
+        assert re.fullmatch(r"\S+( \S+){3,}\.", said), f"{init}: {said!r} is no sentence"
+        assert not re.search(r"[.!?] \w", said), f"{init}: {said!r} is more than one sentence"

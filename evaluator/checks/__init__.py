@@ -1,4 +1,4 @@
-"""Honesty checks: what makes the evaluator doubt that its attacks saw the model as it is. One check, one file."""
+"""Honesty checks: what makes the evaluator doubt that its attacks saw the model as it is, one check a file."""
 
 from evaluator.checks import (  # noqa: F401  (each import registers its check)
     batch_dependence,

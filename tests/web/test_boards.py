@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,31 +17,10 @@ from arena.evaluations.models import Evaluation
 from arena.evaluations.progress import ShardProgress, combine
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import EARLIER_RULES, board, histories
-from arena.leaderboards.ranking import Score, order
 from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
 from evaluator.records.report import Progress
 from tests.web.backend_support import current, enter, person, small_challenge, small_pack
-
-DAY = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-def score(robust: float = 0.5, clean: float = 0.9, rows: int = 10, hours: int = 0) -> Score:
-    return Score(robust_accuracy=robust, clean_accuracy=clean, rows=rows, entered=DAY + timedelta(hours=hours))
-
-
-@pytest.mark.parametrize(
-    ("better", "worse"),
-    [
-        (score(robust=0.51, clean=0.1), score(robust=0.5, clean=0.9)),
-        (score(clean=0.91, rows=99), score(clean=0.9, rows=1)),
-        (score(rows=9, hours=5), score(rows=10)),
-        (score(hours=0), score(hours=1)),
-    ],
-)
-def test_ties_are_settled_by_clean_accuracy_then_cost_then_time(better: Score, worse: Score) -> None:
-    assert order([worse, better]) == [1, 0]
-    assert order([better, worse]) == [0, 1]
 
 
 def completed(challenge: Challenge, name: str, robust: float, **columns: Any) -> Evaluation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -20,21 +21,38 @@ from arena.rankings.attacks import (
     unique_breaks,
 )
 from arena.rankings.bits import Bits, pack
-from arena.rankings.defenses import DefenseScore, order_defenses, show_rank_set
+from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses, show_rank_set
 from arena.rankings.optimality import curve_area, envelope, gained, local_optimality
 
 INF = float("inf")
 BREAKS = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 20)).flatmap(lambda shape: npst.arrays(bool, shape))
 
 
-def test_ties_are_decided_by_clean_accuracy_then_cost_then_entry() -> None:
-    scores = [DefenseScore(0.5, 0.9, 10), DefenseScore(0.5, 0.9, 5), DefenseScore(0.5, 0.95, 99), DefenseScore(0.5, 0.9, 5)]
-    assert order_defenses(scores) == [2, 1, 3, 0]
+DAY = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-def test_unverified_defenses_stand_below_the_line_and_no_number_below_any_number() -> None:
-    scores = [DefenseScore(0.9, 0.9, 1, verified=False), DefenseScore(None, None, 1), DefenseScore(0.0, 0.1, 1)]
-    assert order_defenses(scores) == [2, 1, 0]
+def score(robust: float = 0.5, clean: float = 0.9, cost: int = 10, hours: int = 0) -> DefenseScore:
+    return DefenseScore(robust, clean, cost, DAY + timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (score(robust=0.51, clean=0.1), score(robust=0.5, clean=0.9)),
+        (score(clean=0.91, cost=99), score(clean=0.9, cost=1)),
+        (score(cost=9, hours=5), score(cost=10)),
+        (score(hours=0), score(hours=1)),
+    ],
+)
+def test_ties_are_decided_by_clean_accuracy_then_cost_then_entry(better: DefenseScore, worse: DefenseScore) -> None:
+    assert order_defenses([worse, better]) == [1, 0]
+    assert order_defenses([better, worse]) == [0, 1]
+
+
+def test_proofs_are_ordered_by_what_holds_at_epsilon_then_average_radius_then_entry() -> None:
+    later = DAY + timedelta(hours=1)
+    scores = [CertifiedScore(0.5, 0.2, later), CertifiedScore(0.5, 0.2, DAY), CertifiedScore(0.5, 0.3, later)]
+    assert order_certified([*scores, CertifiedScore(0.6, 0.0, later)]) == [3, 2, 1, 0]
 
 
 def test_a_rank_set_is_shown_as_a_range_unless_it_is_one_place() -> None:

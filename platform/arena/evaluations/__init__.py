@@ -1,0 +1,1 @@
+"""Evaluations: the official verdict on a defense, from its place in the queue to the signed report."""

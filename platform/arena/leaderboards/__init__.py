@@ -1,1 +1,1 @@
-"""Boards: reads and ranking rules."""
+"""Boards: what a challenge's board shows, with the history of every entry on it."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
@@ -85,21 +84,3 @@ def _figures(certificate: Certificate, robust: bytes | memoryview[int] | None) -
         expected_false=certificate.expected_false,
         alarm=alarm,
     )
-
-
-@dataclass(frozen=True)
-class CertifiedScore:
-    """What decides a rank on a certified board: what is proven, and when the entry was made."""
-
-    figures: CertifiedFigures
-    entered: datetime
-
-
-def order(scores: Sequence[CertifiedScore]) -> list[int]:
-    """Indices of `scores`, best first: proven at the threat's epsilon, then average certified radius, then the earlier."""
-
-    def key(index: int) -> tuple[float, float, datetime]:
-        figures = scores[index].figures
-        return (-figures.accuracy, -figures.average_radius, scores[index].entered)
-
-    return sorted(range(len(scores)), key=key)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, Q, Subquery
+from django.db.models import Count, F, Max, Q, QuerySet
 
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.evaluations.queries import summaries
-from arena.leaderboards.queries import Row, board, row_of
+from arena.leaderboards.queries import Row, best_first, board, row_of
 from arena.submissions.models import Submission
 
 
@@ -28,7 +27,7 @@ class Overview:
 
 
 def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
-    """The boards of `challenges` in miniature, in three queries however many boards and entries there are.
+    """The boards of `challenges` in miniature, in two queries however many boards and entries there are.
 
     Certified boards, whose order needs every radius, are read whole.
     """
@@ -46,22 +45,27 @@ def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
         .values("submission__challenge")
         .annotate(
             ranked=Count("pk", filter=ranks),
+            best=Max("robust_accuracy", filter=ranks),
             running=Count("pk", filter=Q(state__in=Evaluation.UNFINISHED)),
             entered=Max("submission__created", filter=shown),
             judged=Max("finished", filter=shown),
         )
     }
-    # The same order as `ranking.order`, in the database, so that a long board is not read for its first row.
-    best = current.filter(ranks, submission__challenge=OuterRef("pk")).order_by(
-        "-robust_accuracy", "-clean_accuracy", F("forward_rows") + F("backward_rows"), "submission__created"
-    )
-    leading = Challenge.objects.filter(pk__in=[item.pk for item in challenges]).values_list(
-        "pk", Subquery(best.values("pk")[:1])
-    )
-    leader_of = dict(leading)
-    rows = {item.pk: item for item in summaries().filter(pk__in=leader_of.values()).select_related("submission__team")}
-    found = [_overview(item, counts.get(item.pk), rows.get(leader_of.get(item.pk) or 0)) for item in challenges]
+    leaders = _leaders(current.filter(ranks), {pk: row["best"] for pk, row in counts.items()})
+    found = [_overview(item, counts.get(item.pk), leaders.get(item.pk)) for item in challenges]
     return [_by_its_board(item) if item.leader and item.challenge.spec.certified else item for item in found]
+
+
+def _leaders(ranked: QuerySet[Evaluation], best: dict[int, float | None]) -> dict[int, Evaluation]:
+    """Challenge id -> the first of those that share its best robust accuracy; no long board is read for its first row."""
+    tied = Q(pk__in=[])
+    for challenge, accuracy in best.items():
+        if accuracy is not None:
+            tied |= Q(submission__challenge=challenge, robust_accuracy=accuracy)
+    found: dict[int, list[Evaluation]] = {}
+    for item in ranked.filter(tied).defer("report", "pack").select_related("submission__team"):
+        found.setdefault(item.submission.challenge_id, []).append(item)
+    return {challenge: items[best_first(items)[0]] for challenge, items in found.items()}
 
 
 def _by_its_board(overview: Overview) -> Overview:

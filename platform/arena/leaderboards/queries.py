@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,11 +10,10 @@ from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.progress import LiveProgress
 from arena.evaluations.queries import live_of, summaries
-from arena.leaderboards.certified import CertifiedFigures, CertifiedScore, figures_of
-from arena.leaderboards.certified import order as order_by_proof
+from arena.leaderboards.certified import CertifiedFigures, figures_of
 from arena.leaderboards.models import Standing
-from arena.leaderboards.ranking import Score, order
 from arena.matrix.models import Fall
+from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses
 from arena.submissions.models import Submission
 from evaluator.records.identity import JUDGING
 
@@ -118,7 +118,7 @@ def board(challenge: Challenge) -> Board:
     below = [item for item in completed if _reasons(item, challenge)]
     live = live_of(item for item in evaluations if not item.is_finished)
     unfinished = sorted((item for item in evaluations if not item.is_finished), key=lambda item: item.state != "running")
-    ordered = [row_of(standing[index], rank=place) for place, index in enumerate(order(_scores(standing)), 1)]
+    ordered = [row_of(standing[index], rank=place) for place, index in enumerate(best_first(standing), 1)]
     proven = figures_of(standing)
     figures = {item.public_id: proven[item.pk] for item in standing if item.pk in proven}
     ranked, plain = _by_proof(ordered, figures) if challenge.spec.certified else (_with_proofs(ordered, figures), [])
@@ -131,7 +131,7 @@ def board(challenge: Challenge) -> Board:
         running=tuple(
             row_of(item, progress=live[item.pk].progress, queue_position=live[item.pk].queue_position) for item in unfinished
         ),
-        unverified=tuple(row_of(below[index], reasons=_reasons(below[index], challenge)) for index in order(_scores(below))),
+        unverified=tuple(row_of(below[index], reasons=_reasons(below[index], challenge)) for index in best_first(below)),
     )
 
 
@@ -147,8 +147,8 @@ def _with_proofs(rows: list[Row], figures: dict[str, CertifiedFigures]) -> list[
 def _by_proof(rows: list[Row], figures: dict[str, CertifiedFigures]) -> tuple[list[Row], list[Row]]:
     """The rows of a certified board: classifiers with a certificate, ranked by it, and those without, by robust accuracy."""
     proven = [proven_row(row, figures[row.evaluation_id]) for row in rows if row.evaluation_id in figures]
-    places = order_by_proof([CertifiedScore(row.certificate, row.entered) for row in proven if row.certificate is not None])
-    ranked = [replace(proven[index], rank=place) for place, index in enumerate(places, 1)]
+    scores = [CertifiedScore(found.accuracy, found.average_radius, row.entered) for row in proven if (found := row.certificate)]
+    ranked = [replace(proven[index], rank=place) for place, index in enumerate(order_certified(scores), 1)]
     own = {key for key, found in figures.items() if found.classifier == "itself"}
     plain = [replace(row, rank=None, certified_accuracy=None) for row in rows if row.evaluation_id not in own]
     return ranked, plain
@@ -223,16 +223,19 @@ def doubt(evaluation: Evaluation) -> str:
     return "" if same else "measured under earlier rules"
 
 
-def _scores(evaluations: list[Evaluation]) -> list[Score]:
-    return [
-        Score(
-            robust_accuracy=item.robust_accuracy or 0.0,
-            clean_accuracy=item.clean_accuracy or 0.0,
-            rows=_rows(item) or 0,
-            entered=item.submission.created,
-        )
-        for item in evaluations
-    ]
+def best_first(evaluations: Sequence[Evaluation]) -> list[int]:
+    """Indices of completed evaluations in the order of a board of attacks (`order_defenses`)."""
+    return order_defenses(
+        [
+            DefenseScore(
+                robust=item.robust_accuracy or 0.0,
+                clean=item.clean_accuracy or 0.0,
+                cost=_rows(item) or 0,
+                entered=item.submission.created,
+            )
+            for item in evaluations
+        ]
+    )
 
 
 def _rows(evaluation: Evaluation) -> int | None:

@@ -1,1 +1,1 @@
-"""Ranking formulas: one small pure function each, no Django, no torch. docs/ranking.md has a paragraph for every one."""
+"""Ranking formulas: one small pure function each, without Django or torch, each with a paragraph in docs/ranking.md."""

@@ -1,37 +1,50 @@
-"""How defenses rank among each other. Pure functions."""
+"""How defenses rank among each other, on boards of attacks and on boards of proofs. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+Score = TypeVar("Score")
 
 
 @dataclass(frozen=True)
 class DefenseScore:
-    """What decides a defense's place. robust, clean: accuracies in [0, 1], None where there is no number; cost: model rows.
+    """What decides a defense's place. robust, clean: accuracies in [0, 1]; cost: model rows of the verdict; entered: when."""
 
-    verified: whether the evaluator vouches for it.
-    """
-
-    robust: float | None
-    clean: float | None
+    robust: float
+    clean: float
     cost: int
-    verified: bool = True
+    entered: datetime
 
 
 def order_defenses(scores: Sequence[DefenseScore]) -> list[int]:
-    """Indices, best first: verified before unverified, a number before none, then robust, clean accuracy, and the cheaper.
+    """Indices, best first: robust accuracy, then clean accuracy, then the cheaper verdict, then the earlier entry."""
+    return _order(scores, lambda score: (-score.robust, -score.clean, score.cost, score.entered))
 
-    The given order (by time of entry) decides among equals.
+
+@dataclass(frozen=True)
+class CertifiedScore:
+    """What decides a place among proofs.
+
+    accuracy: the share in [0, 1] that is proven at the threat's epsilon; average_radius: in the threat's norm, 0 where nothing
+    is proven; entered: when.
     """
 
-    def key(index: int) -> tuple[bool, bool, float, float, int]:
-        score = scores[index]
-        robust = -1.0 if score.robust is None else score.robust
-        clean = -1.0 if score.clean is None else score.clean
-        return (not score.verified, score.robust is None, -robust, -clean, score.cost)
+    accuracy: float
+    average_radius: float
+    entered: datetime
 
-    return sorted(range(len(scores)), key=key)
+
+def order_certified(scores: Sequence[CertifiedScore]) -> list[int]:
+    """Indices, best first: proven at epsilon, then average certified radius, then the earlier entry."""
+    return _order(scores, lambda score: (-score.accuracy, -score.average_radius, score.entered))
+
+
+def _order(scores: Sequence[Score], key: Callable[[Score], tuple[Any, ...]]) -> list[int]:
+    return sorted(range(len(scores)), key=lambda index: key(scores[index]))
 
 
 def show_rank_set(rank_set: tuple[int, int]) -> str:

@@ -1,1 +1,1 @@
-"""Running judges a defense, an attack or a certificate in lanes; site, workers and command line call it. It knows no Django."""
+"""Running judges a defense, an attack or a certificate in lanes, knows no Django, and serves site, workers and command line."""

@@ -1,1 +1,1 @@
-"""The site: pages, partials and drawings. Reads through the other apps' `queries`, changes through their `services`."""
+"""The site: pages, partials and drawings, which read by the other apps' `queries` and change by their `services`."""

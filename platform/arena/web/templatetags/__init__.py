@@ -1,0 +1,1 @@
+"""Template tags: drawings and figures as templates call them."""
