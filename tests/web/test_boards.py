@@ -13,11 +13,11 @@ from arena.challenges import services
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
 from arena.evaluations import claims
+from arena.evaluations.entries import measured_under_other_rules
 from arena.evaluations.models import Evaluation
 from arena.evaluations.progress import ShardProgress, combine
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import EARLIER_RULES, board, histories
-from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
 from evaluator.records.report import Progress
 from tests.web.backend_support import current, enter, person, small_challenge, small_pack

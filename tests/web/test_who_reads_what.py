@@ -11,12 +11,12 @@ from arena.accounts.models import User
 from arena.accounts.queries import with_counts
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
+from arena.evaluations.entries import measured_under_other_rules
 from arena.evaluations.models import Evaluation
 from arena.evaluations.queries import log_text
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import board, histories
 from arena.matrix.models import Cell, Trial
-from arena.submissions.queries import measured_under_other_rules
 from arena.submissions.services import withdraw
 from evaluator.records.intervals import clopper_pearson
 from tests.web.backend_support import current, enter, person, small_challenge

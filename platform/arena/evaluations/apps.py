@@ -3,3 +3,6 @@ from django.apps import AppConfig
 
 class EvaluationsConfig(AppConfig):
     name = "arena.evaluations"
+
+    def ready(self) -> None:
+        from arena.evaluations import receivers  # noqa: F401  (connects them)

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from arena.accounts.models import Team, User
 from arena.challenges.models import Challenge
-from arena.evaluations.models import Evaluation
-from arena.evaluations.queries import summaries
 from arena.submissions.models import Submission
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A submission with the evaluation that stands for it."""
-
-    submission: Submission
-    evaluation: Evaluation | None
 
 
 def of_team(team: Team) -> QuerySet[Submission]:
@@ -31,20 +18,3 @@ def of_user(user: User, *, challenge: Challenge | None = None) -> QuerySet[Submi
     """Submissions of all teams that the person belongs to, newest first."""
     found = Submission.objects.filter(team__in=user.teams.all()).select_related("team", "challenge", "user")
     return found if challenge is None else found.filter(challenge=challenge)
-
-
-def with_evaluations(submissions: Iterable[Submission]) -> list[Entry]:
-    """Each submission with its current evaluation (report deferred), in one more query however many there are."""
-    rows = list(submissions)
-    current = {
-        item.submission_id: item for item in summaries().filter(submission__in=rows, current=True).select_related("submission")
-    }
-    return [Entry(submission=row, evaluation=current.get(row.pk)) for row in rows]
-
-
-def measured_under_other_rules(challenge: Challenge) -> QuerySet[Submission]:
-    """Standing entries whose completed result does not rank, because the challenge's rules changed since."""
-    completed = Evaluation.objects.filter(submission=OuterRef("pk"), current=True, state=Evaluation.State.COMPLETED).exclude(
-        rules_digest=challenge.rules_digest
-    )
-    return Submission.objects.filter(Exists(completed), challenge=challenge, withdrawn=None).select_related("challenge")

@@ -15,10 +15,7 @@ from arena.accounts.models import Team, User
 from arena.challenges.models import Challenge
 from arena.challenges.phases import check_open
 from arena.challenges.services import bump
-from arena.evaluations.models import Evaluation
-from arena.evaluations.services import cancel, enqueue
-from arena.matrix import services as matrix
-from arena.matrix.models import Trial
+from arena.submissions import events
 from arena.submissions.architectures import check_architecture
 from arena.submissions.body_limit import UPLOAD_RATE
 from arena.submissions.certificates import check_certificate
@@ -43,11 +40,10 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
         check_open(challenge.season)
     _check_quota(user=user, team=team, challenge=challenge)  # before the work of looking at it
     inspection = inspect(archive)
-    attack = inspection.kind == "attack"
-    if not attack:
+    if inspection.kind == "defense":
         check_certificate(inspection.manifest, challenge.spec)
         check_architecture(inspection, challenge.spec)
-    target = matrix.target_of(challenge, inspection.manifest.get("target")) if attack else None
+    events.offered.send(Submission, challenge=challenge, kind=inspection.kind, manifest=inspection.manifest)
     submission = Submission(
         challenge=challenge,
         team=team,
@@ -66,10 +62,7 @@ def submit(*, user: User, team: Team, challenge: Challenge, archive: File[bytes]
         _check_new(submission)
         submission.archive.save(f"archive{inspection.suffix}", archive, save=False)
         submission.save()
-        if target is None:
-            enqueue(submission=submission)
-        else:
-            matrix.receive(submission=submission, target=target)
+        events.entered.send(Submission, submission=submission)
     return submission
 
 
@@ -88,9 +81,7 @@ def withdraw(*, submission: Submission) -> None:
         withdrawn = Submission.objects.filter(pk=submission.pk, withdrawn=None).update(withdrawn=timezone.now())
         if not withdrawn:
             raise InputError("This entry is withdrawn already.", where=submission.public_id)
-        for evaluation in submission.evaluations.filter(state__in=Evaluation.UNFINISHED):
-            cancel(evaluation=evaluation)
-        matrix.cancel_cells(submission=submission)
+        events.withdrawn.send(Submission, submission=submission)
         bump(submission.challenge_id)
 
 
@@ -100,11 +91,9 @@ def attempts_left(*, user: User, team: Team, challenge: Challenge) -> int:
     Only those who enter are counted: anybody can be made a member of a team without being asked, and must lose nothing by it.
     The platform's own failures do not count, nor attacks that the first look refused.
     """
-    ours = Evaluation.objects.filter(current=True, state=Evaluation.State.PLATFORM_FAILED)
-    free = Trial.objects.filter(verdict__in=(Trial.Verdict.REFUSED, Trial.Verdict.PLATFORM_FAILED))
-    free = free.exclude(reason=matrix.WITHDRAWN)
-    recent = Submission.objects.filter(challenge=challenge, created__gt=timezone.now() - DAY)
-    counted = recent.exclude(pk__in=ours.values("submission")).exclude(pk__in=free.values("submission"))
+    counted = Submission.objects.filter(challenge=challenge, created__gt=timezone.now() - DAY)
+    for free in events.answers(events.uncounted):
+        counted = counted.exclude(pk__in=free)
     made = max(counted.filter(team=team).count(), counted.filter(user=user).count())
     per_day: int = settings.REDOUBT_SUBMISSIONS_PER_DAY
     return max(0, per_day - made)
@@ -121,14 +110,15 @@ def _check_quota(*, user: User, team: Team, challenge: Challenge) -> None:
 
 def _check_new(submission: Submission) -> None:
     """The same files are judged once, however they are packed and for whichever team one enters them."""
-    judged = (*Evaluation.UNFINISHED, Evaluation.State.COMPLETED)
     mine = Submission.objects.filter(
         Q(team=submission.team) | Q(user=submission.user),
         Q(contents=submission.contents) | Q(digest=submission.digest),
         challenge=submission.challenge,
     )
-    played = Q(trial__verdict__in=["", Trial.Verdict.ACCEPTED])
-    earlier = mine.filter(Q(evaluations__current=True, evaluations__state__in=judged) | played).first()
+    judged = Q(pk__in=[])
+    for keys in events.answers(events.judged):
+        judged |= Q(pk__in=keys)
+    earlier = mine.filter(judged).first()
     if earlier is not None:
         raise InputError(
             f"Exactly these files were entered before, as {earlier.public_id}.",

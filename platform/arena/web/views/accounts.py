@@ -18,8 +18,9 @@ from arena.accounts import services
 from arena.accounts.limits import client_address
 from arena.accounts.models import User
 from arena.accounts.queries import teams_of, tokens_of
+from arena.evaluations.entries import with_evaluations
 from arena.matrix.queries import with_trials
-from arena.submissions.queries import of_user, with_evaluations
+from arena.submissions.queries import of_user
 from arena.web.forms import LogInForm, SignUpForm, TokenForm, blame
 from evaluator.errors import RedoubtError
 

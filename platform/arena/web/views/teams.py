@@ -12,9 +12,10 @@ from arena.accounts import services
 from arena.accounts.access import get_own_team, get_team, is_member
 from arena.accounts.models import User
 from arena.accounts.queries import with_counts
+from arena.evaluations.entries import Entry, with_evaluations
 from arena.matrix.queries import with_trials
 from arena.submissions.models import Submission
-from arena.submissions.queries import Entry, of_team, with_evaluations
+from arena.submissions.queries import of_team
 from arena.web.forms import MemberForm, TeamForm, blame
 from arena.web.views.pages import respond
 from evaluator.errors import RedoubtError

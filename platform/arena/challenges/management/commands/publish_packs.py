@@ -7,10 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from arena.challenges.events import rules_changed
 from arena.challenges.models import Challenge
 from arena.challenges.services import Publication, hide_unreadable, note_gone, note_wrong, publish
-from arena.evaluations.services import enqueue
-from arena.submissions.queries import measured_under_other_rules
 from evaluator.errors import InputError
 from evaluator.manifests.challenge_packs import MANIFEST, PACKS, is_pack, list_packs, load_pack
 
@@ -46,13 +45,11 @@ class Command(BaseCommand):
 
     def _settle(self, challenge: Challenge, reevaluate: bool) -> None:
         """Says what was measured under earlier rules, and queues it again where that is wanted."""
-        entries = list(measured_under_other_rules(challenge))
-        if reevaluate:
-            for submission in entries:
-                enqueue(submission=submission)
+        counts: list[Any] = [count for _, count in rules_changed.send(Challenge, challenge=challenge, again=reevaluate)]
+        entries = sum(counts)
         if entries:
             then = "queued again" if reevaluate else "off the ranking until queued again with --reevaluate"
-            self.stdout.write(f"{challenge.slug}: {len(entries)} entries measured under earlier rules, {then}")
+            self.stdout.write(f"{challenge.slug}: {entries} entries measured under earlier rules, {then}")
 
 
 def _packs(root: Path) -> list[str]:
