@@ -52,8 +52,10 @@ PAGES = {
     "sign-up": ("/sign-up/", None),
     "log-in": ("/log-in/", None),
     "docs": ("/docs/", None),
-    "docs-defense": ("/docs/defense/", None),
-    "docs-scoring": ("/docs/scoring/", None),
+    "docs-search": ("/docs/?q=robust+accuracy", None),
+    "docs-page": ("/docs/scoring/", None),
+    "docs-library": ("/docs/library/", None),
+    "docs-module": ("/docs/library/evaluator.judging.evaluation/", None),
 }
 CHECKED = (("desktop", "light"), ("phone", "dark"))  # each layout and each palette once: axe takes most of the time
 SHIFT = """() => new Promise((done) => {

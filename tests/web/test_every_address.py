@@ -31,7 +31,8 @@ POSTS = {"web:entry-cancel", "api:withdraw", "api:cancel"}
 # Addresses that belong to no challenge: they answer, and tell nothing of one that is not published.
 NO_CHALLENGE = {
     "web:home", "web:favicon", "web:events", "web:teams", "web:team", "web:team-members", "web:signup", "web:login",
-    "web:logout", "web:account", "web:token-create", "web:token-revoke", "web:docs", "web:docs-defense", "web:docs-scoring",
+    "web:logout", "web:account", "web:token-create", "web:token-revoke", "web:docs", "web:docs-defense",
+    "web:docs-page", "web:docs-library", "web:docs-module", "web:docs-api",
     "api:schema", "api:me", "api:challenges", "api:submissions",
 }  # fmt: skip
 # While a phase is open: verdicts of single examples.

@@ -16,6 +16,11 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parents[3]
 DATA_DIR = Path(env.str("REDOUBT_DATA", default=str(default_data_folder(BASE_DIR)))).resolve()
 
+# The Markdown files of /docs/: the checkout's, or in an installed package the copy beside the site.
+REDOUBT_DOCS = (
+    BASE_DIR if (BASE_DIR / "docs" / "README.md").is_file() else Path(__file__).resolve().parents[1] / "web" / "documents"
+)
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -27,6 +32,7 @@ INSTALLED_APPS = [
     "template_partials",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "arena.accounts",
     "arena.challenges",
     "arena.submissions",
@@ -128,6 +134,8 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "TITLE": "Redoubt",
     "DESCRIPTION": "Challenges, submissions and evaluations of adversarial robustness.",
     "VERSION": "1",

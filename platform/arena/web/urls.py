@@ -1,7 +1,9 @@
 """Addresses of the site's pages; they stay as they are once shared."""
 
 from django.urls import path
+from django.views.generic import RedirectView
 
+from arena.web.docs.api import Api
 from arena.web.views import accounts, attacks, challenges, docs, entries, history, home, live, matrix, teams
 
 app_name = "web"
@@ -38,6 +40,9 @@ urlpatterns = [
     path("account/tokens/", accounts.make_token, name="token-create"),
     path("account/tokens/<int:token_id>/revoke/", accounts.revoke_token, name="token-revoke"),
     path("docs/", docs.index, name="docs"),
-    path("docs/defense/", docs.defense, name="docs-defense"),
-    path("docs/scoring/", docs.scoring, name="docs-scoring"),
+    path("docs/api/", Api.as_view(), name="docs-api"),
+    path("docs/library/", docs.library, name="docs-library"),
+    path("docs/library/<str:name>/", docs.library, name="docs-module"),
+    path("docs/defense/", RedirectView.as_view(url="/docs/defense-submissions/", permanent=True), name="docs-defense"),
+    path("docs/<path:slug>/", docs.page, name="docs-page"),
 ]
