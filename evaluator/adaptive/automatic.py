@@ -128,11 +128,11 @@ class Automatic:
             samples = self._samples(without, batch[:_PILOT])
             asked = EOT(without, min(samples, self.most_samples)) if self.random else without
             yield "parts removed, margin", asked, Relentless(steps=self.steps)
-        if threat.kind in Substitute.supported_threats and not self.random:
+        if Substitute.can_do(threat) and not self.random:
             yield "transfer from a substitute", model, Substitute(rounds=5, epochs=15, attempts=4)
-        if threat.kind in Square.supported_threats and not self.random:
+        if Square.can_do(threat) and not self.random:
             yield "random search", model, Square(queries=self.queries, restarts=2)
-        if threat.kind in HopSkipJump.supported_threats and not self.random:
+        if HopSkipJump.can_do(threat) and not self.random:
             oracle = Decisions(model) if batch.rejects else LabelOracle(model)
             yield "decisions alone", oracle, HopSkipJump(queries=self.queries)
 

@@ -18,6 +18,7 @@ from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose
 from evaluator.attacks.validation import at_least, one_of
 from evaluator.threats.base import Projector, Threat
+from evaluator.threats.traits import Trait
 
 MOMENTUM = 0.75  # alpha of eq. (1)
 RISING = 0.75  # rho of condition 1
@@ -49,7 +50,7 @@ class APGD(Attack):
 
         def once(part: Batch) -> Attempt:
             start = threat.random_start(part.x, part.draws)
-            climb = climb_sparsely if threat.kind == "l1" else climb_from
+            climb = climb_sparsely if Trait.SPARSE in threat.traits else climb_from
             return climb(model, part, threat, start, loss, steps=self.steps)
 
         return with_restarts(once, batch, threat, restarts=self.restarts)

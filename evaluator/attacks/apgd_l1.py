@@ -6,9 +6,6 @@ with the largest |gradient|, equally far, and the density follows the sparsity o
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, cast
-
 import torch
 from torch import Tensor
 
@@ -34,7 +31,7 @@ def climb_sparsely(model: Model, batch: Batch, threat: Threat, start: Tensor, lo
     for stage_number, (multiple, share) in enumerate(STAGES):
         if not len(active):
             break
-        ball = cast(Threat, dataclasses.replace(cast(Any, threat), epsilon=multiple * threat.epsilon))
+        ball = threat.resized(multiple * threat.epsilon)
         every, count = max(int(CHECK * steps), 1), max(round(share * steps), 1)
         start = ball.project(batch.x, points)
         official = range(count) if multiple == 1.0 else range(1 if stage_number == 0 else 0)

@@ -94,10 +94,15 @@ class Attack(ABC):
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
         """Returns one point of `threat` per example: an adversarial one where found, else the best candidate."""
 
+    @classmethod
+    def can_do(cls, threat: Threat) -> bool:
+        """Whether this attack works under a threat of that kind."""
+        return "*" in cls.supported_threats or threat.kind in cls.supported_threats
+
     def check(self, threat: Threat, *, targeted: bool = False) -> None:
         """Raises InputError, before any compute, when this attack cannot do `threat` or cannot aim at a target."""
         name = type(self).__name__
-        if "*" not in self.supported_threats and threat.kind not in self.supported_threats:
+        if not self.can_do(threat):
             kinds = ", ".join(self.supported_threats)
             raise InputError(f'{name} cannot attack the "{threat.kind}" threat.', help=f"It can do: {kinds}.")
         if targeted and not self.can_target:

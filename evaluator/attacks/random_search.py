@@ -17,7 +17,6 @@ from evaluator.attacks.rows import choose
 from evaluator.attacks.validation import at_least
 from evaluator.draws import Draws
 from evaluator.threats.base import Threat
-from evaluator.threats.sum import Sum
 
 _SMALLEST = 0.02  # share of the points that the last proposals change, and of epsilon by which the smallest step moves
 _WHOLE = 0.25  # of the proposals change the whole point
@@ -64,8 +63,8 @@ class RandomSearch(Attack):
 
     def _move(self, threat: Threat, points: Tensor, draws: Draws, share: float) -> Tensor:
         """A steepest step along a random window."""
-        if isinstance(threat, Sum):
-            parts = threat.split(points)
+        parts = threat.split(points)
+        if len(parts) > 1:
             which = draws.integers(len(parts), 1).squeeze(1)
             noises = [choose(which == k, _window(part, draws, share), torch.zeros_like(part)) for k, part in enumerate(parts)]
             noise = threat.join(noises, points)

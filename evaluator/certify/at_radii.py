@@ -14,7 +14,7 @@ from evaluator.manifests.certificate_specs import ALPHA, CertificateSpec
 from evaluator.threats import L1, L2, SLACK, Linf
 
 NOTHING = -1.0  # the radius of an example about which nothing is proven, not even its own label
-BALLS: dict[str, type[Linf] | type[L2] | type[L1]] = {"linf": Linf, "l2": L2, "l1": L1}
+BALLS: dict[str, type[Linf | L2 | L1]] = {ball.kind: ball for ball in (Linf, L2, L1)}
 
 
 def certify_at_radii(

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance
-from evaluator.checks.climbs import Climb, climb, rescaled
+from evaluator.checks.climbs import Climb, climb
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
 from evaluator.errors import InputError
 from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
 from evaluator.models.meter import MeteredModel
 from evaluator.records.report import CheckRecord, Curve, Flag
 from evaluator.threats.base import Threat
+from evaluator.threats.traits import Trait
 
 Severity = Literal["info", "unverified"]
 SAMPLE = 32  # examples a check looks at
@@ -100,7 +101,7 @@ class Subject:
         """Accuracy in the sample under a short climb, by epsilon as a multiple of the threat's own."""
         shares = {1.0: 1 - share(self.climb.ever)}
         for factor in (0.25, 0.5, 2.0):
-            wider = rescaled(self.threat, factor)
+            wider = self.threat.resized(factor * self.threat.epsilon)
             part = self.batch.fork(f"epsilon {factor}")
             shares[factor] = 1 - share(climb(self.readable, part, wider, steps=7, stop=True).ever)
         return dict(sorted(shares.items()))
@@ -184,8 +185,8 @@ class Check(ABC):
     """Base of every check; subclasses are registered with `register`.
 
     name: stable, in flags and URLs; definition: what is measured and when it fires, thresholds included; meaning: one
-    sentence for people; remedy: what the team can do or declare; kinds: the threats under which it is measured ("*": all);
-    elsewhere: where that is not all, why an honest network would fire under the others.
+    sentence for people; remedy: what the team can do or declare; needs: the trait of a threat without which it is not
+    measured, None where it always is; elsewhere: why an honest network would fire without that trait.
     """
 
     name: ClassVar[str]
@@ -194,7 +195,7 @@ class Check(ABC):
     definition: ClassVar[str]
     meaning: ClassVar[str]
     remedy: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]] = ("*",)
+    needs: ClassVar[Trait | None] = None
     elsewhere: ClassVar[str] = ""
 
     @abstractmethod
@@ -203,7 +204,7 @@ class Check(ABC):
 
     def applies(self, threat: Threat) -> bool:
         """Whether the measurement makes sense under `threat`."""
-        return "*" in self.kinds or threat.kind in self.kinds
+        return self.needs is None or self.needs in threat.traits
 
     def says(self, fired: bool, evidence: str, *, severity: Severity | None = None, curves: Sequence[Curve] = ()) -> Finding:
         """A finding of this check."""

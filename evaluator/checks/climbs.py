@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +11,6 @@ from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
 from evaluator.threats.base import Threat
-
-RESIZABLE = ("linf", "l2", "l1")  # threats whose epsilon can be changed and whose largest one covers the whole box
 
 
 @dataclass(frozen=True)
@@ -61,18 +57,3 @@ def climb(model: Model, batch: Batch, threat: Threat, *, steps: int, stop: bool)
         if stop:
             active = active[~success]
     return Climb(margins, points, ever, end)
-
-
-def rescaled(threat: Threat, factor: float) -> Threat:
-    """The same threat with `factor` times its epsilon, at most one that covers the whole box."""
-    return with_epsilon(threat, factor * threat.epsilon)
-
-
-def with_epsilon(threat: Threat, epsilon: float) -> Threat:
-    """The same threat with another epsilon. The threat's kind is one of RESIZABLE."""
-    return dataclasses.replace(threat, epsilon=epsilon)  # type: ignore[type-var]
-
-
-def covering(threat: Threat, features: int) -> Threat:
-    """The same threat with a ball that holds every image of so many features from every other."""
-    return with_epsilon(threat, {"linf": 1.0, "l2": math.sqrt(features), "l1": float(features)}[threat.kind])

@@ -12,6 +12,7 @@ from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import margin
 from evaluator.checks.base import Check, Finding, Subject, register
 from evaluator.checks.landscape import landscape
+from evaluator.threats.traits import Trait
 
 DIRECTIONS = 5
 STEPS = (0.001, 0.008)  # bfloat16 rounds the first away; coarser steps would forgive a staircase of ten levels
@@ -48,13 +49,13 @@ class GradientAccuracy(Check):
     )
     meaning = "An attack that follows a wrong gradient finds nothing, whether there is something or not."
     remedy = "Let autograd differentiate what forward() computes, or declare a stand-in: `bpda` in defense.toml."
-    kinds = ("linf", "l2", "l1")
+    needs = Trait.RESIZABLE
     elsewhere = "Steps of pixel values are compared with a ball's; `zero-gradients` and the inspection look at all models."
 
     def run(self, subject: Subject) -> Finding:
         if subject.random:
             return self.says(False, "not measured: answers are random.", curves=landscape(subject))
-        near = subject.threat.kind == "linf" and subject.threat.epsilon < STEPS[0]
+        near = Trait.PIXELWISE in subject.threat.traits and subject.threat.epsilon < STEPS[0]
         base = subject.batch.x if near else subject.probes
         directions = subject.batch.draws.fork("directions").signs(DIRECTIONS, *base.shape[1:])
         gradient = self._gradient(subject, base)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluator.checks.base import Check, Finding, Subject, register
 from evaluator.checks.climbs import climb
 from evaluator.records.report import Curve
+from evaluator.threats.traits import Trait
 
 EXAMPLES, STEPS, LAST = 8, 100, 10
 LEAST = 4
@@ -24,7 +25,7 @@ class IncompleteOptimisation(Check):
     )
     meaning = "An attack with more steps would find more than this one; what stands may stand for want of steps alone."
     remedy = "Nothing to declare; the official search takes more steps."
-    kinds = ("linf", "l2", "union", "spatial", "color", "rotation-translation", "sum")
+    needs = Trait.WHOLE
     elsewhere = "A climb that moves a pixel or a patch at a time may rise to its last step on honest networks, too."
 
     def run(self, subject: Subject) -> Finding:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from evaluator.checks.base import Check, Finding, Subject, register, share
-from evaluator.checks.climbs import climb, covering
+from evaluator.checks.climbs import climb
+from evaluator.threats.traits import Trait
 
 ALLOWED = 0.1
 STEPS = 20
@@ -21,11 +22,11 @@ class LargeEpsilon(Check):
     )
     meaning = "Some image of another class is always allowed here; a search that finds none cannot find smaller ones either."
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
-    kinds = ("linf", "l2", "l1")
+    needs = Trait.RESIZABLE
     elsewhere = "Only these balls have a size at which they hold every image."
 
     def run(self, subject: Subject) -> Finding:
-        everything = covering(subject.threat, subject.batch.x[0].numel())
+        everything = subject.threat.covering(subject.batch.x[0].numel())
         left = 1 - share(climb(subject.readable, subject.batch.fork("large"), everything, steps=STEPS, stop=True).ever)
         evidence = f"{left:.0%} of the sample stand when any image is allowed (epsilon {everything.epsilon:.3g})."
         return self.says(left > ALLOWED, evidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluator.checks.base import LONG, STEPS, Check, Finding, Subject, register, share
 from evaluator.records.report import Curve
+from evaluator.threats.traits import Trait
 
 SHARE = 0.15
 
@@ -19,7 +20,7 @@ class MoreSteps(Check):
         f"Examples that stand after {STEPS} steps climb again for {LONG}. Fires when more than {SHARE:.0%} of the sample fall."
     )
     meaning = "The search has not converged at few steps; the official search takes many more."
-    kinds = ("linf", "l2", "union")
+    needs = Trait.SETTLES
     elsewhere = "Elsewhere climbs converge more slowly on honest networks, too; the official search takes steps enough."
     remedy = "Nothing to declare; the entry's curve over steps shows where the accuracy settles."
 

@@ -10,6 +10,7 @@ from evaluator.attacks.base import Batch
 from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.checks.base import Check, Finding, Subject, register
 from evaluator.threats.base import Threat
+from evaluator.threats.traits import Trait
 
 EXAMPLES = 16
 INNER = 6  # points that the readout must keep on the innocent side: fewer than logits, so that a readout exists
@@ -33,7 +34,7 @@ class Planted(Check):
     )
     meaning = "A point of the other side was put where the attack may go; an attack that cannot find it finds no other either."
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
-    kinds = ("linf", "l2")
+    needs = Trait.DENSE
     elsewhere = "A steepest step in L1 moves one pixel: a plant is one pixel among many, and honest networks miss most of them."
 
     def run(self, subject: Subject) -> Finding:

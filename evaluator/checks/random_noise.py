@@ -6,6 +6,7 @@ import math
 
 from evaluator.attacks.gradients import glance
 from evaluator.checks.base import LONG, Check, Finding, Subject, register
+from evaluator.threats.traits import Trait
 
 NOISES = 10_000
 MOST = 1000  # per example
@@ -24,7 +25,7 @@ class RandomNoise(Check):
     )
     meaning = "A gradient that is worse than chance is no gradient of this model."
     remedy = "Look for gradients that are noise; declare a stand-in (`bpda`) or randomness (`randomized = true`)."
-    kinds = ("linf", "l2", "l1", "union", "spatial")
+    needs = Trait.FAINT
     elsewhere = (
         "Which pixels, where a patch lies, by what angle an image turns: what a few numbers say is found by chance, and not by "
         "small steps, on honest networks, too."

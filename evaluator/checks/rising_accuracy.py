@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evaluator.checks.base import Check, Finding, Subject, register
 from evaluator.records.report import Curve
+from evaluator.threats.traits import Trait
 
 RISE = 0.1
 
@@ -20,7 +21,7 @@ class RisingAccuracy(Check):
     )
     meaning = "A larger set holds every point of a smaller one: if less is found there, the search is lost, not the set empty."
     remedy = "Look for gradients that are right near the clean input only; declare a stand-in (`bpda`)."
-    kinds = ("linf", "l2", "l1")
+    needs = Trait.RESIZABLE
     elsewhere = "Only these balls have an epsilon that can be scaled alone."
 
     def run(self, subject: Subject) -> Finding:

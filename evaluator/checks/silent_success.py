@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evaluator.checks.base import STEPS, Check, Finding, Subject, register
+from evaluator.threats.traits import Trait
 
 SHARE = 0.1
 LEAST = 2
@@ -20,7 +21,7 @@ class SilentSuccess(Check):
         "sample were misclassified at some step and right at the end."
     )
     meaning = "The loss rises while the label returns: an attack that only looks at its last point would report too little."
-    kinds = ("linf", "l2", "l1", "union", "spatial", "color")
+    needs = Trait.STAYS
     elsewhere = "A climb over angles and places passes wrong answers and leaves them again on honest networks, too."
     remedy = "Nothing to declare; our attacks stop at the first success, so no such point is lost."
 

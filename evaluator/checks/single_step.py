@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluator.attacks.fgsm import FGSM
 from evaluator.attacks.gradients import glance
 from evaluator.checks.base import LONG, STEPS, Check, Finding, Subject, register
+from evaluator.threats.traits import Trait
 
 BETTER = 2
 
@@ -21,7 +22,7 @@ class SingleStep(Check):
     )
     meaning = "The loss surface misleads whoever follows it step by step: the gradient is masked."
     remedy = "Look for layers whose gradient is noise or tiny near the clean input; declare a stand-in (`bpda`)."
-    kinds = ("linf", "l2", "l1")
+    needs = Trait.RESIZABLE
     elsewhere = "Elsewhere one long step lands on another angle, place or set of pixels, which short steps need not pass."
 
     def run(self, subject: Subject) -> Finding:

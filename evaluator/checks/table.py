@@ -9,7 +9,9 @@ from evaluator.certify.strangers import KEPT as NOISY
 from evaluator.certify.strangers import RESTLESS, TIES
 from evaluator.checks import registered
 from evaluator.checks.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
-from evaluator.checks.base import SAMPLE
+from evaluator.checks.base import SAMPLE, Check
+from evaluator.manifests.threat_specs import threat_kinds
+from evaluator.threats.registry import threat_class
 
 _ELSEWHERE = (
     (
@@ -157,7 +159,7 @@ def markdown() -> str:
     ]
     checks = registered()
     for check in checks:
-        kinds = ", ".join("`*`" if kind == "*" else kind for kind in check.kinds)
+        kinds = ", ".join(measured_under(check))
         lines.append(f"| [`{check.name}`](#{check.name}) | {check.severity} | {check.definition} | {kinds} |")
     lines += ["", "## What each one means, and what to do", ""]
     for check in checks:
@@ -170,6 +172,13 @@ def markdown() -> str:
     lines += [f"| `{name}` | {severity} | {definition} |" for name, severity, definition in _ELSEWHERE]
     lines += ["", "## A private split", "", _PRIVATE]
     return "\n".join(lines) + "\n"
+
+
+def measured_under(check: Check) -> list[str]:
+    """The kinds of threat that have what the check needs."""
+    if check.needs is None:
+        return ["`*`"]
+    return [kind for kind, spec in threat_kinds().items() if check.needs in threat_class(spec).traits]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluator.attacks.gradients import glance
 from evaluator.attacks.substitute import Substitute
 from evaluator.checks.base import LONG, Check, Finding, Subject, register
+from evaluator.threats.traits import Trait
 
 ROUNDS, EPOCHS, ATTEMPTS = 4, 10, 2
 ALLOWED = 1
@@ -23,7 +24,7 @@ class Transfer(Check):
     )
     meaning = "The gradient of a poor copy leads further than the model's own: the model's own leads astray."
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
-    kinds = ("linf", "l2")
+    needs = Trait.DENSE
     elsewhere = "The substitute is trained and climbed in dense steps of pixel values."
 
     def run(self, subject: Subject) -> Finding:

@@ -40,6 +40,7 @@ class EveryPoint(Attack):
         return found
 
 
-def every_point(threat: Corruptions) -> Sequence:
+def every_point(threat: Threat) -> Sequence:
     """One stage for each kind, in the threat's order, so that reports say which corruption broke an example first."""
+    assert isinstance(threat, Corruptions)
     return Sequence("standard", tuple(Stage(kind, EveryPoint(number)) for number, kind in enumerate(threat.kinds, start=1)))

@@ -21,7 +21,6 @@ from evaluator.ensembles.tally import Tally
 from evaluator.models.meter import MeteredModel
 from evaluator.records.report import AttackRecord
 from evaluator.threats.base import Threat
-from evaluator.threats.patch import Patch
 from evaluator.threats.physical import Physical
 
 _DEVIATIONS = 3.0  # how far above the threshold a share must be for the search to move on to other examples
@@ -107,9 +106,10 @@ class InExpectation:
         return Search(points, broken_by, records)
 
 
-def in_expectation(threat: Physical) -> InExpectation:
+def in_expectation(threat: Threat) -> InExpectation:
     """The search for `threat`: a patch is also tried at every place."""
-    if isinstance(threat.base, Patch):
+    assert isinstance(threat, Physical)
+    if threat.base.search == "patch":
         return InExpectation((*CLIMBS[:2], PLACES, *CLIMBS[2:]), PATCH_CANARY, PATCH_FULL)
     return InExpectation()
 

@@ -31,14 +31,7 @@ from evaluator.ensembles.tally import Tally
 from evaluator.models.meter import MeteredModel
 from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
-from evaluator.threats.corruptions import Corruptions
-from evaluator.threats.l0 import L0
-from evaluator.threats.l1 import L1
-from evaluator.threats.l2 import L2
-from evaluator.threats.linf import Linf
-from evaluator.threats.patch import Patch
-from evaluator.threats.physical import Physical
-from evaluator.threats.rotation_translation import RotationTranslation
+from evaluator.threats.traits import Trait
 from evaluator.threats.union import Union
 
 ROUNDS = (
@@ -92,7 +85,7 @@ class Standard:
         if self.boundary:
             search.run(_BOUNDARY, search.standing() & near(_HARDEST)(queue.standing))
         searched = torch.zeros_like(search.standing())
-        if self.square and threat.kind == "linf":  # the L2 version finds nothing that climbs have not
+        if self.square and Trait.PIXELWISE in threat.traits:  # the L2 version finds nothing that climbs have not
             known = queue.standing
             searched = search.standing() & (known.margin < _CLOSEST * known.clean)
             search.run(_SQUARE, searched)
@@ -153,28 +146,29 @@ class _Trail:
         return records
 
 
+def _members(threat: Threat) -> Ensemble:
+    assert isinstance(threat, Union)
+    return Members(tuple(Member(member, standard(member)) for member in threat.members))
+
+
+SEARCHES: dict[str, Callable[[Threat], Ensemble]] = {
+    "dense": lambda threat: Standard(),
+    "members": _members,
+    "every point": every_point,
+    "views": in_expectation,
+    "l0": lambda threat: L0_SEARCH,
+    "l1": lambda threat: L1_SEARCH,
+    "patch": lambda threat: PATCH_SEARCH,
+    "rotation": lambda threat: ROTATION_SEARCH,
+    "points": lambda threat: POINT_SEARCH,
+}
+
+
 def standard(threat: Threat) -> Ensemble:
-    """The ensemble that gives the official verdict under `threat`.
+    """The ensemble that gives the official verdict under `threat`: the one of `SEARCHES` that it names.
 
     The queue climbs by dense steepest steps, which is right for Linf and L2. A union is searched member by member, a finite
-    set point by point, a physical threat in expectation over its views; every other kind has a search of its own
-    (`by_threat`) with a canary that needs no gradient.
+    set point by point, a physical threat in expectation over its views. Others have a search with a canary that needs no
+    gradient (`by_threat`), "points" for whatever moves points of its own.
     """
-    match threat:
-        case Linf() | L2():
-            return Standard()
-        case Union():
-            return Members(tuple(Member(member, standard(member)) for member in threat.members))
-        case Corruptions():
-            return every_point(threat)
-        case Physical():
-            return in_expectation(threat)
-        case L0():
-            return L0_SEARCH
-        case L1():
-            return L1_SEARCH
-        case Patch():
-            return PATCH_SEARCH
-        case RotationTranslation():
-            return ROTATION_SEARCH
-    return POINT_SEARCH
+    return SEARCHES[threat.search](threat)

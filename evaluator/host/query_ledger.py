@@ -14,10 +14,7 @@ from torch import Tensor
 from evaluator.errors import InputError
 from evaluator.manifests.spec import AccessSpec
 from evaluator.models.meter import BudgetExhausted
-from evaluator.threats import L0, L1, L2, Linf
 from evaluator.threats.base import Threat
-from evaluator.threats.patch import Patch
-from evaluator.threats.union import Union
 
 _NAMED = 5
 _COORDINATES = 128  # on so many of them pairs are compared first: few are near there, and only those are judged exactly
@@ -120,22 +117,11 @@ def check_each(spending: Tensor, left: Tensor) -> None:
 
 def _balls(threat: Threat) -> list[tuple[float, float]]:
     """(p, radius) of balls that together hold the set, to look for pairs that are near."""
-    match threat:
-        case Linf():
-            return [(torch.inf, threat.epsilon)]
-        case L2():
-            return [(2.0, threat.epsilon)]
-        case L1():
-            return [(1.0, threat.epsilon)]
-        case L0():
-            return [(0.0, threat.epsilon)]
-        case Patch():
-            return [(0.0, float(threat.side**2))]
-        case Union():
-            return [ball for member in threat.members for ball in _balls(member)]
-        case _:
-            what = f'a query does not show whose "{threat.kind}" set holds it.'
-            raise InputError(what, where="access", help='Leave sharing at "pooled" and outside at "answered".')
+    balls = threat.balls()
+    if not balls:
+        what = f'a query does not show whose "{threat.kind}" set holds it.'
+        raise InputError(what, where="access", help='Leave sharing at "pooled" and outside at "answered".')
+    return balls
 
 
 def _some(images: Tensor) -> Tensor:

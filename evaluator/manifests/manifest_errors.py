@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from evaluator.errors import InputError
+from evaluator.manifests.kinds import Kinded
 from evaluator.manifests.strict import FieldError
 
 _KINDS = {
@@ -185,13 +186,8 @@ def _value(annotation: Any) -> Any:
 
 
 def _tagged(annotation: Any) -> dict[str, type[BaseModel]]:
-    """The members of a union of tables that differ in their `kind`, by kind; empty for anything else."""
-    if get_origin(annotation) not in {Union, UnionType}:
-        return {}
-    members = [part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
-    return {
-        tag: part for part in members if "kind" in part.model_fields for tag in _choices(part.model_fields["kind"].annotation)
-    }
+    """The tables that a field may hold, by kind, where its type stands for several; empty for anything else."""
+    return annotation.choices() if isinstance(annotation, type) and issubclass(annotation, Kinded) else {}
 
 
 def _choices(annotation: Any) -> list[str]:

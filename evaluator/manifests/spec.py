@@ -19,15 +19,12 @@ from evaluator.manifests.data_specs import DataSpec
 from evaluator.manifests.manifest_errors import explain
 from evaluator.manifests.phase_specs import PhaseSpec, in_order
 from evaluator.manifests.strict import FieldError, Real, Strict
-from evaluator.manifests.threat_fits import check_fits, farthest
-from evaluator.manifests.threat_specs import ThreatSpec
+from evaluator.manifests.threat_specs import ThreatSpec, threat_kinds
 from evaluator.manifests.toml_lines import lines
 
 MANIFEST_BYTES = 64 * 1024
 Access = Literal["gradients", "scores", "labels", "none"]
 
-_INPUT_THREATS = ("linf", "l2", "l1", "l0", "union", "patch")  # where a query itself shows whether it is in the set
-_BALLS = ("linf", "l2", "l1")  # about which certificates speak
 _UNQUOTED = re.compile(r"^[^#\"'\n]*[=,\[]\s*\d+(\.\d+)?\s*/\s*\d", re.MULTILINE)  # epsilon = 8/255
 
 
@@ -115,13 +112,14 @@ class Challenge(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Challenge:
-        check_fits(self.threat, self.data.shape, "threat")
+        for problem in self.threat.misfits(self.data.shape, ("threat",)):
+            raise problem
         return self
 
     @model_validator(mode="after")
     def _judged(self) -> Challenge:
-        if self.evaluation.ensemble == "short" and self.threat.kind not in _BALLS:
-            what = f'"short" needs a threat of kind linf, l2 or l1, not "{self.threat.kind}"'
+        if self.evaluation.ensemble == "short" and not self.threat.norm:
+            what = f'"short" needs a threat of kind {_with_norms()}, not "{self.threat.kind}"'
             raise FieldError(what, "evaluation", "ensemble")
         return self
 
@@ -130,11 +128,11 @@ class Challenge(Strict):
         if self.certified is None:
             return self
         kind, epsilon, radii = self.threat.kind, getattr(self.threat, "epsilon", None), self.certified.radii
-        if kind not in _BALLS:
-            raise FieldError(f'a certified board needs a threat of kind linf, l2 or l1, not "{kind}"', "certified")
+        if not self.threat.norm:
+            raise FieldError(f'a certified board needs a threat of kind {_with_norms()}, not "{kind}"', "certified")
         if epsilon not in radii:
             raise FieldError(f"must hold the threat's epsilon, {epsilon:g}: by it the board ranks", "certified", "radii")
-        largest = farthest(kind, self.data.shape)
+        largest = self.threat.farthest(self.data.shape)
         if radii[-1] > largest:
             what = f"must be at most {largest:g}, the distance of the farthest two images, not {radii[-1]:g}"
             raise FieldError(what, "certified", "radii", len(radii) - 1)
@@ -143,11 +141,17 @@ class Challenge(Strict):
     @model_validator(mode="after")
     def _tellable(self) -> Challenge:
         for field, value in (("outside", "refused"), ("sharing", "separate")):
-            if getattr(self.access, field) == value and self.threat.kind not in _INPUT_THREATS:
-                known = ", ".join(_INPUT_THREATS)
+            if getattr(self.access, field) == value and not self.threat.inputs:
+                known = ", ".join(kind for kind, each in threat_kinds().items() if each.inputs)
                 what = f'"{value}" needs a threat whose points are inputs ({known}), not "{self.threat.kind}"'
                 raise FieldError(what, "access", field)
         return self
+
+
+def _with_norms() -> str:
+    """The kinds of threat about which certificates and dense climbs speak, as "linf, l2 or l1"."""
+    *most, last = (kind for kind, each in threat_kinds().items() if each.norm)
+    return f"{', '.join(most)} or {last}"
 
 
 def relative_file(value: str) -> str:

@@ -15,6 +15,7 @@ from evaluator.threats.registry import build, table
 from evaluator.threats.rotation_translation import RotationTranslation
 from evaluator.threats.spatial import Spatial
 from evaluator.threats.sum import Sum
+from evaluator.threats.traits import Trait
 from evaluator.threats.union import Union
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Spatial",
     "Sum",
     "Threat",
+    "Trait",
     "Union",
     "Views",
     "build",

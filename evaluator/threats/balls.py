@@ -1,16 +1,34 @@
-"""Uniform draws from an Lp ball intersected with the box."""
+"""What Lp balls share: their sizes, their form around zero, and uniform draws from a ball intersected with the box."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from evaluator.threats.base import flat, folded
+from evaluator.threats.base import Threat, flat, folded
 
 _ROUNDS = 16  # rejection is worth its cost in few dimensions only
 _FEW = 16
+
+
+class Ball(Threat):
+    """Base of the Lp balls, frozen dataclasses with fields `epsilon` and `box`; points are inputs. order: p."""
+
+    order: ClassVar[float]
+
+    def balls(self) -> list[tuple[float, float]]:
+        return [(self.order, self.epsilon)]
+
+    def around_zero(self) -> Self:
+        """The ball of perturbations, freed of the image's box."""
+        return dataclasses.replace(self, box=(-1.0, 1.0))  # type: ignore[type-var]
+
+    def covering(self, features: int) -> Self:
+        return self.resized(float(features) ** (1 / self.order))
 
 
 def uniform_in_box(x: Tensor, ball: Callable[[], Tensor], box: tuple[float, float]) -> Tensor:

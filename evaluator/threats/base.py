@@ -11,17 +11,20 @@ On the CPU every method treats each row of a batch as if it were alone, bit for 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.manifests.threat_base import ThreatSpec
+from evaluator.threats.traits import Trait
 
 SLACK = 1e-6  # claims may exceed the budget by this much (float32 rounding of third-party attacks); ours never do
 _MARGIN = 1 - 2.0**-40  # covers the float64 rounding of a sum of up to a million terms
@@ -47,13 +50,21 @@ class Projector:
 class Threat(ABC):
     """A perturbation set P(x) inside the [0, 1] box. Instances are frozen dataclasses with an `epsilon`.
 
-    box: the interval of every coordinate. (0, 1) for images; (-1, 1) around zero makes the ball of perturbations that
-    `Sum` adds to a rendered image.
+    kind: as in its manifest class. traits: what attacks and checks may count on. search: by name, the official search that
+    it gets (`evaluator.ensembles.standard.SEARCHES`). box: the interval of every coordinate. (0, 1) for images; (-1, 1)
+    around zero makes the ball of perturbations that `Sum` adds to a rendered image.
     """
 
     kind: str
     epsilon: float
+    traits: ClassVar[frozenset[Trait]] = frozenset()
+    search: ClassVar[str] = "points"
     box: tuple[float, float] = (0.0, 1.0)
+
+    @classmethod
+    def of(cls, spec: ThreatSpec) -> Self:
+        """The threat that a manifest describes; by default the table's fields are the class's."""
+        return cls(**{name: getattr(spec, name) for name in type(spec).model_fields if name != "kind"})
 
     def start(self, x: Tensor) -> Tensor:
         """The point of no perturbation: apply(x, start(x)) == x."""
@@ -85,6 +96,27 @@ class Threat(ABC):
     @abstractmethod
     def distance(self, x: Tensor, z: Tensor) -> Tensor:
         """(n,) float64: how far z is from no perturbation, in the units of epsilon."""
+
+    def balls(self) -> list[tuple[float, float]]:
+        """(p, radius) of Lp balls that together hold the set; none where points are no inputs."""
+        return []
+
+    def resized(self, epsilon: float) -> Self:
+        """The same threat with another epsilon; for those that are `Trait.RESIZABLE`."""
+        return dataclasses.replace(self, epsilon=epsilon)  # type: ignore[type-var]
+
+    def covering(self, features: int) -> Self:
+        """The same threat so large that it leads from every image of so many values to every other; as `resized`."""
+        raise NotImplementedError(f"no epsilon makes a {self.kind} threat cover every image")
+
+    def split(self, z: Tensor) -> list[Tensor]:
+        """The parts that a point consists of, each moved for itself by a random search."""
+        return [z]
+
+    def join(self, points: list[Tensor], image: Tensor) -> Tensor:
+        """The point made of its parts; `image` is any tensor (n, planes, H, W) of the images' size."""
+        (point,) = points
+        return point
 
     def contains(self, x: Tensor, z: Tensor, *, slack: float = SLACK) -> Tensor:
         """(n,) bool, in float64: finite, within epsilon + slack, and rendered inside the box exactly.

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.manifests.threat_base import ThreatSpec
+from evaluator.manifests.threat_specs import ColorSpec
 from evaluator.threats.base import Threat, check_epsilon, flat, per_example, pulled, rows, settled
+from evaluator.threats.traits import Trait
 
 _CYCLES = 500  # of Dykstra's algorithm, at most
 _CHECK = 5  # cycles between looks at which rows are done
@@ -36,12 +40,18 @@ class Color(Threat):
     smoothness: float
     nodes: int = 8
     kind = "color"
+    traits = frozenset({Trait.WHOLE, Trait.STAYS})
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)
         check_epsilon(self.smoothness / self.epsilon, kind=f"{self.kind}: smoothness / epsilon")
         if not 2 <= self.nodes <= 32:
             raise InputError(f"nodes must lie between 2 and 32, got {self.nodes}.", where="threat color")
+
+    @classmethod
+    def of(cls, spec: ThreatSpec) -> Self:
+        assert isinstance(spec, ColorSpec)
+        return cls(spec.epsilon, spec.epsilon if spec.smoothness is None else spec.smoothness, nodes=spec.nodes)
 
     def start(self, x: Tensor) -> Tensor:
         if x.dim() < 3 or not 1 <= x.shape[1] <= 3:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
-from evaluator.threats.base import Threat, by_rows, check_epsilon, per_example
+from evaluator.threats.balls import Ball
+from evaluator.threats.base import by_rows, check_epsilon, per_example
 
 
 @dataclass(frozen=True)
-class L0(Threat):
+class L0(Ball):
     """Number of pixels where z differs from x <= epsilon, z in the box.
 
     epsilon: a whole number of pixels. Inputs (n, C, *positions) have channels on dimension 1; in inputs (n, d) every
@@ -23,6 +24,8 @@ class L0(Threat):
     epsilon: int
     box: tuple[float, float] = (0.0, 1.0)
     kind = "l0"
+    order = 0.0
+    search = "l0"
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
-from evaluator.threats.balls import uniform_in_box
-from evaluator.threats.base import Threat, by_rows, check_epsilon, flat, inward, per_example, row_sum, rows, settled
+from evaluator.threats.balls import Ball, uniform_in_box
+from evaluator.threats.base import by_rows, check_epsilon, flat, inward, per_example, row_sum, rows, settled
+from evaluator.threats.traits import Trait
 
 
 @dataclass(frozen=True)
-class L1(Threat):
+class L1(Ball):
     """||z - x||_1 <= epsilon, z in the box.
 
     share: 0 puts a step's whole budget on the largest |gradient| coordinate, which is the steepest step of this norm.
@@ -27,6 +28,9 @@ class L1(Threat):
     box: tuple[float, float] = (0.0, 1.0)
     share: float = 0.0
     kind = "l1"
+    order = 1.0
+    search = "l1"
+    traits = frozenset({Trait.RESIZABLE, Trait.SPARSE, Trait.STAYS, Trait.FAINT})
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
-from evaluator.threats.balls import uniform_in_box
-from evaluator.threats.base import Threat, by_rows, check_epsilon, flat, inward, row_sum, rows, settled
+from evaluator.threats.balls import Ball, uniform_in_box
+from evaluator.threats.base import by_rows, check_epsilon, flat, inward, row_sum, rows, settled
+from evaluator.threats.traits import Trait
 
 _ROUNDS = 16
 _MANY = 64
@@ -19,12 +20,15 @@ _ROUNDING = 1e-7  # six standard deviations of what rounding to float32 in [0, 1
 
 
 @dataclass(frozen=True)
-class L2(Threat):
+class L2(Ball):
     """||z - x||_2 <= epsilon, z in the box."""
 
     epsilon: float
     box: tuple[float, float] = (0.0, 1.0)
     kind = "l2"
+    order = 2.0
+    search = "dense"
+    traits = frozenset({Trait.RESIZABLE, Trait.DENSE, Trait.WHOLE, Trait.SETTLES, Trait.STAYS, Trait.FAINT})
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)

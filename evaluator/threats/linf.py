@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
-from evaluator.threats.base import Projector, Threat, by_rows, check_epsilon, flat, part_rows, per_example, pulled
+from evaluator.threats.balls import Ball
+from evaluator.threats.base import Projector, by_rows, check_epsilon, flat, part_rows, per_example, pulled
+from evaluator.threats.traits import Trait
 
 
 class Bounds(Projector):
@@ -25,12 +28,15 @@ class Bounds(Projector):
 
 
 @dataclass(frozen=True)
-class Linf(Threat):
+class Linf(Ball):
     """max_i |z_i - x_i| <= epsilon, z in the box."""
 
     epsilon: float
     box: tuple[float, float] = (0.0, 1.0)
     kind = "linf"
+    order = math.inf
+    search = "dense"
+    traits = frozenset({Trait.RESIZABLE, Trait.PIXELWISE, Trait.DENSE, Trait.WHOLE, Trait.SETTLES, Trait.STAYS, Trait.FAINT})
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)

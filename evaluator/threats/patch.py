@@ -30,11 +30,15 @@ class Patch(Threat):
     epsilon: float = 1.0
     location: tuple[int, int] | None = None
     kind = "patch"
+    search = "patch"
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)
         if self.side < 1 or (self.location is not None and min(self.location) < 0):
             raise InputError("side must be at least 1 and the location not negative.", where="threat patch")
+
+    def balls(self) -> list[tuple[float, float]]:
+        return [(0.0, float(self.side**2))]
 
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """Keeps the square whose loss would cost the most squared distance; of equal ones the first in reading order."""

@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,14 +18,12 @@ from torch.nn import functional
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.manifests.threat_base import ThreatSpec
+from evaluator.manifests.threat_specs import PhysicalSpec
 from evaluator.threats.base import SLACK, Projector, Threat, rows
-from evaluator.threats.l1 import L1
-from evaluator.threats.l2 import L2
-from evaluator.threats.linf import Linf
-from evaluator.threats.patch import Patch
+from evaluator.threats.registry import build
 from evaluator.threats.sampling import Border, bilinear, pixel_grid
 
-Base = Linf | L2 | L1 | Patch
 Model = Callable[[Tensor], Tensor]
 Goal = Callable[[Tensor], Tensor]
 
@@ -64,15 +63,21 @@ class Physical(Threat):
     `base`'s: this class adds the views.
     """
 
-    base: Base
+    base: Threat
     views: Views = Views()
     samples: int = 32
     threshold: float = 0.5
     kind = "physical"
+    search = "views"
 
     def __post_init__(self) -> None:
         if self.samples < 1 or not 0 < self.threshold <= 1:
             raise InputError("samples must be at least 1 and threshold in (0, 1].", where="threat physical")
+
+    @classmethod
+    def of(cls, spec: ThreatSpec) -> Self:
+        assert isinstance(spec, PhysicalSpec)
+        return cls(build(spec.base), Views(**spec.views.model_dump()), samples=spec.samples, threshold=spec.threshold)
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]

@@ -15,6 +15,7 @@ from evaluator.draws import Draws
 from evaluator.errors import InputError
 from evaluator.threats.base import Threat, per_example, pulled
 from evaluator.threats.sampling import Border, bilinear, pixel_grid
+from evaluator.threats.traits import Trait
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class RotationTranslation(Threat):
     border: Border = "zeros"
     epsilon = 1.0
     kind = "rotation-translation"
+    search = "rotation"
+    traits = frozenset({Trait.WHOLE})
 
     def __post_init__(self) -> None:
         if not (0 <= self.degrees <= 180 and 0 <= self.pixels < math.inf and self.degrees + self.pixels > 0):

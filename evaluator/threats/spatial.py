@@ -16,6 +16,7 @@ from evaluator.draws import Draws
 from evaluator.threats.base import Threat, check_epsilon
 from evaluator.threats.l2 import L2
 from evaluator.threats.sampling import Border, bilinear, pixel_grid
+from evaluator.threats.traits import Trait
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Spatial(Threat):
     epsilon: float
     border: Border = "edge"
     kind = "spatial"
+    traits = frozenset({Trait.WHOLE, Trait.STAYS, Trait.FAINT})
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon, kind=self.kind)

@@ -5,9 +5,9 @@ Laidlaw and Feizi 2019, "Functional Adversarial Attacks", sec. 5 (combined threa
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,17 +15,13 @@ from torch.nn import functional
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.manifests.threat_base import ThreatSpec
+from evaluator.manifests.threat_specs import SumSpec
+from evaluator.threats.balls import Ball
 from evaluator.threats.base import Threat, flat
-from evaluator.threats.color import Color
-from evaluator.threats.l1 import L1
-from evaluator.threats.l2 import L2
-from evaluator.threats.linf import Linf
-from evaluator.threats.rotation_translation import RotationTranslation
+from evaluator.threats.registry import build
 from evaluator.threats.sampling import pixel_grid
-from evaluator.threats.spatial import Spatial
-
-Additive = Linf | L2 | L1
-Part = Color | Spatial | RotationTranslation | Additive
+from evaluator.threats.traits import Trait
 
 
 @dataclass(frozen=True)
@@ -37,13 +33,19 @@ class Sum(Threat):
     is 1.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Threat, ...]
     epsilon = 1.0
     kind = "sum"
+    traits = frozenset({Trait.WHOLE})
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:
             raise InputError("a sum needs at least two parts.", where="threat sum")
+
+    @classmethod
+    def of(cls, spec: ThreatSpec) -> Self:
+        assert isinstance(spec, SumSpec)
+        return cls(tuple(build(part) for part in spec.parts))
 
     def start(self, x: Tensor) -> Tensor:
         pixel_grid(x)
@@ -53,7 +55,7 @@ class Sum(Threat):
         """Renders the parts one after another; the zero point gives x bit for bit."""
         image = x
         for member, part in zip(self._members, self.split(z), strict=True):
-            image = (image + part).clamp(0, 1) if isinstance(member, Additive) else member.apply(image, part)
+            image = (image + part).clamp(0, 1) if isinstance(member, Ball) else member.apply(image, part)
         return image
 
     def split(self, z: Tensor) -> list[Tensor]:
@@ -100,14 +102,14 @@ class Sum(Threat):
         return torch.where(unused, torch.inf, torch.stack(shares).amax(dim=0))
 
     @property
-    def _members(self) -> tuple[Part, ...]:
+    def _members(self) -> tuple[Threat, ...]:
         """The parts, the balls among them freed of the image box: `apply` clips the rendered sum instead."""
-        return tuple(dataclasses.replace(part, box=(-1.0, 1.0)) if isinstance(part, Additive) else part for part in self.parts)
+        return tuple(part.around_zero() if isinstance(part, Ball) else part for part in self.parts)
 
     @staticmethod
-    def _center(member: Part, x: Tensor) -> Tensor:
+    def _center(member: Threat, x: Tensor) -> Tensor:
         """What a part's point is measured from: zero for a perturbation."""
-        return torch.zeros_like(x) if isinstance(member, Additive) else x
+        return torch.zeros_like(x) if isinstance(member, Ball) else x
 
     def _shapes(self, z: Tensor) -> list[tuple[int, ...]]:
         """The parts' point shapes, from the number of planes alone: only one number of image channels gives it."""

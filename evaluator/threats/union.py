@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.manifests.ball_specs import UnionSpec
+from evaluator.manifests.threat_base import ThreatSpec
+from evaluator.threats.balls import Ball
 from evaluator.threats.base import SLACK, Threat, flat, row_sum, rows
-from evaluator.threats.l0 import L0
-from evaluator.threats.l1 import L1
-from evaluator.threats.l2 import L2
-from evaluator.threats.linf import Linf
-
-Ball = Linf | L2 | L1 | L0
+from evaluator.threats.registry import build
+from evaluator.threats.traits import Trait
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,20 @@ class Union(Threat):
     members: tuple[Ball, ...]
     epsilon = 1.0
     kind = "union"
+    search = "members"
+    traits = frozenset({Trait.WHOLE, Trait.SETTLES, Trait.STAYS, Trait.FAINT})
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
             raise InputError("a union needs at least two members.", where="threat union")
+
+    @classmethod
+    def of(cls, spec: ThreatSpec) -> Self:
+        assert isinstance(spec, UnionSpec)
+        return cls(tuple(cast(Ball, build(member)) for member in spec.members))
+
+    def balls(self) -> list[tuple[float, float]]:
+        return [ball for member in self.members for ball in member.balls()]
 
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """The nearest (in L2) of the members' projections; of equally near ones the first member's."""

@@ -28,6 +28,7 @@ class Corruptions(Threat):
     kinds: tuple[str, ...] = tuple(KINDS)
     realizations: int = 1
     kind = "corruptions"
+    search = "every point"
 
     def __post_init__(self) -> None:
         if self.severity not in range(1, 6) or self.realizations < 1 or not self.kinds or not set(self.kinds) <= set(KINDS):

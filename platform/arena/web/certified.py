@@ -13,11 +13,11 @@ from arena.leaderboards.queries import Board, Row
 from arena.web import svg
 from arena.web.svg import Bracket, ProofCurve
 from evaluator.manifests.certificate_specs import CertifiedSpec
+from evaluator.manifests.threat_specs import threat_kinds
 from evaluator.records.certificate_record import alarm as alarm_of
 from evaluator.records.report import CertificateRecord
 
 MOST_LINES = 6  # entries in the figure; the table has them all
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def proof_figure(board: Board, spec: CertifiedSpec, norm: str) -> ProofFigure:
         lines.append(ProofCurve(letter, reference.title, points, published=True))
     radii = tuple(sorted({radius for line in lines for radius, _ in line.points}))
     rows = [(line.key, line.name, line.published, [dict(line.points).get(radius) for radius in radii]) for line in lines]
-    return ProofFigure(svg.proof_curves(lines, norm=NORMS[norm]), radii, rows)
+    return ProofFigure(svg.proof_curves(lines, norm=norm), radii, rows)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ProofSection:
     @property
     def norm(self) -> str:
         """The norm as people write it."""
-        return NORMS[self.record.norm]
+        return threat_kinds()[self.record.norm].norm
 
 
 def proof_section(evaluation: Evaluation) -> ProofSection | None:
@@ -75,9 +75,8 @@ def proof_section(evaluation: Evaluation) -> ProofSection | None:
         figures.accuracy,
     )
     curve = ProofCurve("", figures.method, tuple(shares))
-    return ProofSection(
-        record, bracket, shares, svg.proof_curves([curve], norm=NORMS[record.norm]), figures.alarm, figures.method
-    )
+    picture = svg.proof_curves([curve], norm=threat_kinds()[record.norm].norm)
+    return ProofSection(record, bracket, shares, picture, figures.alarm, figures.method)
 
 
 def _of(row: Row) -> ProofCurve:

@@ -12,7 +12,6 @@ from arena.leaderboards.models import Standing
 from arena.leaderboards.queries import SEARCHED, Board, Event, Row
 from arena.web import wording
 from arena.web.svg import Bracket
-from arena.web.threat_words import threat_words
 from evaluator.manifests.spec import Challenge
 
 _FIRST = (Standing.Cause.ENTERED, SEARCHED)
@@ -48,9 +47,7 @@ class Words:
     @classmethod
     def of(cls, challenge: Challenge) -> Words:
         """The words of a validated manifest."""
-        return cls(
-            f"{threat_words(challenge.threat)} in [0, 1]", wording.access_words(challenge), wording.data_words(challenge)
-        )
+        return cls(f"{challenge.threat.words} in [0, 1]", wording.access_words(challenge), wording.data_words(challenge))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from evaluator.manifests.spec import Challenge
 from evaluator.records.adversarial_archive import HALVES, LEVELS, STEPS, AdversarialArchive
 
 KINDS = ("original", "adversarial", "difference")
-PIXELS = ("linf", "l2", "l1", "l0")  # threats whose stored points are images
 _KEPT_SECONDS = 3600
 
 
@@ -66,7 +65,7 @@ def found_by_ensemble(evaluation: Evaluation) -> list[Shown]:
 
 def _kept(archive: Archive, folder: str, challenge: Challenge, broken: Bits | None, said: dict[str, int]) -> list[Shown]:
     """broken: the examples to show, None for all."""
-    if challenge.threat.kind not in PIXELS:
+    if not challenge.threat.inputs:  # stored points that are no images
         return []
     key = f"gallery:{folder}:{archive.digest}"
     known: list[Shown] | None = cache.get(key)

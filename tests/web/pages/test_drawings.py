@@ -17,7 +17,6 @@ import arena.web
 from arena.web import svg, wording
 from arena.web.svg import Step, falls
 from arena.web.svg.marks import percent
-from arena.web.threat_words import threat_words
 from evaluator.manifests.threat_specs import ThreatSpec
 
 shares = st.floats(0, 1)
@@ -124,7 +123,7 @@ def test_rows_have_three_figures(count: int, words: str) -> None:
     ],
 )
 def test_every_kind_of_threat_is_put_into_words(table: dict[str, object], words: str) -> None:
-    assert threat_words(TypeAdapter(ThreatSpec).validate_python(table)) == words
+    assert TypeAdapter(ThreatSpec).validate_python(table).words == words
 
 
 def test_third_party_files_are_those_that_the_licence_notes_name() -> None:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from arena.challenges.models import Challenge
 from arena.leaderboards import queries
 from arena.web.board_filter import BoardFilter, choices
-from arena.web.certified import NORMS, proof_figure
+from arena.web.certified import proof_figure
 from arena.web.figures import last_change
 from arena.web.views.pages import respond
 
@@ -28,8 +28,8 @@ def certified_board(request: HttpRequest, challenge: Challenge, about: dict[str,
         "radii": spec.certified.radii,
         "epsilon": getattr(spec.threat, "epsilon", None),
         "alpha": spec.certified.alpha,
-        "norm": NORMS[spec.threat.kind],
+        "norm": spec.threat.norm,
         "columns": 5 + len(spec.certified.radii),
-        "figure": proof_figure(whole, spec.certified, spec.threat.kind),
+        "figure": proof_figure(whole, spec.certified, spec.threat.norm),
     }
     return respond(request, "web/challenges/certified_board.html", about | shown, partial="board")
