@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arena.asgi import application as site
-from arena.submissions.body_limit import Message, Receive, Scope, Send
+from arena.serving.body_limit import Message, Receive, Scope, Send
 
 _open: set[int] = set()
 

@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from arena.accounts.models import User
 from arena.accounts.services import make_token
 from arena.asgi import application
-from arena.submissions.body_limit import FORM_BYTES, BodyLimit
+from arena.serving.body_limit import FORM_BYTES, BodyLimit
 from tests.web.backend_support import person, small_challenge
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the log-in is read in another thread

@@ -13,7 +13,7 @@ from django.contrib.staticfiles import finders
 from django.core.asgi import get_asgi_application
 
 import arena
-from arena.files import StreamedFile
+from arena.serving.files import StreamedFile
 
 pytestmark = pytest.mark.django_db
 STYLE = "/static/admin/css/base.css"
@@ -77,4 +77,4 @@ def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
 def test_every_answer_of_ours_that_is_a_file_is_a_streamed_one() -> None:
     for source in Path(str(arena.__path__[0])).rglob("*.py"):
         if source.name != "files.py":
-            assert " FileResponse" not in source.read_text(), f"{source}: use arena.files.StreamedFile"
+            assert " FileResponse" not in source.read_text(), f"{source}: use arena.serving.files.StreamedFile"

@@ -24,7 +24,7 @@ from django.db.utils import ConnectionHandler
 
 from arena.api.errors import handle
 from arena.cli.data_folder import check_folder, held
-from arena.storage_faults import InOneLine, in_one_sentence
+from arena.serving.storage_faults import InOneLine, in_one_sentence
 from evaluator.errors import InputError, PlatformError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from arena.accounts.limits import RateLimited
-from arena.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
+from arena.serving.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
 from evaluator.errors import RedoubtError
 
 _log = logging.getLogger(__name__)

@@ -30,10 +30,10 @@ from arena.api.serializers import (
 from arena.challenges.access import get_challenge
 from arena.evaluations.entries import with_evaluations
 from arena.evaluations.queries import Live, live_of
-from arena.files import StreamedFile
+from arena.serving.body_limit import takes_uploads
+from arena.serving.files import StreamedFile
 from arena.submissions import services
 from arena.submissions.access import get_own_submission, get_submission
-from arena.submissions.body_limit import takes_uploads
 from arena.submissions.models import Submission
 from arena.submissions.queries import of_user
 

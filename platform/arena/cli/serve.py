@@ -24,8 +24,8 @@ def serve(
     workers: Annotated[int, typer.Option(min=0, max=16, help="Evaluation workers to run beside the web.")] = 1,
 ) -> None:
     """Migrate, fetch MNIST, publish the packs, enter the baselines, and serve web and workers until Ctrl-C."""
+    from arena.serving.storage_faults import in_one_sentence
     from arena.settings.base import DATA_DIR
-    from arena.storage_faults import in_one_sentence
 
     on_stop(_interrupt)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "arena.settings.embedded")
@@ -79,7 +79,7 @@ def _prepare() -> None:
     from django.conf import settings
     from django.core.management import CommandError, call_command
 
-    from arena.storage_faults import in_one_sentence
+    from arena.serving.storage_faults import in_one_sentence
 
     django.setup()
     with in_one_sentence(data=settings.DATA_DIR, database=Path(str(settings.DATABASES["default"]["NAME"]))):

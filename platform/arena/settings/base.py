@@ -44,9 +44,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "arena.web.admission.admission",
+    "arena.serving.admission.admission",
     "django.middleware.security.SecurityMiddleware",
-    "arena.files.StaticFiles",
+    "arena.serving.files.StaticFiles",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -152,7 +152,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "filters": {"storage": {"()": "arena.storage_faults.InOneLine"}},
+    "filters": {"storage": {"()": "arena.serving.storage_faults.InOneLine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["storage"]}},
     "root": {"handlers": ["stderr"], "level": env.str("REDOUBT_LOG_LEVEL", default="INFO")},
 }
@@ -177,7 +177,7 @@ REDOUBT_MAX_CLAIMS = 12  # claims of one shard before it is taken to kill its wo
 REDOUBT_PROGRESS_SECONDS = 0.34
 REDOUBT_LOG_BYTES = 64 * 1024
 
-# What one web process does at once (see arena.web.admission). Requests beyond REDOUBT_REQUESTS wait so many seconds at most.
+# What one web process does at once (see arena.serving.admission). What is over REDOUBT_REQUESTS waits so many seconds at most.
 REDOUBT_REQUESTS = env.int("REDOUBT_REQUESTS", default=8)
 REDOUBT_WAIT_SECONDS = env.float("REDOUBT_WAIT_SECONDS", default=10.0)
 REDOUBT_OPEN_REQUESTS = env.int("REDOUBT_OPEN_REQUESTS", default=250)

@@ -100,7 +100,7 @@ LOGGING = {
             ],
         }
     },
-    "filters": {"storage": {"()": "arena.storage_faults.InOneLine"}},
+    "filters": {"storage": {"()": "arena.serving.storage_faults.InOneLine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["storage"]}},
     "root": {"handlers": ["stderr"], "level": env.str("REDOUBT_LOG_LEVEL", default="INFO")},
 }

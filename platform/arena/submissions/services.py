@@ -15,9 +15,9 @@ from arena.accounts.models import Team, User
 from arena.challenges.models import Challenge
 from arena.challenges.phases import check_open
 from arena.challenges.services import bump
+from arena.serving.body_limit import UPLOAD_RATE
 from arena.submissions import events
 from arena.submissions.architectures import check_architecture
-from arena.submissions.body_limit import UPLOAD_RATE
 from arena.submissions.certificates import check_certificate
 from arena.submissions.intake import inspect
 from arena.submissions.models import Submission

@@ -10,9 +10,9 @@ import asyncio
 import json
 from typing import Any
 
-from arena.submissions.body_limit import App, Message, Receive, Scope, Send
+from arena.serving.body_limit import App, Message, Receive, Scope, Send
+from arena.serving.refusing import refuse
 from arena.web.live import stream
-from arena.web.refusing import refuse
 
 HAND_OVER = "X-Redoubt-Stream"  # names what to follow; it never leaves the server
 _NAME = HAND_OVER.lower().encode()

@@ -18,7 +18,7 @@ from arena.challenges.models import Challenge
 from arena.leaderboards import queries
 from arena.matrix.export_queries import bit_rows
 from arena.matrix.queries import significance
-from arena.submissions.body_limit import takes_uploads
+from arena.serving.body_limit import takes_uploads
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown
 from arena.web.board_csv import board_csv

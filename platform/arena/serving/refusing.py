@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from arena.submissions.body_limit import Scope, Send
+from arena.serving.body_limit import Scope, Send
 
 
 def busy(path: str, what: str, *, seconds: int) -> tuple[str, bytes]:

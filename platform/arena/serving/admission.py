@@ -17,8 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from arena.submissions.body_limit import App, Receive, Scope, Send
-from arena.web.refusing import busy, refuse
+from arena.serving.body_limit import App, Receive, Scope, Send
+from arena.serving.refusing import busy, refuse
 
 _BUSY = "The site is overloaded at the moment."
 _AGAIN_SECONDS = 10

@@ -24,7 +24,7 @@ from django.urls import Resolver404, resolve
 from arena.accounts.limits import WRONG_TOKENS, RateLimited, check, client_address, hit
 from arena.accounts.models import User
 from arena.accounts.queries import user_of_token
-from arena.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
+from arena.serving.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
