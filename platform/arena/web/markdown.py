@@ -1,4 +1,4 @@
-"""Markdown as HTML: CommonMark with tables, raw HTML shown as text, headings below the page's own, each with an anchor."""
+"""Markdown as HTML: CommonMark with tables, raw HTML shown as text, headings below the page's own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SCROLLS = {
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
-def render(text: str, *, link: Link = lambda target: target) -> SafeString:
+def render(text: str, *, link: Link = lambda target: target, anchors: bool = False) -> SafeString:
     """Renders `text`; its first-level headings are left out (the page has one), the others keep their level.
 
-    link: target of a link -> where it leads, None to leave its text only.
+    link: target of a link -> where it leads, None to leave its text only. anchors: whether headings can be linked to.
     """
-    tokens = list(_body(_markdown.parse(text)))
+    tokens = list(_body(_markdown.parse(text), anchors=anchors))
     for token in tokens:
         if token.children:
             token.children = list(_linked(token.children, link))
@@ -41,13 +41,13 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-def _body(tokens: Sequence[Token]) -> Iterator[Token]:
+def _body(tokens: Sequence[Token], *, anchors: bool) -> Iterator[Token]:
     """The tokens outside first-level headings; cells of tables without style attributes, which the policy forbids."""
     inside = False
     for token, following in zip(tokens, [*tokens, None][1:], strict=True):
         title = token.tag == "h1"
         inside = (inside or title) and not (title and token.type == "heading_close")
-        if token.type == "heading_open" and following is not None:
+        if anchors and token.type == "heading_open" and following is not None:
             token.attrs["id"] = anchor(following.content)
         if token.type in ("th_open", "td_open"):
             right = "right" in str(token.attrs.pop("style", ""))

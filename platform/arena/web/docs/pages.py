@@ -80,7 +80,7 @@ def find(slug: str) -> Page | None:
 @cache
 def html(page: Page) -> SafeString:
     """The page's text; a link to another page leads to its address here, one to a file of the repository is plain text."""
-    return markdown.render(page.text, link=lambda target: _address(page.file.parent, target))
+    return markdown.render(page.text, anchors=True, link=lambda target: _address(page.file.parent, target))
 
 
 @cache
