@@ -33,6 +33,7 @@ from evaluator.ensembles.standard import Standard
 from evaluator.judging.evaluation import evaluate
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.records.cost import cost
 from evaluator.threats import L2, Linf
 from evaluator.threats.base import Threat
 
@@ -65,7 +66,7 @@ class Line:
 
     @property
     def weighted(self) -> int:
-        return self.forward + 2 * self.backward
+        return cost(self.forward, self.backward)
 
 
 def calibration_cases(images: int) -> dict[str, Callable[[], Case]]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.pages import provenance, write_section
+from evaluator.records.cost import cost
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = "| images | robust % | seconds | ms per image | weighted rows per image | peak resident MiB |\n" + "|---:" * 6 + "|"
@@ -27,7 +28,7 @@ HEAD = "| images | robust % | seconds | ms per image | weighted rows per image |
 
 @dataclass(frozen=True)
 class Line:
-    """One evaluation. weighted: forward rows + 2 x backward rows; peak: MiB of the largest process."""
+    """One evaluation. weighted: rows (`evaluator.records.cost`); peak: MiB of the largest process."""
 
     images: int
     robust: float
@@ -37,8 +38,8 @@ class Line:
 
     @property
     def text(self) -> str:
-        cost = f"{self.seconds:.0f} | {1000 * self.seconds / self.images:.0f} | {self.weighted / self.images:.0f}"
-        return f"| {self.images:,} | {100 * self.robust:.1f} | {cost} | {self.peak:.0f} |"
+        figures = f"{self.seconds:.0f} | {1000 * self.seconds / self.images:.0f} | {self.weighted / self.images:.0f}"
+        return f"| {self.images:,} | {100 * self.robust:.1f} | {figures} | {self.peak:.0f} |"
 
 
 def measure(images: int, baseline: Path, lane: str) -> Line:
@@ -60,7 +61,7 @@ def measure(images: int, baseline: Path, lane: str) -> Line:
         if status:
             raise SystemExit(f"the evaluation of {images} images failed (status {status}).")
         told = json.loads(report.read_text())
-    weighted = sum(attack["forward_rows"] + 2 * attack["backward_rows"] for attack in told["attacks"])
+    weighted = sum(cost(attack["forward_rows"], attack["backward_rows"]) for attack in told["attacks"])
     return Line(images, told["robust_accuracy"], seconds, weighted, usage.ru_maxrss / 1024)
 
 

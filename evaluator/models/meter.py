@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
 from evaluator.models.reservoir import Reservoir, View, itself
+from evaluator.records.cost import cost
 from evaluator.records.report import SubmissionReason
 
 _SHAPE_HELP = "Return one row of logits per image; with detector = true one column more, the detector's score."
@@ -25,7 +26,7 @@ class BudgetExhausted(Exception):
 
 @dataclass
 class Meter:
-    """Exact counts. budget: the largest allowed cost (forward + 2 * backward rows), None for unlimited."""
+    """Exact counts. budget: the largest allowed cost (`evaluator.records.cost`), None for unlimited."""
 
     budget: int | None = None
     forward_rows: int = 0
@@ -33,12 +34,12 @@ class Meter:
 
     @property
     def cost(self) -> int:
-        """Weighted rows: a backward pass costs about two forwards."""
-        return self.forward_rows + 2 * self.backward_rows
+        """Weighted rows so far."""
+        return cost(self.forward_rows, self.backward_rows)
 
     def charge(self, *, forward: int = 0, backward: int = 0) -> None:
         """Counts rows about to be computed. Raises BudgetExhausted, counting nothing, when they do not fit."""
-        if self.budget is not None and self.cost + forward + 2 * backward > self.budget:
+        if self.budget is not None and self.cost + cost(forward, backward) > self.budget:
             raise BudgetExhausted(f"the budget of {self.budget} rows is spent")
         self.forward_rows += forward
         self.backward_rows += backward

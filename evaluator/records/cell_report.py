@@ -44,7 +44,7 @@ class CellReport(Frozen):
     returned. distances: how far each verified break is from its image, in the threat's own units; null where none was found.
     read_as: the class that the defense gave it; empty where several answers decide.
     forward_rows, backward_rows: what the attack asked of the model; budget_rows: what it was allowed
-    (forward + 2 * backward), null for attacks that ask nothing; check_rows: what verification asked on top.
+    (`evaluator.records.cost`), null for attacks that ask nothing; check_rows: what verification asked on top.
     """
 
     schema_version: Literal[1] = 1

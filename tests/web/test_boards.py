@@ -52,9 +52,15 @@ def test_defenses_rank_by_robust_accuracy_with_interval_cost_and_team(challenge:
     completed(challenge, "weak", 0.1)
     completed(challenge, "strong", 0.8)
     first, second = board(challenge).ranked
-    assert (first.rank, first.name, first.team_name, first.robust_accuracy, first.rows) == (1, "strong", "strong", 0.8, 150)
+    assert (first.rank, first.name, first.team_name, first.robust_accuracy, first.rows) == (1, "strong", "strong", 0.8, 200)
     assert (first.interval_low, first.interval_high, first.certified_accuracy) == (0.78, 0.8200000000000001, None)
     assert (second.rank, second.name) == (2, "weak")
+
+
+def test_a_backward_row_counts_two_where_cost_decides_a_tie(challenge: Challenge) -> None:
+    completed(challenge, "gradients", 0.5, forward_rows=100, backward_rows=100)
+    completed(challenge, "mostly-forward", 0.5, forward_rows=210, backward_rows=10)
+    assert [(row.name, row.rows) for row in board(challenge).ranked] == [("mostly-forward", 230), ("gradients", 300)]
 
 
 def test_an_unverified_entry_stands_below_the_line_with_the_reason(challenge: Challenge) -> None:

@@ -86,7 +86,9 @@ class RowSerializer(serializers.Serializer[Any]):
     interval_high = serializers.FloatField(allow_null=True)
     clean_accuracy = serializers.FloatField(allow_null=True)
     certified_accuracy = serializers.FloatField(allow_null=True)
-    rows = serializers.IntegerField(allow_null=True, help_text="Model rows the verdict took, forward plus backward.")
+    rows = serializers.IntegerField(
+        allow_null=True, help_text="What the verdict cost in model rows: an image is one, its gradient two more."
+    )
     seconds = serializers.FloatField(allow_null=True)
     examples = serializers.IntegerField()
     entered = serializers.DateTimeField()

@@ -17,6 +17,7 @@ from arena.cli.waiting import shown
 from evaluator.errors import InputError, PlatformError, SubmissionError, visible
 from evaluator.manifests.challenge_packs import load_pack
 from evaluator.records import receipt
+from evaluator.records.cost import cost
 from evaluator.records.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
 from evaluator.records.report import Progress as Step
 
@@ -79,7 +80,7 @@ def run(
 
         def tell(step: Step) -> None:
             what = step.attack or step.stage
-            rows = step.forward_rows + step.backward_rows
+            rows = cost(step.forward_rows, step.backward_rows)
             waiting(f"{slug}: {what} · {step.survivors} still standing · {rows:,} rows", step.done, step.total)
 
         request = Request(load_pack(pack), path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from arena.leaderboards.models import Standing
 from arena.matrix.models import Fall
 from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses
 from arena.submissions.models import Submission
+from evaluator.records.cost import cost
 from evaluator.records.identity import JUDGING
 
 SEARCHED = "its own search"  # the first verdict of a defense that replays had broken before
@@ -29,7 +30,7 @@ class Row:
     """One defense on a board.
 
     rank: None unless it is ranked. Accuracies are shares in [0, 1]; interval_low and interval_high bound robust_accuracy
-    at 95 %. rows: forward plus backward rows of the verdict. reasons: why it stands below the line. progress: while it
+    at 95 %. rows: what the verdict cost, in weighted rows. reasons: why it stands below the line. progress: while it
     runs; queue_position: while it waits (1 is next). extra_data: its team says that it trained on
     more than the challenge's data set. verified: whether the evaluator vouches for the figures, None before the verdict.
     """
@@ -241,7 +242,7 @@ def best_first(evaluations: Sequence[Evaluation]) -> list[int]:
 def _rows(evaluation: Evaluation) -> int | None:
     if evaluation.forward_rows is None or evaluation.backward_rows is None:
         return None
-    return evaluation.forward_rows + evaluation.backward_rows
+    return cost(evaluation.forward_rows, evaluation.backward_rows)
 
 
 def row_of(

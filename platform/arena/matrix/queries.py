@@ -20,6 +20,7 @@ from arena.rankings.bits import unpack
 from arena.rankings.optimality import local_optimality
 from arena.rankings.significance import against_neighbours, rank_sets
 from arena.submissions.models import Submission
+from evaluator.records.cost import cost
 
 KEPT_SECONDS = 86400
 WAITING = {Cell.State.QUEUED, Cell.State.RUNNING}
@@ -184,7 +185,7 @@ def _attack_row(
     numbers = [share for share in left if share is not None]
     shares = [local_optimality(cell.gain, best.get(defense), cell.examples) for defense, cell in cells.items()]
     optimal = [share for share in shares if share is not None]
-    rows = sum((cell.forward_rows or 0) + 2 * (cell.backward_rows or 0) for cell in cells.values())
+    rows = sum(cost(cell.forward_rows or 0, cell.backward_rows or 0) for cell in cells.values())
     broken, tried = sum(cell.broken or 0 for cell in cells.values()), sum(cell.examples for cell in cells.values())
     return AttackRow(
         rank=None,

@@ -98,7 +98,7 @@ def _same(first: Sequence[Bits | None], second: Sequence[Bits | None]) -> bool:
 def success_per_pass(broken: int, attempted: int, rows: int) -> float | None:
     """Share of attempted examples broken, for every 1,000 model rows spent on one; None without attempts or rows.
 
-    rows: forward plus twice backward rows over all attempted examples.
+    rows: weighted (`evaluator.records.cost`), over all attempted examples.
     """
     return None if attempted == 0 or rows == 0 else 1000 * broken / rows
 

@@ -43,7 +43,7 @@ class AttackRequest:
 
     attack: an unpacked folder with attack.toml; defense: one with defense.toml. seed: keys the attack's and the scorer's
     randomness. shard: (start, stop) positions among the pack's ranked examples, None for all. examples: only the first so
-    many. budget_rows: the most the attack may ask (forward + 2 * backward rows) over all the examples of this request, None
+    many. budget_rows: the most the attack may ask (`evaluator.records.cost`) over all the examples of this request, None
     for the challenge's own rows per example.
     """
 

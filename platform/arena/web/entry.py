@@ -14,6 +14,7 @@ from arena.web.figures import attack_rows, bracket_of, falling_shares
 from arena.web.honesty import check_rows
 from arena.web.row_of_matrix import matrix_sections
 from arena.web.wording import advice
+from evaluator.records.cost import cost
 
 
 def entry_page(evaluation: Evaluation, *, owner: bool, sealed: bool) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
         "attacks": attack_rows(evaluation),
         "checks": check_rows(evaluation),
         "shares": falling_shares(evaluation),
-        "cost": (evaluation.forward_rows or 0) + (evaluation.backward_rows or 0),
+        "cost": cost(evaluation.forward_rows or 0, evaluation.backward_rows or 0),
         "environment": evaluation.report["environment"],
         "signed": evaluation.report.get("receipt") is not None,
         "rank": show_rank_set(sure.rank_set) if sure else rank,

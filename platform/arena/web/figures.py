@@ -13,6 +13,7 @@ from arena.leaderboards.queries import SEARCHED, Board, Event, Row
 from arena.web import wording
 from arena.web.svg import Bracket
 from evaluator.manifests.spec import Challenge
+from evaluator.records.cost import cost
 
 _FIRST = (Standing.Cause.ENTERED, SEARCHED)
 
@@ -32,8 +33,8 @@ class AttackRow:
 
     @property
     def rows(self) -> int:
-        """Forward plus backward rows."""
-        return self.forward_rows + self.backward_rows
+        """Weighted rows."""
+        return cost(self.forward_rows, self.backward_rows)
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,43 @@ def test_noise_that_a_random_model_draws_once_for_a_pass_is_not_doubted(seed: in
     assert Auditor(model, metered, kept.exchanges(), seed, random=True).grown() == []
 
 
+class Voting(nn.Module):
+    """Declared random: one-hot votes, wrong in one of ten passes; in nineteen of twenty during the first `drift` rows."""
+
+    def __init__(self, seed: int, drift: int = 0) -> None:
+        super().__init__()
+        self.dice, self.drift, self.rows = torch.Generator().manual_seed(seed), drift, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        share = 0.95 if self.rows < self.drift else 0.1
+        self.rows += len(x)
+        wrong = torch.rand(len(x), generator=self.dice) < share
+        return torch.nn.functional.one_hot(wrong.long(), 2).float() + 0 * x.flatten(1)[:, :1]
+
+
+def voted(seed: int, drift: int = 0) -> list[Flag]:
+    """What the audit says about one-hot votes that were asked with a gradient and without."""
+    kept, images = Reservoir(KEPT, seed), torch.rand(40, 1, 6, 6, generator=torch.Generator().manual_seed(seed))
+    searched = MeteredModel(Voting(seed, drift), Meter(), classes=2, reservoir=kept)
+    for _ in range(10):
+        with torch.no_grad():
+            searched(images)
+        leaf = images.clone().requires_grad_(True)
+        torch.autograd.grad(searched(leaf).sum(), leaf)
+    return Auditor(Voting(seed + 100), metered, kept.exchanges(), seed, random=True).grown()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_honest_votes_that_are_single_labels_are_not_doubted(seed: int) -> None:
+    """Nearly all of them tie: a test that lets ties fall to one side takes honest labels for a trend."""
+    assert voted(seed) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_single_labels_whose_chances_drift_are_doubted(seed: int) -> None:
+    assert [flag.check for flag in voted(seed, drift=10**6)] == ["replay"]
+
+
 def metered(model: Model) -> MeteredModel:
     return MeteredModel(model, Meter(), classes=model(torch.zeros(1, 1, 6, 6)).shape[1])
 
