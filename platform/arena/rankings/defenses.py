@@ -12,7 +12,10 @@ Score = TypeVar("Score")
 
 @dataclass(frozen=True)
 class DefenseScore:
-    """What decides a defense's place. robust, clean: accuracies in [0, 1]; cost: weighted rows of the verdict (`evaluator.records.cost`); entered: when."""
+    """What decides a defense's place.
+
+    robust, clean: accuracies in [0, 1]; cost: weighted rows of the verdict (`evaluator.records.cost`); entered: when.
+    """
 
     robust: float
     clean: float
