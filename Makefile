@@ -36,11 +36,12 @@ run: $(PRODUCTION) ## the whole product at http://localhost:8000, Ctrl-C stops i
 lock: $(STAMP) ## resolve pyproject.toml again into requirements/
 	$(BIN)/python deploy/dev/lock.py
 
-check: $(STAMP) ## ruff, mypy, import rules, migrations, templates, requirements
+check: $(STAMP) ## ruff, mypy, import rules, dead code, migrations, templates, requirements
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python -m pip check

@@ -1,4 +1,4 @@
-"""From certified radii to what boards show: certified accuracy at radii, its curve, average certified radius, envelope."""
+"""From certified radii to the curve of certified accuracy that papers print."""
 
 from __future__ import annotations
 
@@ -39,26 +39,3 @@ def certified_accuracy(radius: npt.ArrayLike, correct: npt.ArrayLike, radii: Seq
         raise InputError("radii must be finite and at least 0.")
     share = (right[:, None] & (found[:, None] >= asked[None, :])).mean(axis=0)
     return CertifiedCurve(asked, share)
-
-
-def average_certified_radius(radius: npt.ArrayLike, correct: npt.ArrayLike) -> float:
-    """Mean over all examples of the certified radius, 0 where the label is wrong (Zhai et al. 2020, "MACER")."""
-    found, right = np.asarray(radius, dtype=np.float64), np.asarray(correct, dtype=bool)
-    return float(np.where(right, found, 0.0).mean())
-
-
-def full_curve(radius: npt.ArrayLike, correct: npt.ArrayLike) -> CertifiedCurve:
-    """The step function of certified accuracy: one point at 0 and one at each distinct certified radius."""
-    found, right = np.asarray(radius, dtype=np.float64), np.asarray(correct, dtype=bool)
-    steps = np.unique(np.concatenate([[0.0], found[right]]))
-    return certified_accuracy(found, right, steps.tolist())
-
-
-def envelope(curves: Sequence[CertifiedCurve]) -> CertifiedCurve:
-    """The best of several classifiers at each radius: published tables take the best sigma per radius.
-
-    Raises InputError unless all curves are at the same radii.
-    """
-    if not curves or any(not np.array_equal(curve.radii, curves[0].radii) for curve in curves):
-        raise InputError("an envelope needs at least one curve, all at the same radii.")
-    return CertifiedCurve(curves[0].radii, np.max([curve.accuracy for curve in curves], axis=0))

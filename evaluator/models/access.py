@@ -34,17 +34,6 @@ def labels(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ScoreOracle:
-    """`model` for score-based attackers: the same logits, no gradient."""
-
-    model: Callable[[Tensor], Tensor]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """x (n, *shape) in [0, 1] -> (n, classes) logits that never require grad."""
-        return scores(self.model, x)
-
-
-@dataclass(frozen=True)
 class LabelOracle:
     """`model` for decision-based attackers: one-hot rows of the predicted class."""
 

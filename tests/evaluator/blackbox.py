@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from evaluator.models.access import scores
+
 
 class Linear:
     """logits = x . W^T + b, row by row in float64."""
@@ -81,3 +83,13 @@ class Counted:
 def images(count: int, *shape: int, seed: int = 0) -> Tensor:
     """(count, *shape) float32 uniform in [0.2, 0.8]."""
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed)) * 0.6 + 0.2
+
+
+class ScoresOnly:
+    """`model` for score-based attackers: the same logits, no gradient."""
+
+    def __init__(self, model: Callable[[Tensor], Tensor]) -> None:
+        self.model = model
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return scores(self.model, x)

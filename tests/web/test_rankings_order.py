@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,18 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from arena.rankings.attacks import (
-    CrossPlay,
-    accuracy_left,
-    all_unique_breaks,
-    cross_play,
-    dense_ranks,
-    success_per_pass,
-    unique_breaks,
-)
+from arena.rankings.attacks import CrossPlay, all_unique_breaks, cross_play, dense_ranks, success_per_pass
 from arena.rankings.bits import Bits, pack
 from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses, show_rank_set
-from arena.rankings.optimality import curve_area, envelope, gained, local_optimality
+from arena.rankings.optimality import envelope, gained, local_optimality
 
 INF = float("inf")
 BREAKS = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 20)).flatmap(lambda shape: npst.arrays(bool, shape))
@@ -59,12 +51,6 @@ def test_a_rank_set_is_shown_as_a_range_unless_it_is_one_place() -> None:
     assert (show_rank_set((2, 4)), show_rank_set((3, 3))) == ("2–4", "3")
 
 
-def test_accuracy_left_counts_examples_that_are_right_and_unbroken() -> None:
-    clean, broken = np.array([1, 1, 1, 0], bool), np.array([1, 0, 0, 0], bool)
-    assert accuracy_left(clean, broken) == 0.5
-    assert accuracy_left(clean, None) is None
-
-
 def test_a_missing_cell_counts_as_if_nothing_was_broken() -> None:
     assert cross_play([0.9, 0.8], [0.1, None]) == CrossPlay(mean=0.45, worst=0.8, played=1, targets=2)
     assert cross_play([0.9, 0.8], [None, None]) == CrossPlay(mean=None, worst=None, played=0, targets=2)
@@ -83,22 +69,32 @@ def test_no_number_ranks_behind_every_number_and_equals_share_a_rank() -> None:
     assert dense_ranks([(None,), (0.9,), (0.1,), (0.9,)]) == [3, 2, 1, 2]
 
 
+def packed(columns: Iterable[Sequence[Bits | None]]) -> list[list[bytes | None]]:
+    return [[None if row is None else pack(row) for row in column] for column in columns]
+
+
 def test_unique_breaks_are_those_of_nobody_else() -> None:
     mine, theirs = np.array([1, 1, 0], bool), np.array([0, 1, 1], bool)
-    assert unique_breaks([mine, None], {2: [theirs, theirs]}) == 1
-    assert unique_breaks([mine, mine], {2: [theirs, None]}) == 3
+    assert all_unique_breaks(packed([[mine, None], [theirs, theirs]])) == [1, 3]
+    assert all_unique_breaks(packed([[mine, mine], [theirs, None]])) == [3, 1]
 
 
 @given(BREAKS, st.integers(0, 3), st.data())
 def test_counting_all_at_once_equals_counting_one_by_one(breaks: Bits, twin: int, data: st.DataObject) -> None:
     columns = [[row if data.draw(st.integers(0, 3)) else None for row in column] for column in breaks]
     columns.append(columns[twin % len(columns)])
+    whole = packed(columns)
     one_by_one = [
-        unique_breaks(column, {at: other for at, other in enumerate(columns) if at != place})
-        for place, column in enumerate(columns)
+        sum(
+            broken is not None
+            and broken[example]
+            and not any(other[row] is not None and other[row][example] for at, other in enumerate(columns) if whole[at] != mine)
+            for row, broken in enumerate(column)
+            for example in range(breaks.shape[2])
+        )
+        for column, mine in zip(columns, whole, strict=True)
     ]
-    packed = [[None if row is None else pack(row) for row in column] for column in columns]
-    assert all_unique_breaks(packed) == one_by_one
+    assert all_unique_breaks(whole) == one_by_one
 
 
 def attack_ranks(columns: Sequence[Sequence[Bits]]) -> list[tuple[int, int]]:
@@ -106,12 +102,9 @@ def attack_ranks(columns: Sequence[Sequence[Bits]]) -> list[tuple[int, int]]:
     rows = len(columns[0])
     keys: list[tuple[float | None, ...]] = []
     for column in columns:
-        play = cross_play([1.0] * rows, [accuracy_left(np.ones(len(broken), bool), broken) for broken in column])
+        play = cross_play([1.0] * rows, [1.0 - float(broken.mean()) for broken in column])
         keys.append((play.mean, play.worst))
-    unique = [
-        unique_breaks(column, {at: other for at, other in enumerate(columns) if at != place})
-        for place, column in enumerate(columns)
-    ]
+    unique = all_unique_breaks(packed(columns))
     return list(zip(dense_ranks(keys), unique, strict=True))
 
 
@@ -136,10 +129,6 @@ def test_success_is_counted_per_thousand_rows_and_arrays_have_none() -> None:
     assert success_per_pass(30, 100, 0) is None
 
 
-def test_the_area_is_the_mean_clipped_distance() -> None:
-    assert curve_area(np.array([0.1, 0.3, INF, 0.0]), 0.2) == pytest.approx((0.5 + 1 + 1 + 0) / 4)
-
-
 def test_an_attack_on_the_envelope_is_optimal_and_one_that_breaks_nothing_is_not() -> None:
     close, far, none = np.array([0.05, INF]), np.array([0.15, 0.1]), np.array([INF, INF])
     best = envelope([close, far, none], 2)
@@ -159,7 +148,6 @@ def test_an_attack_that_stays_at_epsilon_takes_no_area_whatever_float32_made_of_
     for distances in (one, all_thirty, best, np.array([epsilon - 9e-7, epsilon + 9e-7])):
         assert gained(distances, epsilon) == 0.0
         assert local_optimality(gained(distances, epsilon), gained(best, epsilon), 30) is None
-    assert curve_area(all_thirty, epsilon) == 1.0
 
 
 @pytest.mark.parametrize(("distance", "figure"), [(0.2 - 0.3e-3, None), (0.2 - 1e-3, 1.0)])
@@ -169,8 +157,9 @@ def test_an_envelope_below_a_thousandth_of_the_budget_gives_no_figure(distance: 
 
 
 def test_what_breaks_gain_is_what_the_area_lacks() -> None:
+    """The area is the mean clipped distance, as a share of epsilon."""
     distances = np.array([0.1, 0.3, INF, 0.0])
-    assert gained(distances, 0.2) == pytest.approx(4 * (1 - curve_area(distances, 0.2)))
+    assert gained(distances, 0.2) == pytest.approx(4 - (0.5 + 1 + 1 + 0))
     assert gained(distances[[0, 1, 3]], 0.2) == gained(distances, 0.2), "unbroken examples may be left out"
 
 

@@ -13,14 +13,14 @@ from django.db.models.functions import Now
 from arena.evaluations import claims, finishing, worker
 from arena.evaluations.judging import Task
 from arena.evaluations.models import Evaluation, Shard
-from arena.evaluations.queries import log_text, report_of
+from arena.evaluations.queries import log_text
 from arena.evaluations.services import cancel, enqueue
 from arena.evaluations.sweeping import sweep
 from arena.evaluations.worker import work_forever, work_once
 from arena.leaderboards.queries import history
 from arena.running.merging import merge
 from evaluator.records.receipt import verify
-from evaluator.records.report import PlatformFailed, SubmissionFailed
+from evaluator.records.report import PlatformFailed, Report, SubmissionFailed
 from tests.web.backend_support import FakeJudge, current, enter, expected_bits, good_files, person, small_challenge, zipped
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,8 +44,7 @@ def test_the_last_shard_finishes_the_evaluation_with_the_merged_report(evaluatio
     evaluation.refresh_from_db()
     bits = expected_bits(evaluation)
     assert evaluation.state == Evaluation.State.COMPLETED
-    report = report_of(evaluation)
-    assert report
+    report = Report.model_validate(evaluation.report)
     assert report.robust_bits == bits
     assert report.ids == list(range(40))
     assert evaluation.robust_accuracy == sum(bits) / 40
@@ -56,8 +55,7 @@ def test_the_last_shard_finishes_the_evaluation_with_the_merged_report(evaluatio
 def test_a_stored_report_still_carries_a_valid_signature(evaluation: Evaluation) -> None:
     work(FakeJudge())
     evaluation.refresh_from_db()
-    report = report_of(evaluation)
-    assert report
+    report = Report.model_validate(evaluation.report)
     verify(report)
 
 
@@ -81,8 +79,7 @@ def test_one_failed_shard_fails_the_submission_at_once(evaluation: Evaluation) -
 def test_a_platform_failure_is_retried_to_the_same_verdict(evaluation: Evaluation) -> None:
     work(FakeJudge(plan=[PlatformFailed("sandbox", "would not start"), PlatformFailed("sandbox", "would not start")]))
     evaluation.refresh_from_db()
-    report = report_of(evaluation)
-    assert report
+    report = Report.model_validate(evaluation.report)
     assert report.robust_bits == expected_bits(evaluation)
 
 

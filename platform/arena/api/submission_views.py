@@ -37,7 +37,6 @@ from arena.submissions.access import get_own_submission, get_submission
 from arena.submissions.models import Submission
 from arena.submissions.queries import of_user
 
-PAGE_SIZE = f"{Pages.page_size} when left out, at most {Pages.max_page_size}."
 _NOTHING = Live(queue_position=None, progress=None)
 
 

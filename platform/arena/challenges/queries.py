@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 
 from arena.challenges.models import Challenge
 
@@ -19,12 +19,6 @@ class Revision(NamedTuple):
 def published() -> QuerySet[Challenge]:
     """Every published challenge."""
     return Challenge.objects.filter(published=True)
-
-
-def entry_counts() -> dict[int, int]:
-    """Challenge id -> number of defenses that stand (not withdrawn), in one query."""
-    standing = Q(submissions__withdrawn=None, submissions__kind="defense")
-    return dict(published().annotate(entries=Count("submissions", filter=standing)).values_list("pk", "entries"))
 
 
 def every_revision() -> dict[int, Revision]:

@@ -13,7 +13,7 @@ from arena.evaluations.models import Evaluation, Shard
 from arena.evaluations.progress import LiveProgress, ShardProgress, combine
 from arena.matrix.models import Cell, CellShard, Trial
 from arena.submissions.models import Submission
-from evaluator.records.report import Progress, Report
+from evaluator.records.report import Progress
 
 _PROGRESS_FIELDS = ("evaluation_id", "start", "stop", "state", "progress")
 
@@ -36,11 +36,6 @@ def current_of(submission: Submission) -> Evaluation:
     return Evaluation.objects.select_related("submission__team", "submission__challenge").get(
         submission=submission, current=True
     )
-
-
-def report_of(evaluation: Evaluation) -> Report | None:
-    """The validated report; None until it is completed."""
-    return None if evaluation.report is None else Report.model_validate(evaluation.report)
 
 
 def log_text(evaluation: Evaluation) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -260,12 +260,6 @@ def cells_of(attack: Submission) -> list[Cell]:
         "breaks", "distances", "report", "evaluation__report", "evaluation__pack"
     )
     return list(found.select_related("defense__team", "evaluation", "fall").order_by("left", "created", "pk"))
-
-
-def trials_of(challenge: Challenge, *, teams: Iterable[int]) -> list[Trial]:
-    """Uploads of these teams that are not (yet) accepted, newest first."""
-    found = Trial.objects.filter(submission__challenge=challenge, submission__team__in=teams, submission__withdrawn=None)
-    return list(found.exclude(verdict=Trial.Verdict.ACCEPTED).select_related("submission").order_by("-pk")[:20])
 
 
 def with_trials(entries: QuerySet[Submission]) -> QuerySet[Submission]:

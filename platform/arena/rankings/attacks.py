@@ -1,23 +1,18 @@
 """How attacks rank among each other: what they leave standing. Pure functions.
 
-A column of the matrix is one attack's breaks: per standing defense (n,) bool of the examples it broke, None for a cell that
-is not played yet or failed.
+A column of the matrix is one attack's breaks: per standing defense the packed bits of the examples it broke, None for a cell
+that is not played yet or failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.rankings.bits import Bits, count
-
-
-def accuracy_left(clean: Bits, broken: Bits | None) -> float | None:
-    """The share in [0, 1] of examples that a defense gets right under this attack alone; lower is better for the attack."""
-    return None if broken is None else float(np.count_nonzero(clean & ~broken) / len(clean))
+from arena.rankings.bits import count
 
 
 @dataclass(frozen=True)
@@ -46,27 +41,12 @@ def cross_play(clean: Sequence[float], left: Sequence[float | None]) -> CrossPla
     return CrossPlay(sum(counted) / len(counted), max(counted), played, len(left))
 
 
-def unique_breaks(column: Sequence[Bits | None], others: Mapping[int, Sequence[Bits | None]]) -> int:
-    """How many (defense, example) pairs this attack broke and no other did.
-
-    others: the columns of all other attacks. One that equals this column cell for cell is the same attack twice and does
-    not count against it.
-    """
-    total, distinct = 0, [other for other in others.values() if not _same(column, other)]
-    for row, broken in enumerate(column):
-        if broken is None:
-            continue
-        alone = broken.copy()
-        for other in distinct:
-            theirs = other[row]
-            if theirs is not None:
-                alone &= ~theirs
-        total += int(np.count_nonzero(alone))
-    return total
-
-
 def all_unique_breaks(columns: Sequence[Sequence[bytes | None]]) -> list[int]:
-    """`unique_breaks` of every attack at once, of packed bits: one pass over the matrix."""
+    """How many (defense, example) pairs each attack broke and no other did: one pass over the matrix.
+
+    columns: per attack the packed bits of each defense, None for a cell that is not played. An attack that equals another cell
+    for cell is the same attack twice and does not count against it.
+    """
     total = [0] * len(columns)
     distinct = list({tuple(column): place for place, column in enumerate(columns)}.values())
     for row in range(len(columns[0]) if columns else 0):
@@ -86,13 +66,6 @@ def all_unique_breaks(columns: Sequence[Sequence[bytes | None]]) -> list[int]:
 
 def _array(packed: bytes | None) -> NDArray[np.uint8]:
     return np.frombuffer(packed or b"", dtype=np.uint8)
-
-
-def _same(first: Sequence[Bits | None], second: Sequence[Bits | None]) -> bool:
-    return all(
-        (one is None and other is None) or (one is not None and other is not None and np.array_equal(one, other))
-        for one, other in zip(first, second, strict=True)
-    )
 
 
 def success_per_pass(broken: int, attempted: int, rows: int) -> float | None:

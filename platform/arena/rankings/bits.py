@@ -22,16 +22,11 @@ def unpack(packed: bytes, examples: int) -> Bits:
     return np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=examples).astype(bool)
 
 
-def survivors(robust: Bits, breaks: Iterable[Bits]) -> Bits:
-    """(n,) bool: robust before, and broken by no attack. The worst case over a row of the matrix; it can only fall."""
-    left = robust.copy()
-    for broken in breaks:
-        left &= ~broken
-    return left
-
-
 def packed_survivors(robust: bytes, breaks: Iterable[bytes]) -> bytes:
-    """`survivors` of packed bits, whose padding stays zero."""
+    """Packed bits that were set before, less what any attack broke; the padding stays zero.
+
+    The worst case over a row of the matrix: it can only fall.
+    """
     left = np.frombuffer(robust, dtype=np.uint8).copy()
     for broken in breaks:
         left &= ~np.frombuffer(broken, dtype=np.uint8)

@@ -26,19 +26,12 @@ def _shares(distances: Distances, epsilon: float) -> Distances:
     return np.asarray(np.where(at_epsilon, 1.0, np.minimum(distances, epsilon) / epsilon), dtype=np.float64)
 
 
-def curve_area(distances: Distances, epsilon: float) -> float:
-    """Area under robust accuracy against the budget from 0 to epsilon, as a share of epsilon: the mean of min(d, eps) / eps.
-
-    distances: (n,) of the examples that the defense gets right unattacked, inf where no break was found. In [0, 1].
-    """
-    return float(np.mean(_shares(distances, epsilon))) if len(distances) and epsilon > 0 else 0.0
-
-
 def gained(distances: Distances, epsilon: float | None) -> float | None:
-    """What breaks take from `curve_area`, times the number of examples; unbroken ones (inf) may be left out.
+    """What breaks take from the area under robust accuracy against the budget, times the number of examples.
 
-    Breaks at epsilon take nothing. None where the threat has no single budget. Stored per cell and per envelope, so that
-    optimality needs no distances.
+    distances: of the examples that the defense gets right unattacked, inf where no break was found; those may be left out.
+    The area, from 0 to epsilon as a share of epsilon, is the mean of min(d, eps) / eps, so that breaks at epsilon take nothing.
+    None where the threat has no single budget. Stored per cell and per envelope, so that optimality needs no distances.
     """
     if epsilon is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from evaluator.models.access import LabelOracle, ScoreOracle, labels, scores
+from evaluator.models.access import LabelOracle, labels, scores
 from tests.evaluator.blackbox import Curved, images
 
 MODEL = Curved(6, seed=2)
@@ -13,8 +13,8 @@ MODEL = Curved(6, seed=2)
 def test_scores_never_require_a_gradient() -> None:
     x = images(5, 6).requires_grad_(True)
     assert MODEL(x).requires_grad
-    assert not ScoreOracle(MODEL)(x).requires_grad
-    assert torch.equal(ScoreOracle(MODEL)(x), MODEL(x))
+    assert not scores(MODEL, x).requires_grad
+    assert torch.equal(scores(MODEL, x), MODEL(x))
 
 
 def test_labels_are_one_hot_rows_of_the_predicted_class() -> None:
@@ -27,7 +27,7 @@ def test_labels_are_one_hot_rows_of_the_predicted_class() -> None:
 def test_labels_are_the_same_at_every_access_level() -> None:
     x = images(20, 6)
     expected = MODEL(x).argmax(dim=1)
-    assert all(torch.equal(labels(model, x), expected) for model in (MODEL, ScoreOracle(MODEL), LabelOracle(MODEL)))
+    assert all(torch.equal(labels(model, x), expected) for model in (MODEL, LabelOracle(MODEL)))
 
 
 def test_the_model_sees_no_graph_of_the_attacker() -> None:

@@ -13,9 +13,8 @@ from evaluator.attacks.boundary import Boundary
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.square import Square
 from evaluator.attacks.zoo import ZOO
-from evaluator.models.access import ScoreOracle
 from evaluator.threats import L2, Linf, Threat
-from tests.evaluator.blackbox import Counted
+from tests.evaluator.blackbox import Counted, ScoresOnly
 from tests.evaluator.support import sdp_images, sdp_model
 from tests.needs import PEERS
 
@@ -32,7 +31,7 @@ def test_square_leaves_no_more_standing_than_its_authors_code(data: str, name: s
     model, (x, y) = sdp_model(name), sdp_images(data)
     x, y = x[:30], y[:30]
     counted = Counted(model)
-    ours = model(Square(queries=200)(ScoreOracle(counted), x, y, threat)).argmax(dim=1) == y
+    ours = model(Square(queries=200)(ScoresOnly(counted), x, y, threat)).argmax(dim=1) == y
     norm = {"linf": "Linf", "l2": "L2"}[threat.kind]
     torch.manual_seed(0)
     peer = peers.SquareAttack(model, norm=norm, n_queries=200, eps=threat.epsilon, device="cpu")

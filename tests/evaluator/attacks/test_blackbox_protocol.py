@@ -26,11 +26,11 @@ from evaluator.attacks.stored_inputs import StoredInputs
 from evaluator.attacks.substitute import Substitute
 from evaluator.attacks.universal import Universal
 from evaluator.attacks.zoo import ZOO
-from evaluator.models.access import LabelOracle, ScoreOracle
+from evaluator.models.access import LabelOracle
 from evaluator.threats import L0, L1, L2, Linf, Threat
-from tests.evaluator.blackbox import Constant, Counted, Curved, images
+from tests.evaluator.blackbox import Constant, Counted, Curved, ScoresOnly, images
 
-ORACLES: dict[str, Callable[[Model], Model]] = {"scores": ScoreOracle, "labels": LabelOracle, "none": LabelOracle}
+ORACLES: dict[str, Callable[[Model], Model]] = {"scores": ScoresOnly, "labels": LabelOracle, "none": LabelOracle}
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from evaluator.attacks.square import Square
 from evaluator.attacks.zoo import ZOO
 from evaluator.draws import Draws
 from evaluator.errors import InputError
-from evaluator.models.access import ScoreOracle
 from evaluator.threats import L0, L2, Linf, Threat
-from tests.evaluator.blackbox import Constant, Counted, Curved, Linear, images
+from tests.evaluator.blackbox import Constant, Counted, Curved, Linear, ScoresOnly, images
 from tests.evaluator.support import sdp_images, sdp_model
 
 
@@ -67,7 +66,7 @@ def test_antithetic_directions_that_span_the_space_give_the_gradient() -> None:
     (ZOO(queries=200, coordinates=8, rounds=2), 1 + 2 * 5 * 17),
 ], ids=str)  # fmt: skip
 def test_an_unbreakable_model_is_asked_exactly_so_often(attack: Attack, rows: int) -> None:
-    counted, x = Counted(ScoreOracle(Constant())), images(3, 1, 6, 6)
+    counted, x = Counted(ScoresOnly(Constant())), images(3, 1, 6, 6)
     attack(counted, x, torch.zeros(3, dtype=torch.long), L2(0.5) if isinstance(attack, ZOO) else Linf(0.1))
     assert counted.rows == 3 * rows
 
@@ -141,7 +140,7 @@ def test_local_search_starts_again_when_its_pixels_are_used_up() -> None:
 def test_something_falls_on_a_real_network_and_never_too_much(attack: Attack, threat: Threat) -> None:
     model, (x, y) = sdp_model("mnist_cnn_a_adv"), sdp_images("mnist")
     x, y = x[:30], y[:30]
-    points = attack(ScoreOracle(model), x, y, threat)
+    points = attack(ScoresOnly(model), x, y, threat)
     assert bool(threat.contains(x, points, slack=0).all())
     clean, robust = (int((model(z).argmax(dim=1) == y).sum()) for z in (x, points))
     assert robust < clean
