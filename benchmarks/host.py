@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from arena.running.lanes import Lane
+from arena.running.listening import Listener
 from arena.running.staging import staged
 from benchmarks.pages import provenance, write_section
 from evaluator.attacks import PGD
@@ -49,7 +50,7 @@ def lanes(folder: Path, manifest: DefenseManifest, cancelled: Callable[[], bool]
     """The network in this process, and the same in the sandbox."""
     threads = torch.get_num_threads()
     return [
-        Lane(name, folder, manifest, LimitsSpec(), open_sandbox("auto"), threads, lambda text: None, cancelled=cancelled)
+        Lane(name, folder, manifest, LimitsSpec(), open_sandbox("auto"), threads, Listener(cancelled=cancelled))
         for name in ("in-process", "host")
     ]
 

@@ -33,7 +33,7 @@ def seconds(action: Callable[[], object]) -> float:
 def starts(copy: Staged, backend: str, *, prepared: bool, rounds: int, pause: float) -> list[float]:
     """Seconds of each start; the first is not counted, before which nothing could be prepared."""
     keep_warm(1 if prepared else 0)
-    lane = Lane("host", copy.folder, read_manifest(copy.folder), LimitsSpec(), open_sandbox(backend), 1, lambda text: None)
+    lane = Lane("host", copy.folder, read_manifest(copy.folder), LimitsSpec(), open_sandbox(backend), 1)
     taken = []
     for _ in range(rounds + prepared):
         begun = time.perf_counter()

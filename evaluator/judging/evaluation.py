@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from evaluator.checks.audit import CHECK as REPLAY
 from evaluator.checks.audit import KEPT, Auditor, unlike
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
-from evaluator.ensembles.base import Ensemble, Step
+from evaluator.ensembles.base import Ensemble
 from evaluator.ensembles.tally import Tally
-from evaluator.errors import Cancelled
 from evaluator.judging.closest_points import STAGE, closest
 from evaluator.judging.compaction import compact_broken
 from evaluator.judging.verification import correct_by, disagreements, verify
+from evaluator.judging.watch import Watch
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reservoir import Reservoir
 from evaluator.records.adversarial_archive import AdversarialArchive
@@ -30,7 +29,6 @@ from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
 
 OpenModel = Callable[[], AbstractContextManager[Model]]
-_PROGRESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def evaluate(
     whose re-checks are on no meter.
     Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
     """
-    watch = _Watch(len(examples), Meter(), on_progress, cancelled)
+    watch = Watch(len(examples), Meter(), on_progress, cancelled)
 
     def metered(model: Model, reservoir: Reservoir | None = None) -> MeteredModel:
         return MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick, reservoir=reservoir)
@@ -141,58 +139,3 @@ def _verified_records(records: list[AttackRecord], broken_by: Tensor, correct: i
         survivors -= broken
         verified.append(record.model_copy(update={"broken": broken, "survivors": survivors}))
     return verified
-
-
-class _Watch:
-    """Progress and cancellation, polled before every pass."""
-
-    def __init__(
-        self, total: int, meter: Meter, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
-    ) -> None:
-        self.meter = meter
-        self._total, self._on_progress, self._cancelled = total, on_progress, cancelled
-        self._begun, self._reported = time.perf_counter(), 0.0
-        self._stage, self._attack, self._base, self._settled, self._survivors = "starting", "", 0, 0, total
-        self.stage("starting")
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._begun
-
-    def stage(self, name: str, *, settled: int = 0, survivors: int | None = None) -> None:
-        """A new part of the evaluation has begun."""
-        if self._cancelled():
-            raise Cancelled("the evaluation was cancelled.")
-        self._stage, self._attack, self._base = name, "", settled
-        self._settled = self._total if name == "verifying" else settled
-        self._survivors = self._survivors if survivors is None else survivors
-        self._report()
-
-    def observe(self, step: Step) -> None:
-        """The search has moved on."""
-        self._attack, self._settled, self._survivors = step.attack, self._base + step.settled, step.survivors
-        self._report()
-
-    def tick(self) -> None:
-        """Called before every pass."""
-        if self._cancelled():
-            raise Cancelled("the evaluation was cancelled.")
-        if self.seconds - self._reported > _PROGRESS_SECONDS:
-            self._report()
-
-    def _report(self) -> None:
-        self._reported = self.seconds
-        attacked, left = self._settled - self._base, self._total - self._settled
-        self._on_progress(
-            Progress(
-                stage=self._stage,
-                attack=self._attack,
-                done=self._settled,
-                total=self._total,
-                survivors=self._survivors,
-                forward_rows=self.meter.forward_rows,
-                backward_rows=self.meter.backward_rows,
-                seconds=self.seconds,
-                seconds_left=self.seconds / attacked * left if attacked > 0 else None,
-            )
-        )

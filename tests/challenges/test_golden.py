@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from arena.running.defense import Request, run_defense
+from arena.running.listening import Listener
 from evaluator.manifests.challenge_packs import PACKS, list_packs, load_golden, load_pack
 from evaluator.records.report import Completed
 from sandbox import open_sandbox
@@ -29,7 +30,7 @@ def test_a_golden_entry_gets_its_score(slug: str, entry: str) -> None:
     golden, said = load_golden(pack), list[bytes]()
     expected, submission = golden.entries[entry], PACKS / slug / "golden" / entry
     request = Request(pack=pack, submission=submission, seed=golden.seed, examples=expected.examples)
-    outcome = run_defense(request, sandbox=open_sandbox(), on_log=said.append)
+    outcome = run_defense(request, sandbox=open_sandbox(), listener=Listener(on_log=said.append))
     assert isinstance(outcome, Completed), f"{outcome} {said[-1:]}"
     assert expected.violations(outcome.report) == []
     assert outcome.report.examples == expected.examples

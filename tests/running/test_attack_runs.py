@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from packs import BASELINE, python_submission
 
-from arena.running.attack import AttackRequest, join_cells, replay_inputs, run_attack, smoke
+from arena.running.attack import AttackRequest, merge, replay_inputs, run_attack, smoke
+from arena.running.listening import Listener
 from evaluator.attacks import PGD
 from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
@@ -91,7 +92,7 @@ def test_an_honest_attack_breaks_what_it_breaks_in_process_and_its_inputs_replay
     seen: list[Progress] = []
     folder = attack(tmp_path / "pgd", HONEST)
     request = AttackRequest(pack=pack, attack=folder, defense=BASELINE, seed=SEED)
-    cell = completed(run_attack(request, sandbox=open_sandbox("auto"), on_progress=seen.append))
+    cell = completed(run_attack(request, sandbox=open_sandbox("auto"), listener=Listener(seen.append)))
     part, meter = examples(pack.challenge.data), Meter()
     net = load_weights("mnist-cnn", BASELINE / "weights.safetensors").eval()
     points = PGD(steps=10, loss="margin")(MeteredModel(net, meter, classes=10), part.x, part.y, Linf(EPSILON))
@@ -179,7 +180,7 @@ def test_pieces_of_a_whole_run_equal_shards_run_apart(tmp_path: Path) -> None:
     folder = attack(tmp_path / "noise", NOISY)
     whole = completed(play(pack, folder, budget_rows=24))
     shards = [play(pack, folder, shard=(first, first + 6), budget_rows=12) for first in (0, 6)]
-    joined = completed(join_cells(shards))
+    joined = completed(merge(shards))
     same = {"seconds": 0.0}
     assert joined.report.model_copy(update=same) == whole.report.model_copy(update=same)
     assert joined.adversarial == whole.adversarial
@@ -235,7 +236,7 @@ def test_a_hostile_attack_reaches_nothing_and_its_false_claims_are_counted(pack:
     before = (folder / "attack.py").read_bytes()
     logs: list[bytes] = []
     request = AttackRequest(pack=pack, attack=folder, defense=BASELINE, seed=SEED)
-    report = completed(run_attack(request, sandbox=open_sandbox("auto"), on_log=logs.append)).report
+    report = completed(run_attack(request, sandbox=open_sandbox("auto"), listener=Listener(on_log=logs.append))).report
     said = logs[0].decode("utf-8", "replace")
     for name in ("shadow", "root", "socket", "its own folder", "the defense", "staged files", "labels"):
         assert f"'{name}': 'blocked" in said, said[:2000]
@@ -354,7 +355,7 @@ def test_a_cancelled_run_stops_at_once(pack: Pack, tmp_path: Path) -> None:
     folder = attack(tmp_path / "slow", "import time\ndef attack(*given):\n    time.sleep(1000)\n")
     request = AttackRequest(pack=pack, attack=folder, defense=BASELINE, seed=SEED)
     with pytest.raises(Cancelled):
-        run_attack(request, sandbox=open_sandbox("auto"), on_progress=on_progress, cancelled=stop.is_set)
+        run_attack(request, sandbox=open_sandbox("auto"), listener=Listener(on_progress, cancelled=stop.is_set))
 
 
 def test_stored_bytes_that_are_no_archive_are_the_platform_s_failure(pack: Pack) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from packs import python_submission
 
-from arena.cli import certifying
 from arena.cli.main import main
+from arena.running import certificate
 
 SMOOTH = ["--method", "smoothing", "--sigma", "0.5", "--n", "400"]
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_certified_is_one_line_before_any_compute(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(certifying, "certify_at_radii", never)
+    monkeypatch.setattr(certificate, "certify_at_radii", never)
     assert redoubt(monkeypatch, *arguments) == 2
     *before, told = capsys.readouterr().err.strip().splitlines()
     assert words in told

@@ -10,6 +10,7 @@ import pytest
 from packs import BASELINE, HONEST, python_submission, small_pack
 
 from arena.running.defense import Request, run_defense
+from arena.running.listening import Listener
 from arena.running.merging import merge
 from evaluator.errors import Cancelled
 from evaluator.manifests.spec import Pack
@@ -123,7 +124,7 @@ def test_a_hostile_defense_reaches_nothing_and_scores_what_its_logits_are_worth(
     before = {path: path.read_bytes() for path in folder.iterdir()}
     logs: list[bytes] = []
     request = Request(pack=small_pack(tmp_path), submission=folder, seed=SEED)
-    outcome = run_defense(request, sandbox=open_sandbox("auto"), on_log=logs.append)
+    outcome = run_defense(request, sandbox=open_sandbox("auto"), listener=Listener(on_log=logs.append))
     said = logs[0].decode("utf-8", "replace") if logs else ""
     assert "ATTEMPTS" in said, outcome
     for name in ("shadow", "passwd", "root", "socket", "write to the input", "write to the code", "labels"):
@@ -194,5 +195,5 @@ def test_a_cancelled_run_stops_within_a_second_and_leaves_nothing(tmp_path: Path
 
     request = Request(pack=small_pack(tmp_path), submission=python_submission(tmp_path / "s"), seed=SEED)
     with pytest.raises(Cancelled):
-        run_defense(request, sandbox=open_sandbox("auto"), on_progress=on_progress, cancelled=stop.is_set)
+        run_defense(request, sandbox=open_sandbox("auto"), listener=Listener(on_progress, cancelled=stop.is_set))
     assert seen[-1].stage == "attacking"

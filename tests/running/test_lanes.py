@@ -10,6 +10,7 @@ import torch
 from packs import python_submission
 
 from arena.running.lanes import Lane
+from arena.running.listening import Listener
 from evaluator.errors import Cancelled
 from evaluator.host.load import read_manifest
 from evaluator.manifests.spec import LimitsSpec
@@ -33,7 +34,7 @@ def load(directory):
 def test_a_host_computes_on_the_threads_that_it_was_given(tmp_path: Path) -> None:
     folder = python_submission(tmp_path / "threads", TELLS_ITS_THREADS)
     for threads in (1, 3):
-        lane = Lane("host", folder, read_manifest(folder), LimitsSpec(), open_sandbox("auto"), threads, lambda text: None)
+        lane = Lane("host", folder, read_manifest(folder), LimitsSpec(), open_sandbox("auto"), threads)
         with lane.open(3) as model:
             assert model(torch.zeros(1, 1, 8, 8)).tolist() == [[threads] * 3]  # torch, OpenMP, MKL
 
@@ -54,9 +55,7 @@ def load(directory):
 def test_a_host_that_computes_is_killed_when_its_evaluation_is_cancelled(tmp_path: Path) -> None:
     folder, cancelled = python_submission(tmp_path / "sleeper", NEVER_ANSWERS), threading.Event()
     limits = LimitsSpec(reply_seconds=600)
-    lane = Lane(
-        "host", folder, read_manifest(folder), limits, open_sandbox("auto"), 1, lambda text: None, cancelled=cancelled.is_set
-    )
+    lane = Lane("host", folder, read_manifest(folder), limits, open_sandbox("auto"), 1, Listener(cancelled=cancelled.is_set))
 
     def ask() -> None:
         with lane.open(3) as model:

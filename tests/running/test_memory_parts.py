@@ -29,7 +29,7 @@ def asked(folder: Path, pack_folder: Path, memory_mb: int) -> tuple[Tensor, Tens
     limits = small_pack(pack_folder, memory_mb=memory_mb).challenge.limits
     x = torch.rand(250, 1, 28, 28, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     with staged(folder) as copy:
-        lane = Lane("host", copy.folder, read_manifest(copy.folder), limits, open_sandbox("auto"), 1, lambda text: None)
+        lane = Lane("host", copy.folder, read_manifest(copy.folder), limits, open_sandbox("auto"), 1)
         with lane.open(10) as model:
             logits = model(x)
             (gradient,) = torch.autograd.grad(logits.sum(), x)

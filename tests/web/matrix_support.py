@@ -15,8 +15,9 @@ from arena.challenges.models import Challenge
 from arena.evaluations.models import Shard
 from arena.evaluations.worker import work_once
 from arena.matrix.models import CellShard, Trial
-from arena.matrix.playing import Game, Told
+from arena.matrix.playing import Game
 from arena.matrix.worker import look_once, play_once
+from arena.running.listening import Listener
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.manifests.spec import AttackManifest, Pack, load_manifest
@@ -51,16 +52,16 @@ class FakePlayer:
     plan: list[CellOutcome | Exception | Callable[[], None] | None] = field(default_factory=list)
     played: list[tuple[str, str]] = field(default_factory=list)
 
-    def play(self, game: Game, told: Told, /) -> CellOutcome:
+    def play(self, game: Game, listener: Listener, /) -> CellOutcome:
         manifest = load_manifest(game.attack / "attack.toml", AttackManifest)
         start, stop = game.shard or (0, game.pack.challenge.data.examples)
         return self._answer(game.pack, manifest.name, manifest.format, _named(manifest.name), range(start, stop))
 
-    def look(self, game: Game, told: Told, /) -> CellOutcome:
+    def look(self, game: Game, listener: Listener, /) -> CellOutcome:
         manifest = load_manifest(game.attack / "attack.toml", AttackManifest)
         return self._answer(game.pack, manifest.name, manifest.format, _named(manifest.name), range(5))
 
-    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
+    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, listener: Listener, /) -> CellOutcome:
         ids = set(AdversarialArchive.from_bytes(inputs).ids.tolist())
         return self._answer(pack, "replay", "replay", ids, range(pack.challenge.data.examples))
 

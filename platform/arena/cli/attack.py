@@ -42,7 +42,7 @@ def attack(
     token: TokenOption = None,
 ) -> None:
     """Run one attack against one defense; what it claims is verified on a fresh copy of the model."""
-    from arena.cli.attacking import Order, carry_out, write_array, write_gallery
+    from arena.cli.attacking import Order, carry_out, rows, write_array, write_gallery
     from evaluator.attacks import create
     from evaluator.threats import build
 
@@ -53,20 +53,20 @@ def attack(
     weapon, budget = create(name, **_options(option or [])), build(chosen.challenge.threat)
     weapon.check(budget)
     with defense_folder(against, server, token) as folder:
-        done = carry_out(Order(name, weapon, budget, chosen, folder, examples, seed, sandbox))
+        done = carry_out(Order(name, weapon, chosen, folder, examples, seed, sandbox))
     table = Table(
         title=f"{name} against {escape(against)}, {chosen.challenge.threat.kind} {budget.epsilon:g}", title_justify="left"
     )
     for column in ("", "value"):
         table.add_column(column, justify="right" if column else "left")
-    for label, value in done.rows():
+    for label, value in rows(done):
         table.add_row(label, value)
     Console().print(table)
     if save is not None:
         write_array(save, done)
         print(f"wrote {save}")
     if gallery is not None:
-        write_gallery(gallery, done, title=f"{name} against {against}")
+        write_gallery(gallery, done, title=f"{name} against {against}", kind=budget.kind)
         print(f"wrote {gallery}")
 
 

@@ -62,12 +62,13 @@ def certify(
     with defense_folder(defense, server, token) as folder:
         manifest = load_manifest(folder / "defense.toml", DefenseManifest)
         request = _request(method, given, manifest)
-        challenge = load_pack(pack or ("mnist-l2" if request.method in _L2_METHODS else "mnist-linf")).challenge
+        chosen_pack = load_pack(pack or ("mnist-l2" if request.method in _L2_METHODS else "mnist-linf"))
+        challenge = chosen_pack.challenge
         request = check_request(request, threat=challenge.threat.kind)
         chosen = secrets.randbits(62) if seed is None else seed
         wanted = _radii(radii, request, challenge)
-        done = carry_out(Order(folder, manifest, request, challenge, wanted, examples, chosen, sandbox))
-    title = f"{request.method} of {escape(manifest.name)}, {challenge.threat.kind}, {len(done.examples)} images"
+        done = carry_out(Order(folder, request, chosen_pack, wanted, examples, chosen, sandbox))
+    title = f"{request.method} of {escape(manifest.name)}, {challenge.threat.kind}, {len(done.proven.examples)} images"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("value", justify="right")

@@ -16,6 +16,7 @@ from arena.cli.keys import signing_key
 from arena.cli.waiting import shown
 from evaluator.errors import InputError, PlatformError, SubmissionError, visible
 from evaluator.manifests.challenge_packs import load_pack
+from evaluator.manifests.spec import Pack
 from evaluator.records import receipt
 from evaluator.records.cost import cost
 from evaluator.records.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
@@ -46,7 +47,7 @@ def evaluate(
         raise InputError("is not a folder.", where=str(path), help="Pass the folder that holds defense.toml.")
     inspected_defense(path, challenge.challenge)
     chosen = secrets.randbits(63) if seed is None else seed
-    outcome = run(challenge.slug, pack, path, examples, chosen, sandbox, lane, device)
+    outcome = run(challenge, path, examples, chosen, sandbox, lane, device)
     match outcome:
         case SubmissionFailed(reason, detail):
             raise SubmissionError(reason, detail, where=f"submission failed ({reason})")
@@ -59,32 +60,22 @@ def evaluate(
             show(signed)
 
 
-def run(
-    slug: str,
-    pack: str,
-    path: Path,
-    examples: int | None,
-    seed: int,
-    sandbox: str,
-    lane: str,
-    device: str = "cpu",
-    *,
-    quiet: bool = False,
-) -> Outcome:
+def run(pack: Pack, path: Path, examples: int | None, seed: int, sandbox: str, lane: str, device: str) -> Outcome:
     """Runs the evaluation behind a progress bar on stderr."""
     from arena.running.defense import Request, run_defense
+    from arena.running.listening import Listener
     from sandbox.choose import open_sandbox_or_none
 
     log: list[bytes] = []
-    with shown(f"{slug}: getting the images and starting", console=console, quiet=quiet) as waiting:
+    with shown(f"{pack.slug}: getting the images and starting", console=console) as waiting:
 
         def tell(step: Step) -> None:
             what = step.attack or step.stage
             rows = cost(step.forward_rows, step.backward_rows)
-            waiting(f"{slug}: {what} · {step.survivors} still standing · {rows:,} rows", step.done, step.total)
+            waiting(f"{pack.slug}: {what} · {step.survivors} still standing · {rows:,} rows", step.done, step.total)
 
-        request = Request(load_pack(pack), path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]
-        outcome = run_defense(request, sandbox=open_sandbox_or_none(sandbox), on_progress=tell, on_log=log.append)
+        request = Request(pack, path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]
+        outcome = run_defense(request, sandbox=open_sandbox_or_none(sandbox), listener=Listener(tell, log.append))
     if isinstance(outcome, SubmissionFailed) and log and log[-1]:
         console.print("The submission's own output:", style="dim")
         console.print(visible(log[-1].decode("utf-8", "replace"))[-2000:], markup=False, highlight=False)

@@ -43,8 +43,8 @@ def replay(
         what = f"is another submission than the receipt's: its files have the digest {found[:16]}, not "
         help = "Pass the folder that the receipt is about, with its files as they were."
         raise InputError(f"{what}{original.digests.submission[:16]}.", where=str(path), help=help)
-    there, named = original.environment, pack or original.challenge
-    outcome = run(challenge.slug, named, path, original.examples, original.seed, sandbox, there.lane, there.device)
+    there = original.environment
+    outcome = run(challenge, path, original.examples, original.seed, sandbox, there.lane, there.device)
     if not isinstance(outcome, Completed):
         raise SubmissionError(outcome.reason, outcome.detail, where="the replay gave no verdict")
     differences = receipt.compare(original, outcome.report)

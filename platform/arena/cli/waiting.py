@@ -22,12 +22,10 @@ class Waiting(Protocol):
 
 
 @contextmanager
-def shown(text: str, *, console: Console | None = None, quiet: bool = False, every: float = EVERY) -> Iterator[Waiting]:
-    """Shows `text`, and whatever it is told later, on stderr until it is left. quiet: shows nothing."""
+def shown(text: str, *, console: Console | None = None, every: float = EVERY) -> Iterator[Waiting]:
+    """Shows `text`, and whatever it is told later, on stderr until it is left."""
     console = console or Console(stderr=True)
-    if quiet:
-        yield lambda text, done=0, total=None: None
-    elif console.is_terminal:
+    if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(escape(text), total=None)

@@ -11,6 +11,7 @@ from typing import Protocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from arena.running.listening import Listener
 from arena.running.warm import keep_warm
 from evaluator.manifests.spec import Pack
 from evaluator.records.report import Outcome, Progress
@@ -78,9 +79,7 @@ class OfficialJudge:
                 device=settings.REDOUBT_DEVICE,
             ),
             sandbox=configured_sandbox(),
-            on_progress=on_progress,
-            on_log=on_log,
-            cancelled=cancelled,
+            listener=Listener(on_progress, on_log, cancelled),
         )
 
     def merge(self, shards: Sequence[Outcome], /) -> Outcome:

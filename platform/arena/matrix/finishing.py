@@ -18,7 +18,7 @@ from arena.matrix.services import fill, reprioritise
 from arena.rankings.bits import count, pack, unpack
 from arena.rankings.optimality import gained
 from arena.running import cell_outcomes
-from arena.running.cell_merging import join_cells
+from arena.running.merging import merge
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed
 from evaluator.records.report import PlatformFailed, SubmissionFailed
@@ -80,7 +80,7 @@ def settle_cell(cell_id: int) -> bool:
         return False
     outcome: CellOutcome
     try:
-        outcome = failed[0] if failed else join_cells(done)
+        outcome = failed[0] if failed else merge(done)
     except (OSError, MemoryError):
         raise  # this machine's trouble: the sweep of another one finishes the cell
     except Exception as error:  # our code, not the submission's: its shards fit together or the platform has failed

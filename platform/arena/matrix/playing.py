@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -12,9 +11,9 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from arena.evaluations.judging import configured_sandbox
+from arena.running.listening import SILENT, Listener
 from evaluator.manifests.spec import Pack
 from evaluator.records.cell_report import CellOutcome, Violation
-from evaluator.records.report import Progress
 
 
 @dataclass(frozen=True)
@@ -28,25 +27,16 @@ class Game:
     shard: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class Told:
-    """Whom to tell how it goes, and whether to go on."""
-
-    on_progress: Callable[[Progress], None]
-    on_log: Callable[[bytes], None]
-    cancelled: Callable[[], bool]
-
-
 class Player(Protocol):
     """Plays cells. Every method returns a typed outcome, or raises Cancelled soon after `cancelled()`."""
 
-    def play(self, game: Game, told: Told, /) -> CellOutcome:
+    def play(self, game: Game, listener: Listener, /) -> CellOutcome:
         """The attack on the shard's examples."""
 
-    def look(self, game: Game, told: Told, /) -> CellOutcome:
+    def look(self, game: Game, listener: Listener, /) -> CellOutcome:
         """The attack on five examples, within a minute."""
 
-    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
+    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, listener: Listener, /) -> CellOutcome:
         """Stored inputs on all ranked examples."""
 
     def check_array(self, game: Game, /) -> list[Violation]:
@@ -56,25 +46,23 @@ class Player(Protocol):
 class OfficialPlayer:
     """The evaluator's attack runner, with the sandbox that this machine offers."""
 
-    def play(self, game: Game, told: Told, /) -> CellOutcome:
+    def play(self, game: Game, listener: Listener, /) -> CellOutcome:
         from arena.running.attack import AttackRequest, run_attack
 
         request = AttackRequest(game.pack, game.attack, game.defense, game.seed, shard=game.shard)
         return run_attack(
             request,
             sandbox=configured_sandbox(),
-            on_progress=told.on_progress,
-            on_log=told.on_log,
-            cancelled=told.cancelled,
+            listener=listener,
         )
 
-    def look(self, game: Game, told: Told, /) -> CellOutcome:
+    def look(self, game: Game, listener: Listener, /) -> CellOutcome:
         from arena.running.attack import AttackRequest, smoke
 
         request = AttackRequest(game.pack, game.attack, game.defense, game.seed)
-        return smoke(request, sandbox=configured_sandbox(), on_log=told.on_log, cancelled=told.cancelled)
+        return smoke(request, sandbox=configured_sandbox(), listener=listener)
 
-    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, told: Told, /) -> CellOutcome:
+    def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, listener: Listener, /) -> CellOutcome:
         from arena.running.attack import replay_inputs
 
         return replay_inputs(
@@ -83,8 +71,7 @@ class OfficialPlayer:
             inputs,
             sandbox=configured_sandbox(),
             seed=seed,
-            on_progress=told.on_progress,
-            cancelled=told.cancelled,
+            listener=replace(listener, on_log=SILENT.on_log),  # the defense's output is its team's
         )
 
     def check_array(self, game: Game, /) -> list[Violation]:

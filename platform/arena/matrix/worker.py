@@ -15,8 +15,9 @@ from arena.evaluations.working import carry_out, unpack_submission
 from arena.matrix import adversarial, claims, finishing
 from arena.matrix.claims import CellLease, TrialLease
 from arena.matrix.models import Cell, CellShard, Trial
-from arena.matrix.playing import Game, Player, Told, configured_player
+from arena.matrix.playing import Game, Player, configured_player
 from arena.running import cell_outcomes
+from arena.running.listening import Listener
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed, Violation
 from evaluator.records.report import PlatformFailed, SubmissionFailed
@@ -90,14 +91,14 @@ def _carry_out(lease: CellLease | None, player: Player | None, stop: threading.E
     return True
 
 
-def _told(keeper: Keeper, stop: threading.Event) -> Told:
-    return Told(keeper.on_progress, keeper.on_log, lambda: stop.is_set() or keeper.lost)
+def _listener(keeper: Keeper, stop: threading.Event) -> Listener:
+    return Listener(keeper.on_progress, keeper.on_log, lambda: stop.is_set() or keeper.lost)
 
 
 def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Event) -> CellOutcome:
     shard = CellShard.objects.get(pk=lease.task_id)
     cell = Cell.objects.select_related("attack", "defense", "evaluation", "source").get(pk=lease.cell_id)
-    told, pack = _told(keeper, stop), cell.evaluation.judged_pack
+    listener, pack = _listener(keeper, stop), cell.evaluation.judged_pack
     with owned_folder("redoubt-play-") as temporary:
         attack, defense = _folders(temporary)
         try:
@@ -107,12 +108,12 @@ def _play(lease: CellLease, player: Player, keeper: Keeper, stop: threading.Even
         if cell.kind != Cell.Kind.PLAY:
             if cell.source is None:
                 raise Cancelled("the cell was settled meanwhile.")
-            return player.replay(pack, defense, adversarial.read(cell.source), cell.seed, told)
+            return player.replay(pack, defense, adversarial.read(cell.source), cell.seed, listener)
         try:
             unpack_submission(cell.attack, attack)
         except SubmissionError as error:
             return SubmissionFailed(error.reason, str(error))
-        return player.play(Game(pack, attack, defense, cell.seed, (shard.start, shard.stop)), told)
+        return player.play(Game(pack, attack, defense, cell.seed, (shard.start, shard.stop)), listener)
 
 
 def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Event) -> dict[str, Any] | PlatformFailed:
@@ -130,7 +131,7 @@ def _look(lease: TrialLease, player: Player, keeper: Keeper, stop: threading.Eve
         except SubmissionError as error:
             return cell_outcomes.dump(SubmissionFailed(error.reason, str(error)))
         unpack_submission(trial.target, defense)
-        outcome = player.look(game, _told(keeper, stop))
+        outcome = player.look(game, _listener(keeper, stop))
     if isinstance(outcome, PlatformFailed):
         return outcome
     return cell_outcomes.dump(outcome) | {"violations": [violation.model_dump(mode="json") for violation in violations]}

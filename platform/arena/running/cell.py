@@ -1,39 +1,32 @@
-"""One piece of a cell: the claims of an attack, an array or an archive, judged on a defense opened afresh. No Django."""
+"""One piece of a cell: the claims of an attack, an array or an archive, judged on a defense opened afresh."""
 
 from __future__ import annotations
 
 import hashlib
-import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 
-import evaluator
-from arena.running.lanes import Lane
+from arena.running.bench import Bench
+from arena.running.environments import environment
+from arena.running.listening import Listener
 from arena.running.zone import AttackZone
 from evaluator.checks.declared import votes_of
 from evaluator.data import Examples
-from evaluator.errors import Cancelled
 from evaluator.host.attack_session import AttackSession
 from evaluator.judging.claims import Claims, check_claims
 from evaluator.judging.compaction import compact_broken, expand
 from evaluator.judging.verification import Checked, disagreements, verify
+from evaluator.judging.watch import Watch
 from evaluator.manifests.spec import Pack
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellDigests, CellReport
-from evaluator.records.identity import JUDGING, source_digest
 from evaluator.records.intervals import clopper_pearson
-from evaluator.records.report import Environment, Progress
-from evaluator.threats import Threat, build
+from evaluator.threats import Threat
 from evaluator.threats.base import flat
-from sandbox.base import Enforcement
-
-_PROGRESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -115,31 +108,28 @@ class Stored:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is played: names and digests for the report, where claims come from, the defense, and whom to tell.
+    """What is played: the defense on its bench, the attack's name and digest for the report, where claims come from.
 
-    tell: given stage, rows asked so far and whether to speak at once. seed: the scorer's.
+    seed: the scorer's. listener: whom its progress is reported to.
     """
 
-    pack: Pack
+    bench: Bench
     name: str
     digest: str
     source: Source
-    lane: Lane
-    defense_digest: str
     seed: int
-    on_progress: Callable[[Progress], None]
-    cancelled: Callable[[], bool]
+    listener: Listener
 
     def play(self, piece: Examples, *, budget: int) -> CellCompleted:
         """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
-        threat = build(self.pack.challenge.threat)
+        threat, lane = self.bench.threat, self.bench.lane
         asked, checks = Meter(budget if self.source.asks else None), Meter()
-        votes, rejects = votes_of(self.lane.manifest), self.lane.manifest.detector
-        watch = _Watch(self, len(piece), asked)
+        votes, rejects = votes_of(lane.manifest), lane.manifest.detector
+        watch = Watch(len(piece), asked, self.listener.on_progress, self.listener.cancelled)
         first: Checked | None = None
         if self.source.asks:
-            watch.stage("attacking")
-            with self.lane.open(piece.classes) as model:
+            watch.stage("attacking", attack=self.name)
+            with lane.open(piece.classes) as model:
                 metered = MeteredModel(model, asked, classes=piece.classes, tick=watch.tick)
                 ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick, rejects)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
@@ -148,7 +138,7 @@ class Cell:
         else:
             claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
         watch.stage("verifying")
-        with self.lane.open(piece.classes) as model:
+        with lane.open(piece.classes) as model:
             fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
             checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, votes=votes, rejects=rejects)
             broken = checked.correct & checked.broken
@@ -158,9 +148,9 @@ class Cell:
         far = threat.distance(piece.x, claims.points).tolist()
         report = CellReport(
             kind=self.source.kind,
-            challenge=self.pack.slug,
+            challenge=self.bench.pack.slug,
             attack=self.name,
-            defense=self.lane.manifest.name,
+            defense=lane.manifest.name,
             examples=len(piece),
             ids=piece.ids.tolist(),
             clean_accuracy=float(checked.correct.double().mean()),
@@ -179,27 +169,12 @@ class Cell:
             flags=flags,
             verified=not any(flag.severity == "unverified" for flag in flags),
             seed=self.seed,
-            digests=CellDigests(attack=self.digest, defense=self.defense_digest, pack=self.pack.digest, data=piece.digest),
-            environment=self._environment(),
+            digests=CellDigests(
+                attack=self.digest, defense=self.bench.copy.digest, pack=self.bench.pack.digest, data=piece.digest
+            ),
+            environment=environment(lane, sandboxed=self.source.asks or lane.name == "host"),
         )
         return CellCompleted(report, archive.to_bytes())
-
-    def _environment(self) -> Environment:
-        sandboxed = self.source.asks or self.lane.name == "host"
-        capabilities = self.lane.sandbox.capabilities() if sandboxed else None
-        enforced = [] if capabilities is None else [k for k, v in capabilities.promises.items() if v is Enforcement.FULL]
-        return Environment(
-            evaluator=evaluator.__version__,
-            source=source_digest(),
-            judging=JUDGING,
-            torch=torch.__version__,
-            python=platform.python_version(),
-            device="cpu",
-            threads=self.lane.threads,
-            lane=self.lane.name,
-            sandbox="none" if capabilities is None else capabilities.backend,
-            enforced=enforced,
-        )
 
 
 def _read_as(labels: Tensor | None, broken: Tensor) -> list[int | None]:
@@ -219,42 +194,3 @@ def _claims(returned: Tensor, piece: Examples, threat: Threat) -> tuple[Claims, 
 def _attack_seed(seed: int, piece: Examples) -> int:
     """The attack's seed tells nothing of the scorer's, and each piece of a cell has its own."""
     return int.from_bytes(hashlib.sha256(f"attack {seed} {int(piece.ids[0])}".encode()).digest()[:4])
-
-
-class _Watch:
-    """Progress and cancellation of one piece."""
-
-    def __init__(self, cell: Cell, total: int, meter: Meter) -> None:
-        self._cell, self._total, self._meter = cell, total, meter
-        self._begun, self._told, self._stage = time.perf_counter(), 0.0, "starting"
-        self.stage("starting")
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self._begun
-
-    def stage(self, name: str) -> None:
-        """A new part has begun."""
-        self._stage = name
-        self._told = -1.0
-        self.tick()
-
-    def tick(self) -> None:
-        """Called before every pass, and several times a second while the attack computes. Raises Cancelled."""
-        if self._cell.cancelled():
-            raise Cancelled("the evaluation was cancelled.")
-        if self._told >= 0 and self.seconds - self._told < _PROGRESS_SECONDS:
-            return
-        self._told = self.seconds
-        self._cell.on_progress(
-            Progress(
-                stage=self._stage,
-                attack=self._cell.name if self._stage == "attacking" else "",
-                done=self._total if self._stage == "verifying" else 0,
-                total=self._total,
-                survivors=self._total,
-                forward_rows=self._meter.forward_rows,
-                backward_rows=self._meter.backward_rows,
-                seconds=self.seconds,
-            )
-        )

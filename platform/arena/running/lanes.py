@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 import evaluator
+from arena.running.listening import SILENT, Listener
 from arena.running.warm import pool
 from evaluator.attacks.base import Model
-from evaluator.errors import Cancelled, InputError, SubmissionError
+from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_session import AttackFault
 from evaluator.host.computing import settle
 from evaluator.host.interrupting import interruptible
@@ -59,9 +60,9 @@ def settled_threads(limits: LimitsSpec) -> int:
 class Lane:
     """How one submission's model is opened.
 
-    folder: the staged copy; threads: torch threads in the host; on_log: told the host's own output when it ends.
-    device: where an in-process model runs; a host has the devices that its sandbox gives it. cancelled: polled while a model
-    computes, in the middle of a pass too; the pass then raises Cancelled.
+    folder: the staged copy; threads: torch threads in the host; listener: given the host's own output when it ends, and polled
+    while a model computes, in the middle of a pass too: a pass that is cancelled raises Cancelled. device: where an in-process
+    model runs; a host has the devices that its sandbox gives it.
     """
 
     name: LaneName
@@ -70,14 +71,13 @@ class Lane:
     limits: LimitsSpec
     sandbox: Sandbox
     threads: int
-    on_log: Callable[[bytes], None]
+    listener: Listener = SILENT
     device: str = "cpu"
-    cancelled: Callable[[], bool] = lambda: False
 
     def open(self, classes: int) -> AbstractContextManager[Model]:
         """A fresh copy of the model."""
         if self.name == "in-process":
-            network = interruptible(load_weights_only(self.folder, self.manifest), unless(self.cancelled))
+            network = interruptible(load_weights_only(self.folder, self.manifest), self.listener.tick)
             if self.device != "cpu":
                 return nullcontext(Blamed(placed(network, self.device)))
             shape = architecture_shapes.find(str(self.manifest.architecture)).shape
@@ -90,7 +90,7 @@ class Lane:
         with pool().host(self.sandbox, job, self.folder, SUBMISSION) as running:
             channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
             try:
-                with _unless_cancelled(running, self.cancelled):
+                with _unless_cancelled(running, self.listener):
                     channel.load()
                     pool().prepare(self.sandbox, job, SUBMISSION)
                     yield RemoteModel(channel, classes=classes)
@@ -99,7 +99,7 @@ class Lane:
             finally:
                 running.kill()
                 text, dropped = running.log()
-                self.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
+                self.listener.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
 
     def _job(self) -> Job:
         mounts, python, env = python_mounts([Path(evaluator.__file__).parent])
@@ -118,24 +118,14 @@ class Lane:
         )
 
 
-def unless(cancelled: Callable[[], bool]) -> Callable[[], None]:
-    """To be called again and again: raises Cancelled once `cancelled()` says so."""
-
-    def tick() -> None:
-        if cancelled():
-            raise Cancelled("the evaluation was cancelled.")
-
-    return tick
-
-
 @contextmanager
-def _unless_cancelled(running: Running, cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Kills the host as soon as `cancelled()` says so: nobody waits for its answer, and its end is no failure but Cancelled."""
+def _unless_cancelled(running: Running, listener: Listener) -> Iterator[None]:
+    """Kills the host as soon as the run is cancelled: nobody waits for its answer, and its end is no failure but Cancelled."""
     left = threading.Event()
 
     def watch() -> None:
         while not left.wait(_POLL_SECONDS):
-            if cancelled():
+            if listener.cancelled():
                 with suppress(SandboxError):
                     running.kill()
                 return
@@ -145,7 +135,7 @@ def _unless_cancelled(running: Running, cancelled: Callable[[], bool]) -> Iterat
     try:
         yield
     except Exception:
-        unless(cancelled)()
+        listener.tick()
         raise
     finally:
         left.set()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import evaluator
 from arena.running.lanes import LOAD_SECONDS, explained
+from arena.running.listening import Listener
 from arena.running.warm import pool
 from evaluator.errors import SubmissionError
 from evaluator.host.attack_session import AttackFault
@@ -36,14 +37,14 @@ class AttackZone:
     """How one attack is run.
 
     folder: the staged copy; limits: the challenge's, `seconds` being the attack's own wall clock once it is loaded;
-    threads: torch threads inside; on_log: told the attack's own output when it ends.
+    threads: torch threads inside; listener: given the attack's own output when it ends.
     """
 
     folder: Path
     limits: LimitsSpec
     sandbox: Sandbox
     threads: int
-    on_log: Callable[[bytes], None]
+    listener: Listener
 
     @contextmanager
     def open(self) -> Iterator[Transport]:
@@ -61,7 +62,7 @@ class AttackZone:
             finally:
                 running.kill()
                 text, dropped = running.log()
-                self.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
+                self.listener.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
 
     def _job(self) -> Job:
         mounts, python, env = python_mounts([Path(evaluator.__file__).parent])

@@ -1,0 +1,73 @@
+"""Progress and cancellation of whatever asks a model for long, polled before every pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from evaluator.ensembles.base import Step
+from evaluator.errors import Cancelled
+from evaluator.models.meter import Meter
+from evaluator.records.report import Progress
+
+_PROGRESS_SECONDS = 0.25
+
+
+class Watch:
+    """Reports how far it is, and asks whether to go on.
+
+    total: examples; meter: whose rows are reported; on_progress: called at every stage and a few times a second in between.
+    """
+
+    def __init__(
+        self, total: int, meter: Meter, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+    ) -> None:
+        self.meter = meter
+        self._total, self._on_progress, self._cancelled = total, on_progress, cancelled
+        self._begun, self._reported = time.perf_counter(), 0.0
+        self._stage, self._attack, self._base, self._settled, self._survivors = "starting", "", 0, 0, total
+        self.stage("starting")
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def stage(self, name: str, *, attack: str = "", settled: int = 0, survivors: int | None = None) -> None:
+        """A new part has begun. Raises Cancelled."""
+        self._go_on()
+        self._stage, self._attack, self._base = name, attack, settled
+        self._settled = self._total if name == "verifying" else settled
+        self._survivors = self._survivors if survivors is None else survivors
+        self._report()
+
+    def observe(self, step: Step) -> None:
+        """The search has moved on."""
+        self._attack, self._settled, self._survivors = step.attack, self._base + step.settled, step.survivors
+        self._report()
+
+    def tick(self) -> None:
+        """Called before every pass. Raises Cancelled."""
+        self._go_on()
+        if self.seconds - self._reported > _PROGRESS_SECONDS:
+            self._report()
+
+    def _go_on(self) -> None:
+        if self._cancelled():
+            raise Cancelled("the evaluation was cancelled.")
+
+    def _report(self) -> None:
+        self._reported = self.seconds
+        attacked, left = self._settled - self._base, self._total - self._settled
+        self._on_progress(
+            Progress(
+                stage=self._stage,
+                attack=self._attack,
+                done=self._settled,
+                total=self._total,
+                survivors=self._survivors,
+                forward_rows=self.meter.forward_rows,
+                backward_rows=self.meter.backward_rows,
+                seconds=self.seconds,
+                seconds_left=self.seconds / attacked * left if attacked > 0 else None,
+            )
+        )

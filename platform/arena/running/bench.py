@@ -1,0 +1,124 @@
+"""A defense made ready to be asked: staged, its manifest read, its lane chosen, the challenge's images beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from arena.running.lanes import Lane, choose, settled_threads
+from arena.running.listening import Listener
+from arena.running.staging import Staged, staged
+from evaluator.attacks.base import Model
+from evaluator.checks.declared import votes_of
+from evaluator.data import Examples
+from evaluator.data import examples as ranked_examples
+from evaluator.ensembles import Ensemble
+from evaluator.errors import InputError, SubmissionError
+from evaluator.host.load import load_weights_only, read_manifest
+from evaluator.judging.certification import require
+from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.manifests.architecture_shapes import check_images
+from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
+from evaluator.manifests.spec import DefenseManifest, Pack
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.records.report import SubmissionReason
+from evaluator.threats import Threat, build
+from sandbox import Sandbox
+
+
+@dataclass(frozen=True)
+class Bench:
+    """copy: the staged folder; examples: those that rank, in data order; threat: the challenge's."""
+
+    pack: Pack
+    copy: Staged
+    lane: Lane
+    examples: Examples
+    threat: Threat
+
+    @property
+    def manifest(self) -> DefenseManifest:
+        return self.lane.manifest
+
+    def search(
+        self, part: Examples, ensemble: Ensemble, *, seed: int, keep: bool = False, listener: Listener | None = None
+    ) -> Verdict:
+        """Searches a part of the examples with `ensemble` and verifies what it found; answers are read as declared.
+
+        keep: whether the verdict holds what broke the defense in its stored form. Raises what `evaluate` raises.
+        """
+        heard = listener or self.lane.listener
+        return evaluate(
+            lambda: self.lane.open(part.classes),
+            part,
+            self.threat,
+            ensemble,
+            seed=seed,
+            votes=votes_of(self.manifest),
+            rejects=self.manifest.detector,
+            keep=keep,
+            on_progress=heard.on_progress,
+            cancelled=heard.cancelled,
+        )
+
+    def require(self, asked: CertificateSpec, board: CertifiedSpec | None = None) -> None:
+        """Raises InputError, before anything is computed, where the certificate cannot be had."""
+        weights_only = self.manifest.format == "safetensors"
+        network = load_weights_only(self.copy.folder, self.manifest) if weights_only else None
+        require(asked, self.threat, network, tuple(self.examples.x.shape[1:]), board)
+
+    @contextmanager
+    def certifiable(self, asked: CertificateSpec) -> Iterator[Model]:
+        """What a certificate is computed of: the model in its lane for smoothing, else the network whose layers are read."""
+        if asked.method != "smoothing":
+            yield load_weights_only(self.copy.folder, self.manifest)
+            return
+        classes = self.examples.classes
+        with self.lane.open(classes) as model:
+            yield MeteredModel(model, Meter(), classes=classes, tick=self.lane.listener.tick).eval()
+
+
+@contextmanager
+def bench(
+    pack: Pack,
+    defense: Path,
+    *,
+    sandbox: Sandbox,
+    listener: Listener,
+    examples: int | None = None,
+    lane: str = "auto",
+    device: str = "cpu",
+    seconds: int | None = None,
+) -> Iterator[Bench]:
+    """Makes `defense`, an unpacked folder with its defense.toml, ready for as long as it is asked.
+
+    examples: only the first so many; lane, device: see `choose` and `Lane`; seconds: for how long each host may live, None for
+    the challenge's limit. Raises SubmissionError, before anything is computed, for a folder that does not fit the challenge.
+    """
+    challenge, limits = pack.challenge, pack.challenge.limits
+    data = challenge.data
+    if examples is not None:
+        data = data.model_copy(update={"examples": min(examples, data.examples)})
+    if seconds is not None:
+        limits = limits.model_copy(update={"seconds": seconds})
+    with staged(defense) as copy:
+        ranked, manifest = ranked_examples(data), read_manifest(copy.folder)
+        with blaming_the_manifest():
+            if manifest.format == "safetensors":
+                check_images(str(manifest.architecture), tuple(ranked.x.shape[1:]), ranked.classes)
+        opened = Lane(
+            choose(lane, manifest), copy.folder, manifest, limits, sandbox, settled_threads(limits), listener, device=device
+        )
+        yield Bench(pack, copy, opened, ranked, build(challenge.threat))
+
+
+@contextmanager
+def blaming_the_manifest() -> Iterator[None]:
+    """What stands in the way of a network or its certificate is the team's to mend, not the platform's."""
+    try:
+        yield
+    except InputError as error:
+        where = f"defense.toml, {error.where or 'certificate'}"
+        raise SubmissionError(SubmissionReason.MANIFEST, error.what, where=where, help=error.help) from error
