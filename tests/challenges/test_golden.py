@@ -37,6 +37,9 @@ def test_a_golden_entry_gets_its_score(slug: str, entry: str) -> None:
 
 
 FLAT = """
+import torch
+from evaluator.defenses.reference.cheats import Saturated, saturated
+
 
 class Flat(torch.autograd.Function):
     @staticmethod
@@ -48,13 +51,13 @@ class Flat(torch.autograd.Function):
         return torch.zeros_like(cotangent)
 
 
-class FlatCheat(Cheat):
+class FlatCheat(Saturated):
     def forward(self, x):
-        return Flat.apply(Cheat.forward(self, x))
+        return Flat.apply(super().forward(x))
 
 
-def load(directory, plain_load=load):
-    model = plain_load(directory)
+def load(directory):
+    model = saturated(directory)
     model.__class__ = FlatCheat
     return model
 """
@@ -63,8 +66,7 @@ def load(directory, plain_load=load):
 @pytest.mark.nightly
 def test_a_defense_that_answers_every_gradient_with_zero_falls_to_the_black_box_and_is_flagged(tmp_path: Path) -> None:
     shutil.copytree(PACKS / "mnist-linf" / "golden" / "cheating", tmp_path / "flat")
-    code = tmp_path / "flat" / "defense.py"
-    code.write_text(code.read_text() + FLAT)
+    (tmp_path / "flat" / "defense.py").write_text(FLAT)
     request = Request(pack=load_pack("mnist-linf"), submission=tmp_path / "flat", seed=0, examples=20)
     outcome = run_defense(request, sandbox=open_sandbox())
     assert isinstance(outcome, Completed), outcome

@@ -241,3 +241,9 @@ def test_a_score_outside_its_range_is_a_violation_and_one_inside_is_none(tmp_pat
     assert honest.violations(Report.model_construct(clean_accuracy=0.9, robust_accuracy=0.75)) == []
     violated = honest.violations(Report.model_construct(clean_accuracy=0.9, robust_accuracy=0.8))
     assert violated == ["robust accuracy 0.800 is outside 0.500 to 0.750"]
+
+
+def test_no_code_of_a_shipped_pack_is_written_twice() -> None:
+    """Cheats are one module, and a pack names the one that it is tried by."""
+    long = [text for file in PACKS.rglob("*.py") if (text := file.read_text()).count("\n") > 6]
+    assert len(set(long)) == len(long)
