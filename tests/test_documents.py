@@ -86,3 +86,14 @@ def test_links_between_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
             if not re.match(r"[a-z]+:", target):
                 assert (document.parent / target).exists(), f"{document.relative_to(ROOT)} links {target}"
+
+
+def test_every_walk_names_files_that_exist_and_passes_fewer_than_15() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    walks = re.findall(r"^\*\*([^*]+)\*\*.*\n((?:\d+\. .*\n(?:   .*\n)*)+)", text, re.MULTILINE)
+    assert {"A row over the wire", "Certificate request to bracket"} <= {name for name, _ in walks}
+    for name, steps in walks:
+        passed = re.findall(r"`([a-z_/]+\.(?:py|html))`", steps)
+        for file in passed:
+            assert (ROOT / file).is_file() or (ROOT / "platform/arena" / file).is_file(), f"{name}: {file} is gone"
+        assert len(passed) < 15, f"{name} passes {len(passed)} files"
