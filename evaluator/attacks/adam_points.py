@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.base import Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import Loss
 from evaluator.threats.base import Threat
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-12
+
+
+@dataclass
+class _State(Climbing):
+    """first, second: Adam's moments."""
+
+    first: Tensor
+    second: Tensor
 
 
 def climb_by_adam(
@@ -31,24 +41,18 @@ def climb_by_adam(
 
     rate: Adam's, in the threat's units. penalty: points -> (n,), differentiable; None for none.
     """
-    result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=points.device)
-    active = torch.arange(len(batch), device=points.device)
-    first, second = torch.zeros_like(points), torch.zeros_like(points)
+    now = _State(batch, points, torch.zeros_like(points), torch.zeros_like(points))
     for step in range(1, steps + 1):
-        seen = look(model, batch, threat, points, loss)
-        keep = seen.keep
-        result[active], fell[active] = points, seen.success
-        batch, active, points, first, second = batch[keep], active[keep], points[keep], first[keep], second[keep]
-        if not len(active):
+        seen = look(model, now.batch, threat, now.points, loss)
+        now.leave(seen)
+        if not len(now):
             break
-        gradient = seen.gradient if penalty is None else seen.gradient - _slope(penalty, points)
-        first = _BETA_1 * first + (1 - _BETA_1) * gradient
-        second = _BETA_2 * second + (1 - _BETA_2) * gradient.square()
-        move = (first / (1 - _BETA_1**step)) / ((second / (1 - _BETA_2**step)).sqrt() + _TINY)
-        points = threat.project(batch.x, points + rate * move)
-    if len(active):
-        result[active], fell[active] = points, batch.success(glance(model, batch, threat, points))
-    return Attempt(result, fell)
+        gradient = seen.gradient if penalty is None else seen.gradient - _slope(penalty, now.points)
+        now.first = _BETA_1 * now.first + (1 - _BETA_1) * gradient
+        now.second = _BETA_2 * now.second + (1 - _BETA_2) * gradient.square()
+        move = (now.first / (1 - _BETA_1**step)) / ((now.second / (1 - _BETA_2**step)).sqrt() + _TINY)
+        now.points = threat.project(now.batch.x, now.points + rate * move)
+    return now.finish(model, threat)
 
 
 def _slope(penalty: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:

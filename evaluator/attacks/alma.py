@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import best_other, pick
@@ -20,6 +21,19 @@ _MEMORY = 0.9  # alpha, of the averages of multiplier and square gradient
 _LAST = 0.01  # share of the step size at the end
 _CHECK, _GROWTH, _IMPROVED = 10, 1.2, 0.95  # every so many steps rho grows, unless the constraint improved by 5 %
 _RANGE = (1e-6, 1e12)  # of the multiplier
+
+
+@dataclass
+class _State(Walking):
+    """multiplier, rho: of the penalty; last: the constraint at the last check; square, velocity: RMSProp's moments; ever:
+    who has been adversarial."""
+
+    multiplier: Tensor
+    rho: Tensor
+    last: Tensor
+    square: Tensor
+    velocity: Tensor
+    ever: Tensor
 
 
 @register("alma", title="Augmented Lagrangian", access="gradients", threats=("l2",), paper="Rony et al. 2021, alg. 1")
@@ -41,57 +55,55 @@ class ALMA(MinimalNorm):
         positive(step_size=self.step_size)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        norm, everyone = NORMS[threat.kind], Closest.none(batch, threat)
-        if not len(batch):
-            return everyone.points
+        norm, none = NORMS[threat.kind], torch.zeros(len(batch), device=batch.x.device)
+        still = torch.zeros_like(batch.x)
+        now = _State(
+            batch,
+            Closest.none(batch, threat),
+            batch.x,
+            multiplier=none + 1.0,
+            rho=none + 1.0,
+            last=none + torch.inf,
+            square=still,
+            velocity=still,
+            ever=none.bool(),
+        )
+        if not len(now):
+            return now.closest.points
         success = batch.success(glance(model, batch, threat, batch.x))
-        everyone = everyone.updated(batch.x, torch.zeros_like(everyone.distance), success)
-        active = (~success).nonzero().squeeze(1)
-        batch, known = batch[active], everyone[active]
-        z, none = batch.x, torch.zeros_like(known.distance)
-        state = [none + 1.0, none + 1.0, none + torch.inf, torch.zeros_like(z), torch.zeros_like(z), none.bool()]
+        now.closer(norm.size, success)
+        now.drop(success)
         for step in range(self.steps):
-            if not len(active):
+            if not len(now):
                 break
-            multiplier, rho, last, square, velocity, ever = state
-            gap, gradient, adversarial, multiplier = self._look(model, batch, threat, z, multiplier, rho, step)
-            known = known.updated(z, norm.size(z - batch.x), adversarial)
-            ever = ever | adversarial
+            gap, gradient, adversarial = self._look(model, threat, now, step)
+            now.closer(norm.size, adversarial)
+            now.ever = now.ever | adversarial
             if step % _CHECK == _CHECK - 1:
-                worse = ~ever & (gap > _IMPROVED * last)
-                rho, last = torch.where(worse, _GROWTH * rho, rho), gap
+                worse = ~now.ever & (gap > _IMPROVED * now.last)
+                now.rho, now.last = torch.where(worse, _GROWTH * now.rho, now.rho), gap
             memory = 1 - 1 / (step + 1) if step < 9 else _MEMORY
-            square = memory * square + (1 - memory) * gradient.square()
-            velocity = _MEMORY * velocity + gradient / (square.sqrt() + 1e-8)
-            moved = self.step_size * _LAST ** (step / self.steps) * velocity * (1 - _MEMORY)
-            z = (z - moved).clamp(0, 1)
-            state = [multiplier, rho, last, square, velocity, ever]
+            now.square = memory * now.square + (1 - memory) * gradient.square()
+            now.velocity = _MEMORY * now.velocity + gradient / (now.square.sqrt() + 1e-8)
+            moved = self.step_size * _LAST ** (step / self.steps) * now.velocity * (1 - _MEMORY)
+            now.z = (now.z - moved).clamp(0, 1)
             if self.stop_within:
-                keep = (~within(threat, batch, known.points)).nonzero().squeeze(1)
-                if len(keep) < len(active):
-                    everyone = everyone.replaced(active, known)
-                    batch, z, known, active = batch[keep], z[keep], known[keep], active[keep]
-                    state = [value[keep] for value in state]
-        if len(active):
-            adversarial = batch.success(glance(model, batch, threat, z))
-            everyone = everyone.replaced(active, known.updated(z, norm.size(z - batch.x), adversarial))
-        return everyone.points
+                now.drop(within(threat, now.batch, now.known.points))
+        return now.finish(model, threat, norm.size).points
 
-    def _look(
-        self, model: Model, batch: Batch, threat: Threat, z: Tensor, multiplier: Tensor, rho: Tensor, step: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(constraint, gradient of the Lagrangian, who is adversarial, the new multiplier) at z."""
+    def _look(self, model: Model, threat: Threat, now: _State, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(constraint, gradient of the Lagrangian, who is adversarial) at z; moves the multiplier."""
         with torch.enable_grad():
-            leaf = z.detach().requires_grad_(True)
-            logits = model(threat.apply(batch.x, leaf)).float()
-            gap = _ratio(logits, batch)
-            distance = flat(leaf - batch.x).square().sum(dim=1)
+            leaf = now.z.detach().requires_grad_(True)
+            logits = model(threat.apply(now.batch.x, leaf)).float()
+            gap = _ratio(logits, now.batch)
+            distance = flat(leaf - now.batch.x).square().sum(dim=1)
             held = gap.detach()
-            wanted = (multiplier + rho * held).clamp(*_RANGE) if step else multiplier
-            multiplier = (_MEMORY * multiplier + (1 - _MEMORY) * wanted).clamp(*_RANGE)
-            penalty = torch.where(gap > 0, multiplier * gap + rho * gap.square() / 2, multiplier * gap.exp())
+            wanted = (now.multiplier + now.rho * held).clamp(*_RANGE) if step else now.multiplier
+            now.multiplier = (_MEMORY * now.multiplier + (1 - _MEMORY) * wanted).clamp(*_RANGE)
+            penalty = torch.where(gap > 0, now.multiplier * gap + now.rho * gap.square() / 2, now.multiplier * gap.exp())
             gradient = gradient_of((distance + penalty).sum(), leaf)
-        return held, gradient, batch.success(logits.detach()), multiplier
+        return held, gradient, now.batch.success(logits.detach())
 
 
 def _ratio(logits: Tensor, batch: Batch) -> Tensor:

@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.apgd_l1 import climb_sparsely
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import Look, glance, look
 from evaluator.attacks.losses import LOSSES, Loss
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose
@@ -68,17 +69,16 @@ def checkpoints(steps: int) -> list[int]:
     return sorted({math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1})
 
 
-@dataclass(frozen=True)
-class _Climb:
-    """The state of every climbing example; `self[keep]` drops the fallen.
+@dataclass
+class _Climb(Climbing):
+    """The state of every climbing example, at points z_k.
 
-    active: position in the batch; points, previous: z_k and z_{k-1}; gradient: at `points`; best, best_value,
-    best_gradient: the highest loss so far; size: (n,) step sizes; value: loss at `points`; rises: increases since the
-    last checkpoint; halved: the size was halved there; best_then: best_value there.
+    project: of the threat there. previous: z_{k-1}; gradient: at `points`; best, best_value, best_gradient: the highest loss
+    so far; size: (m,) step sizes; value: loss at `points`; rises: increases since the last checkpoint; halved: the size was
+    halved there; best_then: best_value there.
     """
 
-    active: Tensor
-    points: Tensor
+    project: Projector
     previous: Tensor
     gradient: Tensor
     best: Tensor
@@ -90,98 +90,74 @@ class _Climb:
     halved: Tensor
     best_then: Tensor
 
-    def __getitem__(self, keep: Tensor) -> _Climb:
-        return _Climb(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+    @classmethod
+    def begin(cls, batch: Batch, threat: Threat, start: Tensor, seen: Look) -> _Climb:
+        """Everybody at `start`, less those who fell there."""
+        gradient = torch.zeros_like(start).index_copy(0, seen.keep, seen.gradient)
+        none = torch.zeros_like(seen.values)
+        now = cls(
+            batch,
+            start,
+            threat.fixed(batch.x),
+            previous=start,
+            gradient=gradient,
+            best=start,
+            best_value=seen.values,
+            best_gradient=gradient,
+            size=none + 2 * threat.epsilon,
+            value=seen.values,
+            rises=none,
+            halved=none > 0,
+            best_then=seen.values,
+        )
+        now.leave(seen)
+        return now
+
+    def move(self, threat: Threat, *, momentum: float) -> Tensor:
+        """z_{k+1} = Proj(z_k + a (Proj(z_k + size * direction) - z_k) + (1 - a)(z_k - z_{k-1})), eq. (1)."""
+        step = self.project(self.points + threat.steepest_step(self.gradient, self.size))
+        if momentum == 1.0:
+            return step
+        blend = torch.lerp(self.points, step, momentum)
+        return self.project(blend.add_(self.points - self.previous, alpha=1 - momentum))
+
+    def advance(self, points: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Takes note of the new points: whether the loss rose, and whether it is the best so far."""
+        better = value > self.best_value
+        self.rises = self.rises + (value > self.value)
+        self.best, self.best_gradient = choose(better, points, self.best), choose(better, gradient, self.best_gradient)
+        self.best_value = torch.where(better, value, self.best_value)
+        self.previous, self.points, self.gradient, self.value = self.points, points, gradient, value
+
+    def reconsider(self, period: int) -> None:
+        """Halves the size and returns to the best point where the loss rose too rarely (condition 1) or not at all (2)."""
+        rarely = self.rises < RISING * period
+        stuck = ~self.halved & (self.best_then >= self.best_value)
+        halve = rarely | stuck
+        self.points, self.gradient = choose(halve, self.best, self.points), choose(halve, self.best_gradient, self.gradient)
+        self.size = torch.where(halve, self.size / 2, self.size)
+        self.rises, self.halved, self.best_then = torch.zeros_like(self.rises), halve, self.best_value
 
 
 def climb_from(model: Model, batch: Batch, threat: Threat, start: Tensor, loss: Loss, *, steps: int) -> Attempt:
     """One APGD run from the points `start`."""
-    result, fell = start.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
-    seen = look(model, batch, threat, start, loss)
-    fell |= seen.success
-    keep = seen.keep
-    batch, start, values = batch[keep], start[keep], seen.values[keep]
-    none = torch.zeros_like(values)
-    state = _Climb(
-        keep,
-        start,
-        start,
-        seen.gradient,
-        start,
-        values,
-        seen.gradient,
-        none + 2 * threat.epsilon,
-        values,
-        none,
-        none > 0,
-        values,
-    )
-    turning, last, project = checkpoints(steps), 0, threat.fixed(batch.x)
+    now = _Climb.begin(batch, threat, start, look(model, batch, threat, start, loss))
+    turning, last = checkpoints(steps), 0
     for step in range(1, steps + 1):
-        if not len(state.active):
+        if not len(now):
             break
-        moved = _move(threat, project, state, momentum=MOMENTUM if step > 1 else 1.0)
+        moved = now.move(threat, momentum=MOMENTUM if step > 1 else 1.0)
         if step == steps:
-            fallen = batch.success(glance(model, batch, threat, moved))
-            shown = choose(fallen, moved, state.best)
-            result[state.active], fell[state.active] = shown, fallen
+            fallen = now.batch.success(glance(model, now.batch, threat, moved))
+            now.note(choose(fallen, moved, now.best), fallen)
             break
-        seen = look(model, batch, threat, moved, loss)
-        values = seen.values
-        if len(seen.keep) < len(state.active):
-            result[state.active], fell[state.active] = moved, seen.success
-            keep = seen.keep
-            batch, state, moved, values, project = batch[keep], state[keep], moved[keep], values[keep], project[keep]
-        state = _advance(state, moved, values, seen.gradient)
+        seen = look(model, now.batch, threat, moved, loss)
+        if len(seen.keep) < len(now):
+            now.note(moved, seen.success)
+            now.keep(seen.keep)
+            moved = moved[seen.keep]
+        now.advance(moved, seen.values[seen.keep], seen.gradient)
         if step in turning:
-            state, last = _reconsider(state, step - last), step
-    return Attempt(result, fell)
-
-
-def _move(threat: Threat, project: Projector, state: _Climb, *, momentum: float) -> Tensor:
-    """z_{k+1} = Proj(z_k + a (Proj(z_k + size * direction) - z_k) + (1 - a)(z_k - z_{k-1})), eq. (1)."""
-    step = project(state.points + threat.steepest_step(state.gradient, state.size))
-    if momentum == 1.0:
-        return step
-    blend = torch.lerp(state.points, step, momentum)
-    return project(blend.add_(state.points - state.previous, alpha=1 - momentum))
-
-
-def _advance(state: _Climb, points: Tensor, value: Tensor, gradient: Tensor) -> _Climb:
-    """Takes note of the new points: whether the loss rose, and whether it is the best so far."""
-    better = value > state.best_value
-    return _Climb(
-        state.active,
-        points,
-        state.points,
-        gradient,
-        choose(better, points, state.best),
-        torch.where(better, value, state.best_value),
-        choose(better, gradient, state.best_gradient),
-        state.size,
-        value,
-        state.rises + (value > state.value),
-        state.halved,
-        state.best_then,
-    )
-
-
-def _reconsider(state: _Climb, period: int) -> _Climb:
-    """Halves the size and returns to the best point where the loss rose too rarely (condition 1) or not at all (2)."""
-    rarely = state.rises < RISING * period
-    stuck = ~state.halved & (state.best_then >= state.best_value)
-    halve = rarely | stuck
-    return _Climb(
-        state.active,
-        choose(halve, state.best, state.points),
-        state.previous,
-        choose(halve, state.best_gradient, state.gradient),
-        state.best,
-        state.best_value,
-        state.best_gradient,
-        torch.where(halve, state.size / 2, state.size),
-        state.value,
-        torch.zeros_like(state.rises),
-        halve,
-        state.best_value,
-    )
+            now.reconsider(step - last)
+            last = step
+    return now.found

@@ -6,9 +6,12 @@ with the largest |gradient|, equally far, and the density follows the sparsity o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
@@ -22,26 +25,42 @@ SHRUNK = 0.95  # a best point sparser than this share of the last one resets the
 REDUCTION, SMALLEST = 1.5, 10.0  # the size is divided by 1.5, down to a tenth of epsilon
 
 
+@dataclass
+class _Outer(Climbing):
+    """density: (m,) share of the coordinates that a step moves."""
+
+    density: Tensor
+
+
+@dataclass
+class _Inner(_Outer):
+    """size: (m,) of the steps; best, best_value, best_gradient: the highest loss so far; sparsity: of `best` when last seen."""
+
+    size: Tensor
+    best: Tensor
+    best_value: Tensor
+    best_gradient: Tensor
+    sparsity: Tensor
+
+
 def climb_sparsely(model: Model, batch: Batch, threat: Threat, start: Tensor, loss: Loss, *, steps: int) -> Attempt:
     """One run from the points `start`: large balls first, each stage from the last one's best point, projected."""
-    points = start
-    result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
-    active = torch.arange(len(batch), device=batch.x.device)
-    density = torch.full((len(batch),), 0.2, device=batch.x.device)
+    now = _Outer(batch, start, torch.full((len(batch),), 0.2, device=batch.x.device))
     for stage_number, (multiple, share) in enumerate(STAGES):
-        if not len(active):
+        if not len(now):
             break
         ball = threat.resized(multiple * threat.epsilon)
         every, count = max(int(CHECK * steps), 1), max(round(share * steps), 1)
-        start = ball.project(batch.x, points)
+        start = ball.project(now.batch.x, now.points)
         official = range(count) if multiple == 1.0 else range(1 if stage_number == 0 else 0)
-        stage = _stage(model, batch, ball, start, loss, density, count=count, every=every, official=official)
-        result[active], fell[active] = threat.project(batch.x, stage.points), stage.fell
-        stands = (~stage.fell).nonzero().squeeze(1)
-        batch, active, points = batch[stands], active[stands], stage.points[stands]
-        moved = flat(points != batch.x).sum(dim=1)
-        density = (moved / flat(points).shape[1] / REDUCTION).clamp(min=1 / flat(points).shape[1], max=0.2)
-    return Attempt(result, fell)
+        stage = _stage(model, now.batch, ball, start, loss, now.density, count=count, every=every, official=official)
+        now.note(threat.project(now.batch.x, stage.points), stage.fell)
+        now.points = stage.points
+        now.drop(stage.fell)
+        coordinates = flat(now.points).shape[1]
+        moved = flat(now.points != now.batch.x).sum(dim=1)
+        now.density = (moved / coordinates / REDUCTION).clamp(min=1 / coordinates, max=0.2)
+    return now.found
 
 
 def _stage(
@@ -60,40 +79,42 @@ def _stage(
 
     official: the steps at which the points are known to be inside the threat, so that a success there counts.
     """
-    size = torch.full_like(density, ball.epsilon)
-    coordinates = flat(points).shape[1]
-    active = torch.arange(len(batch), device=points.device)
-    result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=points.device)
-    best, best_value = points, torch.full_like(density, -torch.inf)
-    best_gradient, sparsity = torch.zeros_like(points), torch.full_like(density, float(coordinates))
+    coordinates, none = flat(points).shape[1], torch.zeros_like(density)
+    now = _Inner(
+        batch,
+        points,
+        density,
+        size=none + ball.epsilon,
+        best=points,
+        best_value=none - torch.inf,
+        best_gradient=torch.zeros_like(points),
+        sparsity=none + float(coordinates),
+    )
     for step in range(count):
-        seen = look(model, batch, ball, points, loss, stop=step in official)
-        keep, gradient, values = seen.keep, seen.gradient, seen.values[seen.keep]
-        if len(keep) < len(active):
-            result[active], fell[active] = points, seen.success
-            batch, active, points, density, size = batch[keep], active[keep], points[keep], density[keep], size[keep]
-            best, best_value = best[keep], best_value[keep]
-            best_gradient, sparsity = best_gradient[keep], sparsity[keep]
-            if not len(active):
-                return Attempt(result, fell)
-        better = values > best_value
-        best_value = torch.where(better, values, best_value)
-        best = choose(better, points, best)
-        best_gradient = choose(better, gradient, best_gradient)
+        seen = look(model, now.batch, ball, now.points, loss, stop=step in official)
+        now.leave(seen)
+        if not len(now):
+            return now.found
+        gradient, values = seen.gradient, seen.values[seen.keep]
+        better = values > now.best_value
+        now.best_value = torch.where(better, values, now.best_value)
+        now.best = choose(better, now.points, now.best)
+        now.best_gradient = choose(better, gradient, now.best_gradient)
         if step and step % every == 0:
-            moved = flat(best != batch.x).sum(dim=1).float()
-            sparser = moved < SHRUNK * sparsity
-            density = (moved / coordinates / REDUCTION).clamp_min(1 / coordinates)
-            size = torch.where(sparser, ball.epsilon, size / REDUCTION).clamp_min(ball.epsilon / SMALLEST)
-            points = choose(sparser, best, points)
-            gradient = choose(sparser, best_gradient, gradient)
-            sparsity = moved
-        points = ball.project(batch.x, points + sparse_step(gradient, density, size))
+            moved = flat(now.best != now.batch.x).sum(dim=1).float()
+            sparser = moved < SHRUNK * now.sparsity
+            now.density = (moved / coordinates / REDUCTION).clamp_min(1 / coordinates)
+            now.size = torch.where(sparser, ball.epsilon, now.size / REDUCTION).clamp_min(ball.epsilon / SMALLEST)
+            now.points = choose(sparser, now.best, now.points)
+            gradient = choose(sparser, now.best_gradient, gradient)
+            now.sparsity = moved
+        now.points = ball.project(now.batch.x, now.points + sparse_step(gradient, now.density, now.size))
     last = len(official) == count
-    fallen = batch.success(glance(model, batch, ball, points)) if last else torch.zeros_like(density, dtype=torch.bool)
-    result[active] = choose(fallen, points, best)
-    fell[active] = fallen
-    return Attempt(result, fell)
+    fallen = torch.zeros(len(now), dtype=torch.bool, device=points.device)
+    if last:
+        fallen = now.batch.success(glance(model, now.batch, ball, now.points))
+    now.note(choose(fallen, now.points, now.best), fallen)
+    return now.found
 
 
 def sparse_step(gradient: Tensor, density: Tensor, size: Tensor) -> Tensor:

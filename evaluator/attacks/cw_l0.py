@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing, Closing
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
@@ -17,6 +18,23 @@ from evaluator.attacks.rows import choose, wide
 from evaluator.attacks.tanh_space import TanhAdam
 from evaluator.attacks.validation import at_least, at_most, positive
 from evaluator.threats.base import Threat
+
+
+@dataclass
+class _Search(Closing):
+    """worth: (m, p) of each pixel, 0 where it is given up; share: (m,) of the pixels given up next, count: how many."""
+
+    worth: Tensor
+    share: Tensor
+    count: Tensor
+
+
+@dataclass
+class _Descent(Climbing):
+    """One minimisation over the pixels in `mask`; points: where it began."""
+
+    mask: Tensor
+    optimiser: TanhAdam
 
 
 @register("cw_l0", title="Carlini-Wagner L0", access="gradients", threats=("l0",), paper="Carlini and Wagner 2017, sec. VI-B")
@@ -45,31 +63,29 @@ class CWL0(MinimalNorm):
         at_most(1, drop=self.drop)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        norm, everyone = NORMS["l0"], Closest.none(batch, threat)
-        if not len(batch):
-            return everyone.points
-        active = (~batch.success(glance(model, batch, threat, batch.x))).nonzero().squeeze(1)
-        part, known = batch[active], everyone[active]
-        worth = torch.full_like(part.x.flatten(2).amax(1) if part.x.dim() > 2 else part.x, torch.inf)
-        share = torch.full((len(active),), self.drop, device=batch.x.device)
-        count = torch.zeros_like(share)
+        norm, now = NORMS["l0"], self._search(batch, threat)
+        if len(now):
+            now.drop(batch.success(glance(model, batch, threat, batch.x)))
         for _ in range(self.rounds):
-            if not len(active):
+            if not len(now):
                 break
-            allowed = _without_least(worth, count)
-            points, worth_now, fell = self._round(model, part, threat, known, allowed)
-            known = known.updated(points, norm.size(points - part.x), fell)
-            worth = torch.where(fell[:, None], worth_now, worth)
-            share = torch.where(fell, share, share / 2)
-            over = ~fell & (count <= 1)
-            count = (share * (worth > 0).sum(dim=1)).floor().clamp_min(1)
-            everyone = everyone.replaced(active, known)
+            allowed = _without_least(now.worth, now.count)
+            points, worth, fell = self._round(model, now.batch, threat, now.known, allowed)
+            now.known = now.known.updated(points, norm.size(points - now.batch.x), fell)
+            now.worth = torch.where(fell[:, None], worth, now.worth)
+            now.share = torch.where(fell, now.share, now.share / 2)
+            over = ~fell & (now.count <= 1)
+            now.count = (now.share * (now.worth > 0).sum(dim=1)).floor().clamp_min(1)
             if self.stop_within:
-                over |= within(threat, part, known.points)
-            keep = (~over).nonzero().squeeze(1)
-            part, known, active = part[keep], known[keep], active[keep]
-            worth, share, count = worth[keep], share[keep], count[keep]
-        return everyone.points
+                over |= within(threat, now.batch, now.known.points)
+            now.drop(over)
+        return now.closest.points
+
+    def _search(self, batch: Batch, threat: Threat) -> _Search:
+        """Every pixel of every example is worth keeping yet."""
+        worth = torch.full_like(batch.x.flatten(2).amax(1) if batch.x.dim() > 2 else batch.x, torch.inf)
+        share = torch.full((len(batch),), self.drop, device=batch.x.device)
+        return _Search(batch, Closest.none(batch, threat), worth, share, torch.zeros_like(share))
 
     def _round(
         self, model: Model, batch: Batch, threat: Threat, known: Closest, allowed: Tensor
@@ -77,25 +93,21 @@ class CWL0(MinimalNorm):
         """Minimises over the `allowed` pixels (n, p): (points, worth of each pixel (n, p), (n,) bool which fell)."""
         mask = _spread(allowed, batch.x)
         start = torch.where(mask, known.points, batch.x)
-        result, worth = start.clone(), torch.zeros(allowed.shape, device=start.device)
-        fell = torch.zeros(len(batch), dtype=torch.bool, device=start.device)
-        active, state = torch.arange(len(batch), device=start.device), TanhAdam.at(start)
+        worth, now = torch.zeros(allowed.shape, device=start.device), _Descent(batch, start, mask, TanhAdam.at(start))
         for step in range(self.steps):
-            z = torch.where(mask, state.x, batch.x) if step else start[active]
-            seen = look(model, batch, threat, z, margin, stop=False)
+            z = torch.where(now.mask, now.optimiser.x, now.batch.x) if step else start
+            seen = look(model, now.batch, threat, z, margin, stop=False)
             done = seen.success & (seen.values >= self.kappa)
-            result[active] = choose(done, z, result[active])
-            delta = z - batch.x
+            now.note(choose(done, z, now.points), done)
+            delta = z - now.batch.x
             pixels = (seen.gradient * delta).abs()
-            pixels = pixels.flatten(2).sum(dim=1) if pixels.dim() > 2 else pixels
-            worth[active], fell[active] = pixels, done
-            keep = (~done).nonzero().squeeze(1)
-            move = 2 * delta - self.c * seen.gradient
-            batch, active, mask, state, move = batch[keep], active[keep], mask[keep], state[keep], move[keep]
-            if not len(active):
+            worth[now.at] = pixels.flatten(2).sum(dim=1) if pixels.dim() > 2 else pixels
+            move = (2 * delta - self.c * seen.gradient)[~done]
+            now.drop(done)
+            if not len(now):
                 break
-            state = state.stepped(move * mask, rate=self.rate, step=step + 1)
-        return result, worth, fell
+            now.optimiser = now.optimiser.stepped(move * now.mask, rate=self.rate, step=step + 1)
+        return now.found.points, worth, now.found.fell
 
 
 def _spread(pixels: Tensor, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Closing
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
@@ -19,6 +20,24 @@ from evaluator.threats.base import Threat
 
 _HIGHEST = 1e10
 _STILL = 1e-3  # an example whose objective changed by less than this share since the last check leaves the round
+
+
+@dataclass
+class _Search(Closing):
+    """c: (m,) the constant now tried; low, high: what is known of it."""
+
+    c: Tensor
+    low: Tensor
+    high: Tensor
+
+
+@dataclass
+class _Descent(Closing):
+    """One minimisation for c (m,). last: the objective at the last check."""
+
+    optimiser: TanhAdam
+    c: Tensor
+    last: Tensor
 
 
 @register("cw_l2", title="Carlini-Wagner L2", access="gradients", threats=("l2",), paper="Carlini and Wagner 2017, sec. VI-A")
@@ -44,55 +63,44 @@ class CWL2(MinimalNorm):
         positive(rate=self.rate, initial_c=self.initial_c)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        everyone = Closest.none(batch, threat)
-        if not len(batch):
-            return everyone.points
-        active = (~batch.success(glance(model, batch, threat, batch.x))).nonzero().squeeze(1)
-        part, known = batch[active], everyone[active]
-        c = torch.full((len(active),), self.initial_c, device=batch.x.device)
-        low, high = torch.zeros_like(c), torch.full_like(c, _HIGHEST)
+        c = torch.full((len(batch),), self.initial_c, device=batch.x.device)
+        now = _Search(batch, Closest.none(batch, threat), c, torch.zeros_like(c), torch.full_like(c, _HIGHEST))
+        if len(now):
+            now.drop(batch.success(glance(model, batch, threat, batch.x)))
         for _ in range(self.searches):
-            if not len(active):
+            if not len(now):
                 break
-            known, worked = self._round(model, part, threat, known, c)
-            everyone = everyone.replaced(active, known)
-            high, low = torch.where(worked, torch.minimum(high, c), high), torch.where(worked, low, torch.maximum(low, c))
-            c = torch.where(high < _HIGHEST, (low + high) / 2, c * 10)
+            now.known, worked = self._round(model, now.batch, threat, now.known, now.c)
+            now.high = torch.where(worked, torch.minimum(now.high, now.c), now.high)
+            now.low = torch.where(worked, now.low, torch.maximum(now.low, now.c))
+            now.c = torch.where(now.high < _HIGHEST, (now.low + now.high) / 2, now.c * 10)
             if self.stop_within:
-                keep = (~within(threat, part, known.points)).nonzero().squeeze(1)
-                part, known, active = part[keep], known[keep], active[keep]
-                c, low, high = c[keep], low[keep], high[keep]
-        return everyone.points
+                now.drop(within(threat, now.batch, now.known.points))
+        return now.closest.points
 
     def _round(self, model: Model, batch: Batch, threat: Threat, known: Closest, c: Tensor) -> tuple[Closest, Tensor]:
         """One minimisation for fixed c (n,): the closest points, and (n,) bool where this c found an adversarial one."""
-        everyone, worked = known, torch.zeros(len(batch), dtype=torch.bool, device=c.device)
-        active = torch.arange(len(batch), device=c.device)
-        state, last = TanhAdam.at(batch.x), torch.full_like(c, torch.inf)
+        worked = torch.zeros(len(batch), dtype=torch.bool, device=c.device)
+        now = _Descent(batch, known, TanhAdam.at(batch.x), c, torch.full_like(c, torch.inf))
         every = max(self.steps // 10, 1)
         for step in range(self.steps):
-            z = state.x
-            delta = z - batch.x
-            seen = look(model, batch, threat, z, margin, stop=False)
+            z = now.optimiser.x
+            delta = z - now.batch.x
+            seen = look(model, now.batch, threat, z, margin, stop=False)
             norm = delta.flatten(1).square().sum(dim=1)
             success = seen.success & (seen.values >= self.kappa)
-            worked[active] |= success
-            known = known.updated(z, norm.sqrt(), success)
+            worked[now.at] |= success
+            now.known = now.known.updated(z, norm.sqrt(), success)
             short = (self.kappa - seen.values).clamp_min(0)
-            gradient = torch.addcmul(2 * delta, wide(c * (short > 0), z), seen.gradient, value=-1)
-            state = state.stepped(gradient, rate=self.rate, step=step + 1)
+            gradient = torch.addcmul(2 * delta, wide(now.c * (short > 0), z), seen.gradient, value=-1)
+            now.optimiser = now.optimiser.stepped(gradient, rate=self.rate, step=step + 1)
             if step % every == every - 1:
-                objective = norm + c * short
-                going = (objective - last).abs() > _STILL * objective
+                objective = norm + now.c * short
+                going = (objective - now.last).abs() > _STILL * objective
                 if self.stop_within:
-                    going &= ~within(threat, batch, known.points)
-                keep = going.nonzero().squeeze(1)
-                last = objective
-                if len(keep) == len(active):
-                    continue
-                everyone = everyone.replaced(active, known)
-                batch, active, state, known = batch[keep], active[keep], state[keep], known[keep]
-                c, last = c[keep], last[keep]
-                if not len(active):
+                    going &= ~within(threat, now.batch, now.known.points)
+                now.last = objective
+                now.drop(~going)
+                if not len(now):
                     break
-        return everyone.replaced(active, known), worked
+        return now.closest, worked

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Closing
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
@@ -16,6 +17,26 @@ from evaluator.attacks.rows import choose, wide
 from evaluator.attacks.tanh_space import TanhAdam
 from evaluator.attacks.validation import at_least, positive
 from evaluator.threats.base import Threat
+
+
+@dataclass
+class _Search(Closing):
+    """start: where the next minimisation begins; c, tau, fineness: (m,) its constants."""
+
+    start: Tensor
+    c: Tensor
+    tau: Tensor
+    fineness: Tensor
+
+
+@dataclass
+class _Descent(Closing):
+    """One minimisation. tau, c, rate: (m,) its constants."""
+
+    optimiser: TanhAdam
+    tau: Tensor
+    c: Tensor
+    rate: Tensor
 
 
 @register(
@@ -48,62 +69,52 @@ class CWLinf(MinimalNorm):
         positive(rate=self.rate, initial_c=self.initial_c, largest_c=self.largest_c, shrink=self.shrink)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        everyone = Closest.none(batch, threat)
-        if not len(batch):
-            return everyone.points
-        active = (~batch.success(glance(model, batch, threat, batch.x))).nonzero().squeeze(1)
-        part, known, x = batch[active], everyone[active], batch.x[active]
-        c = torch.full((len(active),), self.initial_c, device=batch.x.device)
-        tau, fineness = torch.ones_like(c), torch.ones_like(c)
+        c = torch.full((len(batch),), self.initial_c, device=batch.x.device)
+        one = torch.ones_like(c)
+        now = _Search(batch, Closest.none(batch, threat), batch.x, c, tau=one, fineness=one)
+        if len(now):
+            now.drop(batch.success(glance(model, batch, threat, batch.x)))
         for _ in range(self.rounds):
-            if not len(active):
+            if not len(now):
                 break
-            found = self._round(model, part, threat, x, tau, c, self.rate * fineness)
-            inside = found.distance <= tau
-            known = known.updated(found.points, found.distance, torch.isfinite(found.distance))
-            everyone = everyone.replaced(active, known)
-            c = torch.where(inside, c, 2 * c)
+            found = self._round(model, threat, now)
+            inside = found.distance <= now.tau
+            now.known = now.known.updated(found.points, found.distance, torch.isfinite(found.distance))
+            c = torch.where(inside, now.c, 2 * now.c)
             spent = c > self.largest_c
-            fineness = torch.where(spent, fineness / 2, fineness)
-            c = torch.where(spent, self.initial_c, c)
-            x = choose(spent, known.points, found.points)
-            smaller = (1 - (1 - self.shrink) * fineness) * torch.minimum(tau, known.distance)
-            again = (1 - (1 - self.shrink) * fineness) * known.distance
-            tau = torch.where(spent, again, torch.where(inside, smaller, tau))
-            going = (fineness >= 0.5**self.refinements) & ~(spent & torch.isinf(known.distance))
+            now.fineness = torch.where(spent, now.fineness / 2, now.fineness)
+            now.c = torch.where(spent, self.initial_c, c)
+            now.start = choose(spent, now.known.points, found.points)
+            smaller = (1 - (1 - self.shrink) * now.fineness) * torch.minimum(now.tau, now.known.distance)
+            again = (1 - (1 - self.shrink) * now.fineness) * now.known.distance
+            now.tau = torch.where(spent, again, torch.where(inside, smaller, now.tau))
+            going = (now.fineness >= 0.5**self.refinements) & ~(spent & torch.isinf(now.known.distance))
             if self.stop_within:
-                going &= ~within(threat, part, known.points)
-            keep = going.nonzero().squeeze(1)
-            part, known, active, x = part[keep], known[keep], active[keep], x[keep]
-            tau, c, fineness = tau[keep], c[keep], fineness[keep]
-        return everyone.points
+                going &= ~within(threat, now.batch, now.known.points)
+            now.drop(~going)
+        return now.closest.points
 
-    def _round(
-        self, model: Model, batch: Batch, threat: Threat, start: Tensor, tau: Tensor, c: Tensor, rate: Tensor
-    ) -> Closest:
-        """One minimisation from `start`: the closest adversarial points, or the last points at distance inf.
+    def _round(self, model: Model, threat: Threat, search: _Search) -> Closest:
+        """One minimisation from `search.start`: the closest adversarial points, or the last points at distance inf.
 
         An example leaves as soon as it is adversarial inside tau: its objective is then zero.
         """
-        everyone = Closest(start.clone(), torch.full_like(tau, torch.inf))
-        active, known, state = torch.arange(len(batch), device=tau.device), everyone, TanhAdam.at(start)
+        none = Closest(search.start.clone(), torch.full_like(search.tau, torch.inf))
+        rate = self.rate * search.fineness
+        now = _Descent(search.batch, none, TanhAdam.at(search.start), search.tau, search.c, rate)
         for step in range(self.steps):
-            z = state.x
-            delta = z - batch.x
-            seen = look(model, batch, threat, z, margin, stop=False)
+            z = now.optimiser.x
+            delta = z - now.batch.x
+            seen = look(model, now.batch, threat, z, margin, stop=False)
             size = delta.flatten(1).abs().amax(dim=1)
-            known = known.updated(z, size, seen.success & (seen.values >= self.kappa))
+            now.known = now.known.updated(z, size, seen.success & (seen.values >= self.kappa))
             missing = (seen.values < self.kappa) | ~seen.success
-            excess = delta.sign() * (delta.abs() > wide(tau, delta))
-            state = state.stepped(excess - wide(c * missing, z) * seen.gradient, rate=wide(rate, z), step=step + 1)
-            keep = (known.distance > tau).nonzero().squeeze(1)
-            if len(keep) < len(active):
-                everyone = everyone.replaced(active, known)
-                batch, active, known, state = batch[keep], active[keep], known[keep], state[keep]
-                tau, c, rate = tau[keep], c[keep], rate[keep]
-            if not len(active):
-                return everyone
-        last = Closest(state.x, known.distance)
-        lost = torch.isinf(known.distance)
-        points = torch.where(wide(lost, last.points), last.points, known.points)
-        return everyone.replaced(active, Closest(points, known.distance))
+            excess = delta.sign() * (delta.abs() > wide(now.tau, delta))
+            slope = excess - wide(now.c * missing, z) * seen.gradient
+            now.optimiser = now.optimiser.stepped(slope, rate=wide(now.rate, z), step=step + 1)
+            now.drop(now.known.distance <= now.tau)
+            if not len(now):
+                break
+        points = choose(torch.isinf(now.known.distance), now.optimiser.x, now.known.points)
+        now.known = Closest(points, now.known.distance)
+        return now.closest

@@ -9,12 +9,13 @@ verdict that depends on the example alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Active
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.gradients import glance, look
@@ -62,6 +63,24 @@ class DAA(Attack):
         return with_restarts(once, batch, threat, restarts=self.restarts).points
 
 
+@dataclass
+class _Flow(Active):
+    """The particles in play, `count` rows for each example. points: where they are."""
+
+    points: Tensor
+    count: InitVar[int]
+
+    def __post_init__(self, count: int) -> None:
+        super().__post_init__()
+        self._count = count
+
+    def write(self, found: Attempt, success: Tensor) -> None:
+        """Writes each example's first adversarial particle (or its first one) to `found`, and whether there is one."""
+        examples, hits = self.at[:: self._count] // self._count, success.reshape(-1, self._count)
+        chosen = hits.float().argmax(dim=1) + torch.arange(len(hits), device=hits.device) * self._count
+        found.points[examples], found.fell[examples] = self.points[chosen], hits.any(dim=1)
+
+
 def flow(model: Model, batch: Batch, threat: Threat, options: DAA, *, sizes: list[float]) -> Attempt:
     """One run of the particle flow with one step for each of `sizes`.
 
@@ -70,28 +89,19 @@ def flow(model: Model, batch: Batch, threat: Threat, options: DAA, *, sizes: lis
     n, count = len(batch), options.particles
     starts = [threat.random_start(batch.x, batch.draws.fork(particle)) for particle in range(count)]
     points = torch.stack(starts, dim=1).flatten(0, 1)
-    result, fell = starts[0].clone(), torch.zeros(n, dtype=torch.bool, device=batch.x.device)
-    active = torch.arange(n, device=batch.x.device)
-    part = batch[active.repeat_interleave(count)]
+    found = Attempt(starts[0].clone(), torch.zeros(n, dtype=torch.bool, device=batch.x.device))
+    now = _Flow(batch[torch.arange(n, device=batch.x.device).repeat_interleave(count)], points, count)
     for size in sizes:
-        if not len(active):
-            return Attempt(result, fell)
-        seen = look(model, part, threat, points, LOSSES[options.loss], group=count)
-        _record(result, fell, active, points, seen.success, count)
-        if len(seen.keep) < len(points):
-            active, part, points = active[seen.keep[::count] // count], part[seen.keep], points[seen.keep]
-        force = _force(points, seen.gradient, count, options)
-        points = threat.project(part.x, points + threat.steepest_step(force, size))
-    if len(active):
-        _record(result, fell, active, points, part.success(glance(model, part, threat, points)), count)
-    return Attempt(result, fell)
-
-
-def _record(result: Tensor, fell: Tensor, active: Tensor, points: Tensor, success: Tensor, count: int) -> None:
-    """Writes each active example's first adversarial particle (or its first one) and whether there is one."""
-    hits = success.reshape(-1, count)
-    chosen = hits.float().argmax(dim=1) + torch.arange(len(active), device=active.device) * count
-    result[active], fell[active] = points[chosen], hits.any(dim=1)
+        if not len(now):
+            return found
+        seen = look(model, now.batch, threat, now.points, LOSSES[options.loss], group=count)
+        now.write(found, seen.success)
+        now.keep(seen.keep)
+        force = _force(now.points, seen.gradient, count, options)
+        now.points = threat.project(now.batch.x, now.points + threat.steepest_step(force, size))
+    if len(now):
+        now.write(found, now.batch.success(glance(model, now.batch, threat, now.points)))
+    return found
 
 
 def _force(points: Tensor, gradient: Tensor, count: int, options: DAA) -> Tensor:

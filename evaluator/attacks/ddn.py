@@ -9,15 +9,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import cross_entropy
-from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
 from evaluator.attacks.validation import at_least, positive
 from evaluator.threats.base import Threat, flat
+
+
+@dataclass
+class _State(Walking):
+    """radius: (m,) of the sphere that z is put on."""
+
+    radius: Tensor
 
 
 @register("ddn", title="Decoupled direction and norm", access="gradients", threats=("l2",), paper="Rony et al. 2019, alg. 1")
@@ -43,29 +51,21 @@ class DDN(MinimalNorm):
             positive(first_radius=self.first_radius)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        norm, everyone = NORMS["l2"], Closest.none(batch, threat)
-        active, known, z = torch.arange(len(batch), device=batch.x.device), everyone, batch.x
-        radius = torch.full_like(known.distance, threat.epsilon if self.first_radius is None else self.first_radius)
+        norm, known = NORMS["l2"], Closest.none(batch, threat)
+        first_radius = threat.epsilon if self.first_radius is None else self.first_radius
+        now = _State(batch, known, batch.x, torch.full_like(known.distance, first_radius))
         for step in range(self.steps):
-            if not len(active):
-                return everyone.points
-            seen = look(model, batch, threat, z, cross_entropy, stop=step == 0)
-            known = known.updated(z, norm.size(z - batch.x), seen.success)
-            gradient, success = seen.gradient, seen.success
-            if step == 0 or self.stop_within:
-                keep = seen.keep if step == 0 else (~within(threat, batch, known.points)).nonzero().squeeze(1)
-                if len(keep) < len(active):
-                    gradient = gradient if step == 0 else gradient[keep]
-                    everyone = everyone.replaced(active, known)
-                    batch, z, known, active = batch[keep], z[keep], known[keep], active[keep]
-                    radius, success = radius[keep], success[keep]
-                    if not len(active):
-                        return everyone.points
+            if not len(now):
+                break
+            seen = look(model, now.batch, threat, now.z, cross_entropy, stop=step == 0)
+            now.closer(norm.size, seen.success)
+            rows = now.standing(seen, threat, first=step == 0, stop_within=self.stop_within)
+            gradient, success = seen.gradient if step == 0 else seen.gradient[rows], seen.success[rows]
+            now.keep(rows)
             size = self.step_size * (0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2)
             length = flat(gradient).norm(dim=1).clamp_min(1e-12)
-            delta = z - batch.x + wide(size / length, z) * gradient
+            delta = now.z - now.batch.x + wide(size / length, now.z) * gradient
             if step:
-                radius = radius * torch.where(success, 1 - self.gamma, 1 + self.gamma)
-            z = (batch.x + delta * wide(radius / norm.size(delta).clamp_min(1e-12), z)).clamp(0, 1)
-        adversarial = batch.success(glance(model, batch, threat, z)) if len(active) else active > 0
-        return everyone.replaced(active, known.updated(z, norm.size(z - batch.x), adversarial)).points
+                now.radius = now.radius * torch.where(success, 1 - self.gamma, 1 + self.gamma)
+            now.z = (now.batch.x + delta * wide(now.radius / norm.size(delta).clamp_min(1e-12), now.z)).clamp(0, 1)
+        return now.finish(model, threat, norm.size).points

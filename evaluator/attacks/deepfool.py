@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
 from evaluator.attacks.gradients import glance
@@ -18,6 +19,13 @@ from evaluator.attacks.validation import at_least
 from evaluator.threats.base import Threat
 
 _BEYOND = 1e-4  # added to every step, as in the authors' code: near the boundary the overshoot alone is lost to rounding
+
+
+@dataclass
+class _State(Climbing):
+    """total: the sum of the steps."""
+
+    total: Tensor
 
 
 @register(
@@ -41,22 +49,18 @@ class DeepFool(MinimalNorm):
         at_least(0, overshoot=self.overshoot)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        norm, result = NORMS[threat.kind], threat.start(batch.x)
-        active = torch.arange(len(batch), device=batch.x.device)
-        z, total = batch.x, torch.zeros_like(batch.x)
+        norm, now = NORMS[threat.kind], _State(batch, batch.x, torch.zeros_like(batch.x))
         for step in range(self.steps + 1):
-            if not len(active):
+            if not len(now):
                 break
-            fell = batch.success(glance(model, batch, threat, z))
-            keep = (~fell).nonzero().squeeze(1)
-            if len(keep) < len(active):
-                result[active[fell]] = z[fell]
-                batch, active, z, total = batch[keep], active[keep], z[keep], total[keep]
-            if step == self.steps or not len(active):
+            fell = now.batch.success(glance(model, now.batch, threat, now.points))
+            now.found.points[now.at[fell]] = now.points[fell]
+            now.drop(fell)
+            if step == self.steps or not len(now):
                 break
-            near = nearest_boundary(model, batch, threat, z, norm, candidates=self.candidates)
+            near = nearest_boundary(model, now.batch, threat, now.points, norm, candidates=self.candidates)
             size = near.gap.abs() / norm.dual(near.normal).clamp_min(1e-12) + _BEYOND
-            move = threat.steepest_step(near.normal, size.clamp_max(norm.size(torch.ones_like(z)).amax()))
-            total = total + move * wide(near.gap.sign(), move)
-            z = (batch.x + (1 + self.overshoot) * total).clamp(0, 1)
-        return result
+            move = threat.steepest_step(near.normal, size.clamp_max(norm.size(torch.ones_like(now.points)).amax()))
+            now.total = now.total + move * wide(near.gap.sign(), move)
+            now.points = (now.batch.x + (1 + self.overshoot) * now.total).clamp(0, 1)
+        return now.found.points

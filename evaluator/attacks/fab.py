@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
 from evaluator.attacks.gradients import glance, ranked_classes
@@ -59,21 +60,18 @@ class _Boundary(MinimalNorm):
 
     def _descend(self, model: Model, batch: Batch, threat: Threat, norm: Norm, z: Tensor, known: Closest) -> Closest:
         """`steps` iterations of alg. 1 from z."""
-        everyone, active = known, torch.arange(len(batch), device=z.device)
+        now = Walking(batch, known, z)
         for _ in range(self.steps):
             if self.stop_within:
-                keep = (~within(threat, batch, known.points)).nonzero().squeeze(1)
-                if len(keep) < len(active):
-                    everyone = everyone.replaced(active, known)
-                    batch, z, known, active = batch[keep], z[keep], known[keep], active[keep]
-            if not len(active):
-                return everyone
-            near = nearest_boundary(model, batch, threat, z, norm)
-            z = self._step(norm, batch.x, z, near.normal, near.gap)
-            adversarial = batch.success(glance(model, batch, threat, z))
-            known = known.updated(z, norm.size(z - batch.x), adversarial)
-            z = choose(adversarial, batch.x + self.backward * (z - batch.x), z)
-        return everyone.replaced(active, known)
+                now.drop(within(threat, now.batch, now.known.points))
+            if not len(now):
+                break
+            near = nearest_boundary(model, now.batch, threat, now.z, norm)
+            now.z = self._step(norm, now.batch.x, now.z, near.normal, near.gap)
+            adversarial = now.batch.success(glance(model, now.batch, threat, now.z))
+            now.closer(norm.size, adversarial)
+            now.z = choose(adversarial, now.batch.x + self.backward * (now.z - now.batch.x), now.z)
+        return now.closest
 
     def _step(self, norm: Norm, x: Tensor, z: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
         """(1 - a)(z + eta d) + a (x + eta d_x), d and d_x the moves of z and x to the hyperplane, a by their sizes."""

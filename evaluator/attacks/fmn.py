@@ -8,15 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
-from evaluator.attacks.norms import NORMS
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm
+from evaluator.attacks.norms import NORMS, Norm
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
 from evaluator.attacks.validation import at_least, positive
 from evaluator.threats.base import Threat
+
+
+@dataclass
+class _State(Walking):
+    """radius: (m,) of the ball that z is projected on."""
+
+    radius: Tensor
 
 
 @register(
@@ -44,43 +52,36 @@ class FMN(MinimalNorm):
             positive(step_size=self.step_size)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        norm, everyone = NORMS[threat.kind], Closest.none(batch, threat)
+        norm, known = NORMS[threat.kind], Closest.none(batch, threat)
         first = self.step_size if self.step_size is not None else norm.reach
-        active = torch.arange(len(batch), device=batch.x.device)
-        known, z = everyone, batch.x
-        radius = torch.full_like(known.distance, 0.0 if norm.whole else torch.inf)
+        now = _State(batch, known, batch.x, torch.full_like(known.distance, 0.0 if norm.whole else torch.inf))
         for step in range(self.steps):
-            if not len(active):
-                return everyone.points
-            seen = look(model, batch, threat, z, margin, stop=step == 0)
-            known = known.updated(z, norm.size(z - batch.x), seen.success)
-            gradient, values, success = seen.gradient, seen.values, seen.success
-            if step == 0 or self.stop_within:
-                keep = seen.keep if step == 0 else (~within(threat, batch, known.points)).nonzero().squeeze(1)
-                if len(keep) < len(active):
-                    gradient = gradient if step == 0 else gradient[keep]
-                    everyone = everyone.replaced(active, known)
-                    batch, z, known, active, radius = batch[keep], z[keep], known[keep], active[keep], radius[keep]
-                    values, success = values[keep], success[keep]
-                    if not len(active):
-                        return everyone.points
+            if not len(now):
+                break
+            seen = look(model, now.batch, threat, now.z, margin, stop=step == 0)
+            now.closer(norm.size, seen.success)
+            rows = now.standing(seen, threat, first=step == 0, stop_within=self.stop_within)
+            gradient = seen.gradient if step == 0 else seen.gradient[rows]
+            values, success = seen.values[rows], seen.success[rows]
+            now.keep(rows)
             share = step / max(self.steps - 1, 1)
-            gamma = _annealed(self.gamma, 1e-4, share)
-            if norm.whole:
-                grown, shrunk = torch.maximum(radius + 1, radius * (1 + gamma)), torch.minimum(radius - 1, radius * (1 - gamma))
-                radius = torch.where(success, torch.minimum(shrunk, known.distance - 1), grown).clamp_min(1)
-            else:
-                estimate = norm.size(z - batch.x) - values / norm.dual(gradient).clamp_min(1e-12)
-                # stretched, because a step that ends exactly on a linear boundary would estimate the same radius for ever
-                missed = torch.where(torch.isinf(known.distance), estimate, radius) * (1 + gamma)
-                radius = torch.where(success, torch.minimum(radius * (1 - gamma), known.distance), missed)
+            now.radius = self._radius(norm, now, gradient, values, success, _annealed(self.gamma, 1e-4, share))
             length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)
-            moved = z - batch.x + wide(_annealed(first, first / 100, share) / length, z) * gradient
-            z = (batch.x + norm.project(moved, radius)).clamp(0, 1)
-        if len(active):
-            adversarial = batch.success(glance(model, batch, threat, z))
-            everyone = everyone.replaced(active, known.updated(z, norm.size(z - batch.x), adversarial))
-        return everyone.points
+            moved = now.z - now.batch.x + wide(_annealed(first, first / 100, share) / length, now.z) * gradient
+            now.z = (now.batch.x + norm.project(moved, now.radius)).clamp(0, 1)
+        return now.finish(model, threat, norm.size).points
+
+    @staticmethod
+    def _radius(norm: Norm, now: _State, gradient: Tensor, values: Tensor, success: Tensor, gamma: float) -> Tensor:
+        """(m,) the next radius: smaller where z is adversarial, else larger or, where nothing is known, estimated."""
+        radius, best = now.radius, now.known.distance
+        if norm.whole:
+            grown, shrunk = torch.maximum(radius + 1, radius * (1 + gamma)), torch.minimum(radius - 1, radius * (1 - gamma))
+            return torch.where(success, torch.minimum(shrunk, best - 1), grown).clamp_min(1)
+        estimate = norm.size(now.z - now.batch.x) - values / norm.dual(gradient).clamp_min(1e-12)
+        # stretched, because a step that ends exactly on a linear boundary would estimate the same radius for ever
+        missed = torch.where(torch.isinf(best), estimate, radius) * (1 + gamma)
+        return torch.where(success, torch.minimum(radius * (1 - gamma), best), missed)
 
 
 def _annealed(first: float, last: float, share: float) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.gradients import glance, look
@@ -22,6 +23,15 @@ from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
 from evaluator.attacks.validation import at_least, at_most, positive
 from evaluator.threats.base import Threat
+
+
+@dataclass
+class _State(Climbing):
+    """best, value, gradient: the points with the largest margin so far, that margin, its gradient."""
+
+    best: Tensor
+    value: Tensor
+    gradient: Tensor
 
 
 @register(
@@ -66,27 +76,23 @@ class GuidedLocal(Attack):
 
     def _search(self, model: Model, batch: Batch, threat: Threat, points: Tensor) -> Attempt:
         """Local search from `points`."""
-        result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=points.device)
-        active = torch.arange(len(batch), device=points.device)
-        best, value, gradient = points, torch.full((len(batch),), -torch.inf, device=points.device), torch.zeros_like(points)
+        value = torch.full((len(batch),), -torch.inf, device=points.device)
+        now = _State(batch, points, points, value, torch.zeros_like(points))
         for move in range(self.moves):
-            if not len(active):
-                return Attempt(result, fell)
-            seen = look(model, batch, threat, points, margin)
-            if len(seen.keep) < len(active):
-                result[active], fell[active] = points, seen.success
-                keep = seen.keep
-                batch, active, points = batch[keep], active[keep], points[keep]
-                best, value, gradient = best[keep], value[keep], gradient[keep]
+            if not len(now):
+                return now.found
+            seen = look(model, now.batch, threat, now.points, margin)
+            now.leave(seen)
             values = seen.values[seen.keep]
-            better = values > value
-            value = torch.where(better, values, value)
-            best, gradient = choose(better, points, best), choose(better, seen.gradient, gradient)
-            points = self._proposal(batch, threat, best, gradient, self.share * (1 - 0.9 * move / self.moves))
-        if len(active):
-            fallen = batch.success(glance(model, batch, threat, points))
-            result[active], fell[active] = choose(fallen, points, best), fallen
-        return Attempt(result, fell)
+            better = values > now.value
+            now.value = torch.where(better, values, now.value)
+            now.best, now.gradient = choose(better, now.points, now.best), choose(better, seen.gradient, now.gradient)
+            share = self.share * (1 - 0.9 * move / self.moves)
+            now.points = self._proposal(now.batch, threat, now.best, now.gradient, share)
+        if len(now):
+            fallen = now.batch.success(glance(model, now.batch, threat, now.points))
+            now.note(choose(fallen, now.points, now.best), fallen)
+        return now.found
 
     def _proposal(self, batch: Batch, threat: Threat, best: Tensor, gradient: Tensor, share: float) -> Tensor:
         """Sends about `share` of the coordinates to the face the gradient points to, in proportion to |gradient|."""

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import gradient_of, ranked_classes
 from evaluator.attacks.losses import pick
@@ -21,6 +22,14 @@ from evaluator.attacks.validation import at_least, at_most, one_of, positive
 from evaluator.threats.base import Threat, flat
 
 _SHORTLIST = 64  # pairs are searched among the coordinates that are best by alpha, by beta and by their product
+
+
+@dataclass
+class _State(Walking):
+    """target: (m,) the class to reach; free: (m, d) bool, coordinates that may still move."""
+
+    target: Tensor
+    free: Tensor
 
 
 @register("jsma", title="Jacobian saliency map", access="gradients", threats=("l0",), paper="Papernot et al. 2016, alg. 3")
@@ -51,36 +60,34 @@ class JSMA(MinimalNorm):
         one_of(("probabilities", "logits"), outputs=self.outputs)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        everyone, norm = Closest.none(batch, threat), NORMS["l0"]
-        active = torch.arange(len(batch), device=batch.x.device)
-        sign = 1.0 if self.direction == "up" else -1.0
-        z, target = batch.x, batch.target
-        budget = self.gamma * batch.x[:1].numel()
-        free = torch.ones_like(flat(z), dtype=torch.bool)
-        while len(active):
+        norm, sign = NORMS["l0"], 1.0 if self.direction == "up" else -1.0
+        budget, aimed = self.gamma * batch.x[:1].numel(), batch.target is not None
+        free = torch.ones_like(flat(batch.x), dtype=torch.bool)
+        target = batch.y if batch.target is None else batch.target
+        now = _State(batch, Closest.none(batch, threat), batch.x, target, free)
+        while len(now):
             with torch.enable_grad():
-                leaf = z.detach().requires_grad_(True)
-                logits = model(threat.apply(batch.x, leaf)).float()
-                if target is None:
-                    target = ranked_classes(logits.detach(), batch.y)[:, 0]
-                fell = batch.success(logits.detach())
+                leaf = now.z.detach().requires_grad_(True)
+                logits = model(threat.apply(now.batch.x, leaf)).float()
+                if not aimed:
+                    now.target, aimed = ranked_classes(logits.detach(), batch.y)[:, 0], True
+                fell = now.batch.success(logits.detach())
+                now.closer(norm.size, fell)
                 keep = (~fell).nonzero().squeeze(1)
-                known = everyone[active].updated(z, norm.size(z - batch.x), fell)
-                everyone = everyone.replaced(active, known)
                 if not len(keep):
                     break
-                alpha, beta = self._jacobian(logits, target, leaf)
+                alpha, beta = self._jacobian(logits, now.target, leaf)
             alpha, beta = sign * flat(alpha)[keep], sign * flat(beta)[keep]
-            batch, active, z, target, free = batch[keep], active[keep], z[keep], target[keep], free[keep]
-            room = flat(z) < 1 if sign > 0 else flat(z) > 0
-            chosen, found = _salient(alpha, beta, free & room, pairs=self.pairs)
-            moved = (flat(z) + sign * self.theta * chosen).clamp(0, 1).reshape(z.shape)
-            free = free & ~((moved == z.round()) & (moved != z)).flatten(1) & ~(chosen & (self.theta >= 1))
-            z = moved
-            changed = (flat(z) != flat(batch.x)).sum(dim=1)
-            keep = (found & (changed <= budget)).nonzero().squeeze(1)
-            batch, active, z, target, free = batch[keep], active[keep], z[keep], target[keep], free[keep]
-        return everyone.points
+            now.keep(keep)
+            room = flat(now.z) < 1 if sign > 0 else flat(now.z) > 0
+            chosen, found = _salient(alpha, beta, now.free & room, pairs=self.pairs)
+            moved = (flat(now.z) + sign * self.theta * chosen).clamp(0, 1).reshape(now.z.shape)
+            used = ((moved == now.z.round()) & (moved != now.z)).flatten(1)
+            now.free = now.free & ~used & ~(chosen & (self.theta >= 1))
+            now.z = moved
+            changed = (flat(now.z) != flat(now.batch.x)).sum(dim=1)
+            now.drop(~found | (changed > budget))
+        return now.closest.points
 
     def _jacobian(self, logits: Tensor, target: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and beta, shaped as `leaf`."""

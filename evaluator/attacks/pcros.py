@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, at_most, one_of
@@ -51,23 +51,18 @@ class PCROS(Attack):
     def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One random start."""
         size = self.step_size if self.step_size is not None else 2.5 * threat.epsilon / self.steps
-        points, loss = threat.random_start(batch.x, batch.draws), LOSSES[self.loss]
-        result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=points.device)
-        active = torch.arange(len(batch), device=points.device)
+        now, loss = Climbing(batch, threat.random_start(batch.x, batch.draws)), LOSSES[self.loss]
         for _ in range(self.steps):
-            before = look(model, batch, threat, points, loss)
-            result[active], fell[active] = points, before.success
-            batch, active, points = batch[before.keep], active[before.keep], points[before.keep]
-            if not len(active):
+            before = look(model, now.batch, threat, now.points, loss)
+            now.leave(before)
+            if not len(now):
                 break
-            predicted = threat.project(batch.x, points + threat.steepest_step(before.gradient, size))
-            after = look(model, batch, threat, predicted, loss)
-            result[active], fell[active] = predicted, after.success
-            batch, active, points = batch[after.keep], active[after.keep], points[after.keep]
-            if not len(active):
+            predicted = threat.project(now.batch.x, now.points + threat.steepest_step(before.gradient, size))
+            after = look(model, now.batch, threat, predicted, loss)
+            now.note(predicted, after.success)
+            now.keep(after.keep)
+            if not len(now):
                 break
             blend = self.weight * before.gradient[after.keep] + (1 - self.weight) * after.gradient
-            points = threat.project(batch.x, points + threat.steepest_step(blend, size))
-        if len(active):
-            result[active], fell[active] = points, batch.success(glance(model, batch, threat, points))
-        return Attempt(result, fell)
+            now.points = threat.project(now.batch.x, now.points + threat.steepest_step(blend, size))
+        return now.finish(model, threat)

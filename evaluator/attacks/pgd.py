@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES, Loss
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, one_of, positive
-from evaluator.threats.base import Threat
+from evaluator.threats.base import Projector, Threat
 
 
 @register("pgd", title="Projected gradient descent", access="gradients", threats=("*",), paper="Madry et al. 2018, sec. 2.1")
@@ -50,6 +50,13 @@ class PGD(Attack):
         return with_restarts(once, batch, threat, restarts=self.restarts).points
 
 
+@dataclass
+class _State(Climbing):
+    """project: of the threat, at the examples in play."""
+
+    project: Projector
+
+
 def ascend(
     model: Model,
     batch: Batch,
@@ -66,18 +73,15 @@ def ascend(
     size: of every step, or a function of its number (0 .. steps - 1), in the threat's units.
     last_look: False leaves the last points unjudged, for a caller who looks at them anyway.
     """
-    result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
-    active, project = torch.arange(len(batch), device=batch.x.device), threat.fixed(batch.x)
+    now = _State(batch, points, threat.fixed(batch.x))
     for step in range(steps):
-        if not len(active):
+        if not len(now):
             break
-        seen = look(model, batch, threat, points, loss)
-        if len(seen.keep) < len(active):
-            result[active], fell[active] = points, seen.success
-            keep = seen.keep
-            batch, active, points, project = batch[keep], active[keep], points[keep], project[keep]
-        points = project(points + threat.steepest_step(seen.gradient, size(step) if callable(size) else size))
-    result[active] = points
-    if len(active) and last_look:
-        fell[active] = batch.success(glance(model, batch, threat, points))
-    return Attempt(result, fell)
+        seen = look(model, now.batch, threat, now.points, loss)
+        now.leave(seen)
+        move = threat.steepest_step(seen.gradient, size(step) if callable(size) else size)
+        now.points = now.project(now.points + move)
+    if last_look:
+        return now.finish(model, threat)
+    now.note(now.points, False)
+    return now.found

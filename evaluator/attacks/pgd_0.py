@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -44,19 +44,12 @@ class PGD0(Attack):
         return with_restarts(once, batch, threat, restarts=self.restarts).points
 
     def _climb(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
-        points = threat.random_start(batch.x, batch.draws)
-        result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=batch.x.device)
-        active = torch.arange(len(batch), device=batch.x.device)
+        now = Climbing(batch, threat.random_start(batch.x, batch.draws))
         for _ in range(self.steps):
-            if not len(active):
-                return Attempt(result, fell)
-            seen = look(model, batch, threat, points, LOSSES[self.loss])
-            if len(seen.keep) < len(active):
-                result[active], fell[active] = points, seen.success
-                batch, active, points = batch[seen.keep], active[seen.keep], points[seen.keep]
-            length = wide(flat(seen.gradient).abs().sum(dim=1).clamp_min(1e-12), points)
-            points = threat.project(batch.x, points + self.step_size * seen.gradient / length)
-        result[active] = points
-        if len(active):
-            fell[active] = batch.success(glance(model, batch, threat, points))
-        return Attempt(result, fell)
+            if not len(now):
+                break
+            seen = look(model, now.batch, threat, now.points, LOSSES[self.loss])
+            now.leave(seen)
+            length = wide(flat(seen.gradient).abs().sum(dim=1).clamp_min(1e-12), now.points)
+            now.points = threat.project(now.batch.x, now.points + self.step_size * seen.gradient / length)
+        return now.finish(model, threat)

@@ -14,9 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Climbing
 from evaluator.attacks.attempts import Attempt, with_restarts
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import wide
@@ -55,20 +56,15 @@ class QuantizedGradient(Attack):
 
     def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One random start."""
-        points = threat.random_start(batch.x, batch.draws)
-        result, fell = points.clone(), torch.zeros(len(batch), dtype=torch.bool, device=points.device)
-        active = torch.arange(len(batch), device=points.device)
+        now = Climbing(batch, threat.random_start(batch.x, batch.draws))
         for step in range(self.steps):
-            seen = look(model, batch, threat, points, LOSSES[self.loss])
-            result[active], fell[active] = points, seen.success
-            batch, active, points = batch[seen.keep], active[seen.keep], points[seen.keep]
-            if not len(active):
+            seen = look(model, now.batch, threat, now.points, LOSSES[self.loss])
+            now.leave(seen)
+            if not len(now):
                 break
             size = threat.epsilon * (0.5 - 0.49 * step / max(self.steps - 1, 1))
-            points = threat.project(batch.x, points + size * quantized(seen.gradient, self.levels))
-        if len(active):
-            result[active], fell[active] = points, batch.success(glance(model, batch, threat, points))
-        return Attempt(result, fell)
+            now.points = threat.project(now.batch.x, now.points + size * quantized(seen.gradient, self.levels))
+        return now.finish(model, threat)
 
 
 def quantized(gradient: Tensor, levels: int) -> Tensor:

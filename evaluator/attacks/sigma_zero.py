@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
-from evaluator.attacks.gradients import glance, look
+from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.pixels import pixels_first, restored
 from evaluator.attacks.registry import register
@@ -23,6 +24,15 @@ from evaluator.threats.base import Threat, flat
 _DECAY = (0.9, 0.999)  # of Adam's moments
 _LAST = 0.1  # share of the first step size at the end
 _TEMPO = 0.01  # t: how fast the threshold follows, as a share of the step size
+
+
+@dataclass
+class _State(Walking):
+    """limit: (m,) below which a pixel's change is dropped; first, second: Adam's moments."""
+
+    limit: Tensor
+    first: Tensor
+    second: Tensor
 
 
 @register("sigma_zero", title="sigma-zero", access="gradients", threats=("l0",), paper="Cina et al. 2025, alg. 1")
@@ -46,38 +56,29 @@ class SigmaZero(MinimalNorm):
         positive(step_size=self.step_size, sigma=self.sigma, threshold=self.threshold)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        norm, everyone = NORMS["l0"], Closest.none(batch, threat)
-        active, known = torch.arange(len(batch), device=batch.x.device), everyone
-        z, limit = batch.x, torch.full_like(known.distance, self.threshold)
-        first, second = torch.zeros_like(z), torch.zeros_like(z)
+        norm, known = NORMS["l0"], Closest.none(batch, threat)
+        none, limit = torch.zeros_like(batch.x), torch.full_like(known.distance, self.threshold)
+        now = _State(batch, known, batch.x, limit, first=none, second=none)
         for step in range(self.steps):
-            if not len(active):
-                return everyone.points
-            seen = look(model, batch, threat, z, margin, stop=step == 0)
-            known = known.updated(z, norm.size(z - batch.x), seen.success)
-            gradient, success = seen.gradient, seen.success
-            leave_now = step == 0 or self.stop_within
-            keep = seen.keep if step == 0 else (~within(threat, batch, known.points)).nonzero().squeeze(1)
-            if leave_now and len(keep) < len(active):
-                gradient = gradient if step == 0 else gradient[keep]
-                everyone = everyone.replaced(active, known)
-                batch, active, known, z, limit = batch[keep], active[keep], known[keep], z[keep], limit[keep]
-                first, second, success = first[keep], second[keep], success[keep]
-                if not len(active):
-                    return everyone.points
-            delta = z - batch.x
+            if not len(now):
+                break
+            seen = look(model, now.batch, threat, now.z, margin, stop=step == 0)
+            now.closer(norm.size, seen.success)
+            rows = now.standing(seen, threat, first=step == 0, stop_within=self.stop_within)
+            gradient, success = seen.gradient if step == 0 else seen.gradient[rows], seen.success[rows]
+            now.keep(rows)
+            delta = now.z - now.batch.x
             slope = self._sparsity_slope(delta) - torch.where(wide(success, delta), 0.0, gradient)
             slope = slope / wide(flat(slope).abs().amax(dim=1).clamp_min(1e-12), slope)
             size = self.step_size * (_LAST + (1 - _LAST) * (1 + math.cos(math.pi * step / self.steps)) / 2)
-            first = _DECAY[0] * first + (1 - _DECAY[0]) * slope
-            second = _DECAY[1] * second + (1 - _DECAY[1]) * slope.square()
+            now.first = _DECAY[0] * now.first + (1 - _DECAY[0]) * slope
+            now.second = _DECAY[1] * now.second + (1 - _DECAY[1]) * slope.square()
             rate = size / (1 - _DECAY[0] ** (step + 1))
-            move = first * rate / ((second / (1 - _DECAY[1] ** (step + 1))).sqrt() + 1e-8)
-            delta = (batch.x + delta - move).clamp(0, 1) - batch.x
-            limit = (limit + torch.where(success, _TEMPO * size, -_TEMPO * size)).clamp(0, 1)
-            z = _without_small(batch.x, delta, limit)
-        adversarial = batch.success(glance(model, batch, threat, z)) if len(active) else active > 0
-        return everyone.replaced(active, known.updated(z, norm.size(z - batch.x), adversarial)).points
+            move = now.first * rate / ((now.second / (1 - _DECAY[1] ** (step + 1))).sqrt() + 1e-8)
+            delta = (now.batch.x + delta - move).clamp(0, 1) - now.batch.x
+            now.limit = (now.limit + torch.where(success, _TEMPO * size, -_TEMPO * size)).clamp(0, 1)
+            now.z = _without_small(now.batch.x, delta, now.limit)
+        return now.finish(model, threat, norm.size).points
 
     def _sparsity_slope(self, delta: Tensor) -> Tensor:
         """The gradient of the mean over pixels of |d|^2 / (|d|^2 + sigma), |d|^2 summed over channels."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Active
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.pixels import pixels_first, restored
@@ -19,6 +20,27 @@ from evaluator.draws import Draws
 from evaluator.threats.base import Threat
 
 _SHRINKS = ((50, 2), (200, 4), (500, 5), (1000, 6), (2000, 8), (4000, 10), (6000, 12), (8000, 15))  # of 10,000 queries
+
+
+@dataclass
+class _State(Active):
+    """x: (m, C, P) the images' pixels; points, chosen, values: the best so far, its changed pixels (m, P), its margin."""
+
+    x: Tensor
+    points: Tensor
+    chosen: Tensor
+    values: Tensor
+
+    @classmethod
+    def begin(cls, batch: Batch, rows: Tensor, budget: int) -> _State:
+        """Random pixels at random corners, for the examples `rows` of the batch."""
+        part = batch[rows]
+        x = pixels_first(part.x)
+        chosen = _first(part.draws.uniform(x.shape[2]), min(budget, x.shape[2]))
+        points = torch.where(chosen[:, None], corners(x, part.draws.uniform(x.shape[1] + 1, x.shape[2])), x)
+        now = cls(part, x, points, chosen, torch.full((len(rows),), -torch.inf, device=x.device))
+        now.at = rows
+        return now
 
 
 @register("sparse_rs", title="Sparse-RS", access="scores", threats=("l0",), paper="Croce et al. 2022, alg. 1-2")
@@ -56,31 +78,24 @@ class SparseRS(Attack):
         self, queries: Queries, batch: Batch, rows: Tensor, best: Tensor, loss: Tensor, budget: int, *, first: bool
     ) -> Tensor:
         """One run for the examples `rows`; notes the best points and their losses in place; returns who still stands."""
-        draws, x = batch.draws[rows], pixels_first(batch.x[rows])
-        count = min(budget, x.shape[2])
-        chosen = _first(draws.uniform(x.shape[2]), count)
-        points = torch.where(chosen[:, None], corners(x, draws.uniform(x.shape[1] + 1, x.shape[2])), x)
-        values = torch.full((len(rows),), -torch.inf, device=x.device)
-        asked = 1 if first else 0
-        candidate, taken = points, chosen
-        while len(rows):
+        now = _State.begin(batch, rows, budget)
+        asked, count = 1 if first else 0, min(budget, now.x.shape[2])
+        candidate, taken = now.points, now.chosen
+        while len(now):
             shown = restored(candidate, batch.x)
-            found, success = queries.judge(rows, shown, margin)
+            found, success = queries.judge(now.at, shown, margin)
             asked += 1
-            improved = success | (found > loss[rows])
-            best[rows[improved]], loss[rows[improved]] = shown[improved], found[improved]
-            better = success | (found > values)
-            points, chosen = choose(better, candidate, points), choose(better, taken, chosen)
-            values = torch.where(better, found, values)
-            if bool(success.any()):
-                keep = ~success
-                rows, draws, x = rows[keep], draws[keep], x[keep]
-                points, chosen, values = points[keep], chosen[keep], values[keep]
+            improved = success | (found > loss[now.at])
+            best[now.at[improved]], loss[now.at[improved]] = shown[improved], found[improved]
+            better = success | (found > now.values)
+            now.points, now.chosen = choose(better, candidate, now.points), choose(better, taken, now.chosen)
+            now.values = torch.where(better, found, now.values)
+            now.drop(success)
             if asked >= self.queries or count == 0:
                 break
             exchanged = max(round(self._share(asked) * count), 1)
-            candidate, taken = _exchanged(x, points, chosen, exchanged, draws)
-        return rows
+            candidate, taken = _exchanged(now.x, now.points, now.chosen, exchanged, now.batch.draws)
+        return now.at
 
     def _share(self, asked: int) -> float:
         """alpha after so many queries."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.attacks.active import Active
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
-from evaluator.attacks.square_windows import l2_search, linf_search
+from evaluator.attacks.square_windows import WindowSearch, l2_search, linf_search
 from evaluator.attacks.validation import at_least, positive
 from evaluator.errors import InputError
 from evaluator.models.access import scores
@@ -20,6 +21,19 @@ from evaluator.threats.base import Threat
 _SEARCHES = {"linf": linf_search, "l2": l2_search}
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries (section 5, "schedule of p")
 _BLOCK = 64  # steps whose random numbers are drawn in one call
+
+
+@dataclass
+class _State(Active):
+    """points, values: the best so far and its margin; success: of the last candidate; first: the margin of the first points;
+    numbers: random ones for the next steps."""
+
+    search: WindowSearch
+    points: Tensor
+    values: Tensor
+    success: Tensor
+    first: Tensor
+    numbers: Tensor
 
 
 @register(
@@ -68,28 +82,27 @@ class Square(Attack):
         points = search.first(batch.draws)
         logits = scores(model, threat.apply(batch.x, points))
         values, success = margin(logits, batch), batch.success(logits)
-        points, result, best, fell, first = points.clone(), points.clone(), values.clone(), success.clone(), values.clone()
-        active = torch.arange(len(batch), device=batch.x.device)
-        numbers = torch.empty(0)
+        result, best, fell = points.clone(), values.clone(), success.clone()
+        none = torch.zeros(len(batch), 0, device=batch.x.device)
+        now = _State(batch, search, points.clone(), values, success, values.clone(), none)
         for step in range(self.queries - 1):
-            leaves = success
+            leaves = now.success
             if self.hopeless is not None and step + 1 == self.hopeless[0]:
-                leaves = success | (values < self.hopeless[1] * first)
+                leaves = leaves | (now.values < self.hopeless[1] * now.first)
             if bool(leaves.any()):
-                done, keep = active[leaves], ~leaves
-                result[done], best[done], fell[done] = points[leaves], values[leaves], success[leaves]
-                batch, search, active, first = batch[keep], search[keep], active[keep], first[keep]
-                points, values, numbers = points[keep], values[keep], numbers[keep] if step % _BLOCK else numbers
-            if not len(batch):
+                done = now.at[leaves]
+                result[done], best[done], fell[done] = now.points[leaves], now.values[leaves], now.success[leaves]
+                now.drop(leaves)
+            if not len(now):
                 return result, best, fell
             if step % _BLOCK == 0:
-                numbers = batch.draws.uniform(_BLOCK, search.numbers)
-            candidate = search.propose(points, numbers[:, step % _BLOCK], self._share(step))
-            logits = scores(model, threat.apply(batch.x, candidate))
-            candidate_values, success = margin(logits, batch), batch.success(logits)
-            better = (success | (candidate_values > values)).nonzero().squeeze(1)
-            points[better], values[better] = candidate[better], candidate_values[better]  # few rows, not the whole batch
-        result[active], best[active], fell[active] = points, values, success
+                now.numbers = now.batch.draws.uniform(_BLOCK, now.search.numbers)
+            candidate = now.search.propose(now.points, now.numbers[:, step % _BLOCK], self._share(step))
+            logits = scores(model, threat.apply(now.batch.x, candidate))
+            values, now.success = margin(logits, now.batch), now.batch.success(logits)
+            better = (now.success | (values > now.values)).nonzero().squeeze(1)
+            now.points[better], now.values[better] = candidate[better], values[better]  # few rows, not the whole batch
+        result[now.at], best[now.at], fell[now.at] = now.points, now.values, now.success
         return result, best, fell
 
     def _share(self, step: int) -> float:
