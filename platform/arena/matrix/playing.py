@@ -75,7 +75,7 @@ class OfficialPlayer:
         )
 
     def check_array(self, game: Game, /) -> list[Violation]:
-        from arena.running.array_check import check_array
+        from arena.running.arrays import check_array
 
         return check_array(game.pack, game.attack)
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from arena.running.arrays import read_points
 from arena.running.bench import Bench, bench
 from arena.running.cell import Cell, Played, Source, Stored, Submitted
 from arena.running.lanes import LOAD_SECONDS, once_more
@@ -23,7 +24,6 @@ from evaluator.data import Examples
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.host.attack_serve import read_attack_manifest
 from evaluator.host.attack_session import AttackFault
-from evaluator.judging.array_claims import read_array
 from evaluator.manifests.spec import Pack
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellOutcome, DefenseFailed
@@ -125,14 +125,11 @@ def _bench(
 
 def _source(attack: Staged, ready: Bench, listener: Listener) -> Source:
     """Where the claims of this submission come from. Raises AttackFault for an array that cannot be read."""
-    challenge = ready.pack.challenge
-    manifest = read_attack_manifest(attack.folder)
-    if manifest.format == "python":
-        zone = AttackZone(attack.folder, challenge.limits, ready.lane.sandbox, ready.lane.threads, listener)
-        return Played(zone, ready.pack)
-    point = ready.threat.start(ready.examples.x[:1]).shape[1:]
+    if read_attack_manifest(attack.folder).format == "python":
+        limits = ready.pack.challenge.limits
+        return Played(AttackZone(attack.folder, limits, ready.lane.sandbox, ready.lane.threads, listener), ready.pack)
     with blaming_the_attack():
-        return Submitted(read_array(attack.folder / str(manifest.array), (challenge.data.examples, *point)))
+        return Submitted(read_points(ready.pack, attack.folder, ready.examples, ready.threat))
 
 
 def _pieces(cell: Cell, part: Examples, *, rows: int) -> CellOutcome:
