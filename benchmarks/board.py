@@ -58,6 +58,7 @@ def random_defenses(challenge: Any, team: Any, count: int, examples: int) -> lis
     from arena.rankings.bits import pack
     from arena.submissions.models import Submission
     from evaluator.records.intervals import clopper_pearson
+    from tests.web.bulk_trials import insert
 
     draw, now = np.random.default_rng(0), timezone.now()
     manifest = {"name": "x", "format": "safetensors"}
@@ -72,7 +73,8 @@ def random_defenses(challenge: Any, team: Any, count: int, examples: int) -> lis
         left = int(robust.sum())
         low, high = clopper_pearson(left, examples)
         verdict = Evaluation(
-            submission=entry, pack=challenge.pack.model_dump(mode="json"), rules_digest=challenge.rules_digest,
+            judge=Evaluation.JUDGE, challenge=challenge, team=team, submission=entry,
+            pack=challenge.pack.model_dump(mode="json"), rules_digest=challenge.rules_digest,
             state="completed", examples=examples, clean_accuracy=0.99, robust_accuracy=left / examples, interval_low=low,
             interval_high=high, verified=True, forward_rows=10**6, backward_rows=10**6, seconds=100.0,
             finished=now - timedelta(minutes=count - index),
@@ -86,7 +88,7 @@ def random_defenses(challenge: Any, team: Any, count: int, examples: int) -> lis
                 at=now, cause="entered",
             )
         )  # fmt: skip
-    Evaluation.objects.bulk_create(judged, batch_size=200)
+    insert(judged)
     Survival.objects.bulk_create(survivals, batch_size=200)
     Standing.objects.bulk_create(standings, batch_size=200)
     return judged
@@ -97,9 +99,10 @@ def random_attacks(challenge: Any, team: Any, judged: list[Any], count: int, exa
     import numpy as np
     from django.utils import timezone
 
-    from arena.matrix.models import Cell, Trial
+    from arena.matrix.models import Cell, FirstLook
     from arena.rankings.bits import pack
     from arena.submissions.models import Submission
+    from tests.web.bulk_trials import insert
 
     draw, now = np.random.default_rng(1), timezone.now()
     manifest = {"name": "x", "format": "python"}
@@ -110,8 +113,16 @@ def random_attacks(challenge: Any, team: Any, judged: list[Any], count: int, exa
         )
         for index in range(count)
     )  # fmt: skip
-    Trial.objects.bulk_create(
-        Trial(submission=entry, target=judged[0].submission, verdict="accepted", state="done", finished=now)
+    insert(
+        FirstLook(
+            judge=FirstLook.JUDGE,
+            challenge=challenge,
+            team=team,
+            submission=entry,
+            target=judged[0].submission,
+            state="completed",
+            finished=now,
+        )
         for entry in entries
     )
     for verdict in judged:
@@ -120,13 +131,14 @@ def random_attacks(challenge: Any, team: Any, judged: list[Any], count: int, exa
             broken = draw.random(examples) < draw.random()
             cells.append(
                 Cell(
-                    challenge=challenge, defense=verdict.submission, attack=entry, evaluation=verdict, team=team,
+                    judge=Cell.Kind.PLAY, challenge=challenge, defense=verdict.submission, attack=entry,
+                    evaluation=verdict, team=team,
                     rules_digest=challenge.rules_digest, state="completed", examples=examples, breaks=pack(broken),
                     broken=int(broken.sum()), left=examples - int(broken.sum()), gain=float(broken.sum()),
                     forward_rows=10**6, backward_rows=10**6, verified=True, finished=now,
                 )
             )  # fmt: skip
-        Cell.objects.bulk_create(cells)
+        insert(cells)
 
 
 def _time(name: str, work: Callable[[], object], said: str = "") -> str:

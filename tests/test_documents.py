@@ -91,7 +91,12 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_every_walk_names_files_that_exist_and_passes_fewer_than_15() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     walks = re.findall(r"^\*\*([^*]+)\*\*.*\n((?:\d+\. .*\n(?:   .*\n)*)+)", text, re.MULTILINE)
-    assert {"A row over the wire", "Certificate request to bracket"} <= {name for name, _ in walks}
+    assert {name for name, _ in walks} >= {
+        "A row over the wire",
+        "Certificate request to bracket",
+        "Claim to fall",
+        "Upload to board",
+    }
     for name, steps in walks:
         passed = re.findall(r"`([a-z_/]+\.(?:py|html))`", steps)
         for file in passed:

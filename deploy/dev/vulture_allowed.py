@@ -12,7 +12,7 @@ TokenScheme  # registers itself as a subclass
 
 # Settings name these, or a server's command line does.
 admission, allow_empty_squares, application, document_errors
-CallThrottle, InOneLine, NamelessFileUploadHandler, OfficialPlayer, StaticFiles, SurvivingRedisCache
+CallThrottle, InOneLine, NamelessFileUploadHandler, OfficialPlayer, OfficialRunner, StaticFiles, SurvivingRedisCache
 
 # Columns, and what the API and the templates print.
 accuracy_left, best_rank, caused, check_after, defense_name, defense_verified, drawings, examples_felled, excerpt, lease_owner

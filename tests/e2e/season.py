@@ -16,7 +16,8 @@ from arena.accounts.models import Team, User
 from arena.accounts.services import make_team
 from arena.challenges.models import Challenge
 from arena.challenges.services import bump, publish
-from arena.evaluations.models import Evaluation, Shard
+from arena.evaluations.models import Evaluation
+from arena.jobs.models import Shard
 from arena.leaderboards.services import record_standing
 from arena.submissions.models import Submission
 from evaluator.manifests.spec import Challenge as Manifest
@@ -93,6 +94,9 @@ def make_entry(challenge: Challenge, team: Team, name: str, *, state: str = "que
     submission.archive.save("archive.zip", ContentFile(b"not read by pages"), save=False)
     submission.save()
     evaluation = Evaluation.objects.create(
+        judge=Evaluation.JUDGE,
+        challenge=challenge,
+        team=team,
         submission=submission,
         pack=challenge.pack.model_dump(mode="json"),
         rules_digest=challenge.rules_digest,
@@ -100,7 +104,7 @@ def make_entry(challenge: Challenge, team: Team, name: str, *, state: str = "que
         examples=challenge.spec.data.examples,
         **fields,
     )
-    Shard.objects.create(evaluation=evaluation, index=0, start=0, stop=evaluation.examples)
+    Shard.objects.create(trial=evaluation, index=0, start=0, stop=evaluation.examples)
     return Made(submission, evaluation)
 
 

@@ -15,10 +15,11 @@ from django.core.files.base import ContentFile
 
 from arena.accounts.models import Team
 from arena.challenges.models import Challenge
-from arena.matrix.finishing import conclude_cell, settle_trial
-from arena.matrix.models import Cell, Trial
+from arena.jobs.finishing import conclude
+from arena.jobs.outcomes import dump
+from arena.matrix.looks import Looked, Seen
+from arena.matrix.models import Cell, FirstLook
 from arena.matrix.services import receive, target_of
-from arena.running.cell_outcomes import dump
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from evaluator.data import fetch
@@ -59,11 +60,11 @@ def make_matrix() -> dict[str, str]:
         attack = make_attack(challenge, kyoto, name)
         accept(attack)
         for cell in Cell.objects.filter(attack=attack, state="queued"):
-            conclude_cell(cell.pk, _outcome(cell, _breaks(cell, news=news, broken=broken)))
+            conclude(cell.key, _outcome(cell, _breaks(cell, news=news, broken=broken)))
     late = make_attack(challenge, kyoto, "Boundary, HopSkipJump")
     accept(late)
     first = Cell.objects.filter(attack=late, state="queued").earliest("pk")
-    conclude_cell(first.pk, SubmissionFailed("timeout", "No answer within 600 s."))
+    conclude(first.key, SubmissionFailed("timeout", "No answer within 600 s."))
     refused = make_attack(challenge, kyoto, "Out of the box")
     settle(refused, SubmissionFailed("shape", "attack() returned (5, 784) where (5, 1, 28, 28) was asked for."))
     strongest, attacked = Submission.objects.get(name="Guided local search"), made["Wide CNN, TRADES"]
@@ -97,9 +98,8 @@ def make_attack(challenge: Challenge, team: Team, name: str) -> Submission:
 
 def settle(attack: Submission, outcome: SubmissionFailed | CellCompleted) -> None:
     """Ends the first look."""
-    trial = Trial.objects.get(submission=attack)
-    Trial.objects.filter(pk=trial.pk).update(outcome=dump(outcome), state="done")
-    assert settle_trial(trial.pk)
+    look = FirstLook.objects.get(submission=attack)
+    assert conclude(look.key, Looked(Seen(outcome=dump(outcome), violations=[])))
 
 
 def accept(attack: Submission) -> None:

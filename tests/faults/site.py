@@ -188,10 +188,10 @@ class Site:
         return int(self.read(f"select count(*) from {sql}")[0][0])
 
     def finished(self) -> bool:
-        return self.count("evaluations_evaluation where state in ('queued', 'running')") == 0
+        return self.count("jobs_trial where judge = 'official' and state in ('queued', 'running')") == 0
 
     def settled(self) -> int:
-        return self.count("evaluations_evaluation where state not in ('queued', 'running')")
+        return self.count("jobs_trial where judge = 'official' and state not in ('queued', 'running')")
 
     def wait_for(self, what: Callable[[], bool], *, seconds: float, why: str) -> None:
         until = time.monotonic() + seconds
@@ -201,17 +201,18 @@ class Site:
 
     def told(self) -> str:
         """What explains a failure: what is unfinished or failed, and the last words of worker and launcher."""
-        shards = self.read("select state, claims, attempts, outcome from evaluations_shard where state != 'done'")
-        failed = self.read("select state, reason from evaluations_evaluation where state != 'completed'")
+        shards = self.read("select state, claims, attempts, outcome from jobs_shard where state != 'done'")
+        failed = self.read("select state, reason from jobs_trial where judge = 'official' and state != 'completed'")
         logs = [path.read_text()[-6000:] for path in self.folder.glob("*.log")]
         return "\n".join([f"shards {shards[:9]}", f"evaluations {failed[:9]}", f"left {self.leftovers()}", *logs])
 
     def board(self) -> list[dict[str, Any]]:
         """What the final board rests on, without times and signatures."""
         sql = """
-            select s.name, e.state, e.reason, e.seed, e.robust_accuracy, e.clean_accuracy, e.verified, e.forward_rows,
+            select s.name, j.state, j.reason, j.seed, e.robust_accuracy, e.clean_accuracy, e.verified, e.forward_rows,
                    e.backward_rows, e.report, t.robust_accuracy
             from submissions_submission s join evaluations_evaluation e on e.submission_id = s.id
+            join jobs_trial j on j.key = e.trial_id
             left join leaderboards_standing t on t.evaluation_id = e.id order by s.id
         """
         return [{**_bits(row[9]), "entry": row[:9], "standing": row[10]} for row in self.read(sql)]

@@ -16,8 +16,8 @@ from pytest_django.fixtures import Settings
 
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
-from arena.evaluations import tasks
-from arena.evaluations.tidying import tidy, tidy_storage
+from arena.jobs import tasks
+from arena.jobs.tidying import tidy, tidy_storage
 from sandbox.owner import Owner
 from tests.faults.site import Site
 from tests.sandbox.conformance.support import dead_owner

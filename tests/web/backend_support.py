@@ -8,12 +8,16 @@ import json
 import math
 import os
 import struct
+import threading
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 from django.core.files.base import ContentFile
 
@@ -21,9 +25,15 @@ from arena.accounts.models import Team, User
 from arena.accounts.services import sign_up
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
-from arena.evaluations.judging import Task
+from arena.evaluations import official
 from arena.evaluations.models import Evaluation
-from arena.running.merging import merge
+from arena.evaluations.official import Task
+from arena.jobs import claims, worker
+from arena.jobs.judges import Line
+from arena.jobs.leases import Lease
+from arena.jobs.models import Shard
+from arena.matrix import cells, looks
+from arena.running.listening import Listener
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.errors import Cancelled
@@ -134,14 +144,7 @@ class FakeJudge:
     plan: Sequence[Outcome | Exception | Callable[[Task], None] | None] = ()
     calls: int = 0
 
-    def run(
-        self,
-        task: Task,
-        *,
-        on_progress: Callable[[Progress], None],
-        on_log: Callable[[bytes], None],
-        cancelled: Callable[[], bool],
-    ) -> Outcome:
+    def run(self, task: Task, listener: Listener, /) -> Outcome:
         step = self.plan[self.calls] if self.calls < len(self.plan) else None
         self.calls += 1
         assert (task.folder / "defense.toml").is_file()
@@ -152,13 +155,13 @@ class FakeJudge:
         elif step is not None:
             return step
         start, stop = task.shard
-        on_log(f"loaded for {start}\n".encode())
+        listener.on_log(f"loaded for {start}\n".encode())
         until = time.monotonic() + self.seconds
         done = 0
         while True:
-            if cancelled():
+            if listener.cancelled():
                 raise Cancelled("stopped")
-            on_progress(Progress("attacking", "pgd", done, stop - start, stop - start, seconds_left=1.0))
+            listener.on_progress(Progress("attacking", "pgd", done, stop - start, stop - start, seconds_left=1.0))
             if time.monotonic() >= until:
                 break
             time.sleep(0.01)
@@ -207,8 +210,38 @@ class FakeJudge:
             ),
         )
 
-    def merge(self, shards: Sequence[Outcome], /) -> Outcome:
-        return merge(shards)
+
+@contextmanager
+def judged_by(judge: object = None, player: object = None) -> Iterator[None]:
+    """Has everything judged by this judge and played by this player while it lasts, in this whole process."""
+    with ExitStack() as stack:
+        if judge is not None:
+            stack.enter_context(patch.object(official, "configured_runner", lambda: judge))
+        for module in (cells, looks) if player is not None else ():
+            stack.enter_context(patch.object(module, "configured_player", lambda: player))
+        yield
+
+
+def work_once(
+    *, judge: object = None, player: object = None, stop: threading.Event | None = None, only: int | None = None
+) -> bool:
+    """Works on the search that is first in line, or on what comes before it."""
+    with judged_by(judge, player):
+        return worker.work_once(Line.OLDEST, stop=stop, only=only)
+
+
+def work_forever(stop: threading.Event, *, judge: object) -> None:
+    """A worker in this thread."""
+    with judged_by(judge):
+        worker.work_forever(stop)
+
+
+def claim(*, owner: str, shard_id: int | None = None) -> Lease | None:
+    """Claims the next shard of a search; with `shard_id` that one, or none while it does not wait."""
+    if shard_id is not None:
+        others = Shard.objects.filter(state=Shard.State.QUEUED).exclude(pk=shard_id)
+        others.update(not_before=datetime(2100, 1, 1, tzinfo=UTC))
+    return claims.claim(Line.OLDEST, owner=owner)
 
 
 def slow_fake_judge() -> FakeJudge:

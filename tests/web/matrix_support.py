@@ -12,11 +12,11 @@ from django.db.models.functions import Now
 
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
-from arena.evaluations.models import Shard
-from arena.evaluations.worker import work_once
-from arena.matrix.models import CellShard, Trial
+from arena.jobs import worker
+from arena.jobs.judges import Line
+from arena.jobs.models import Shard
+from arena.matrix.models import FirstLook
 from arena.matrix.playing import Game
-from arena.matrix.worker import look_once, play_once
 from arena.running.listening import Listener
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
@@ -24,7 +24,7 @@ from evaluator.manifests.spec import AttackManifest, Pack, load_manifest
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellDigests, CellOutcome, CellReport, Violation
 from evaluator.records.report import Environment
-from tests.web.backend_support import FakeJudge, enter, team_of, zipped
+from tests.web.backend_support import FakeJudge, enter, judged_by, team_of, work_once, zipped
 
 CODE = "def attack(model, x, y, threat, budget):\n    return x\n"
 
@@ -108,6 +108,18 @@ class FakePlayer:
         return CellCompleted(report, inputs_of([number for number in ids if number in breaks]).to_bytes())
 
 
+def look_once(player: object) -> bool:
+    """Takes the first look that is first in line."""
+    with judged_by(player=player):
+        return worker.work_once(Line.FIRST)
+
+
+def play_once(player: object = None) -> bool:
+    """Plays the cell that is first in line."""
+    with judged_by(player=player):
+        return worker.work_once(Line.FAIR)
+
+
 def _named(name: str) -> set[int]:
     return {int(word) for word in name.split() if word.isdigit()}
 
@@ -135,8 +147,8 @@ def upload_attack(challenge: Challenge, user: User, *, name: str, target: str | 
 def attack(challenge: Challenge, user: User, *, name: str, target: str | None = None) -> Submission:
     """An accepted attack whose cells wait."""
     entered = upload_attack(challenge, user, name=name, target=target)
-    look_once(owner="a", player=FakePlayer())
-    assert Trial.objects.get(submission=entered).verdict == Trial.Verdict.ACCEPTED
+    look_once(FakePlayer())
+    assert FirstLook.objects.get(submission=entered).verdict == FirstLook.Verdict.ACCEPTED
     return entered
 
 
@@ -144,7 +156,7 @@ def play(player: FakePlayer | None = None, *, times: int = 200) -> FakePlayer:
     """Plays until nothing waits; retries need not be waited for."""
     player = player or FakePlayer()
     for _ in range(times):
-        CellShard.objects.filter(state=Shard.State.QUEUED).update(not_before=Now())
-        if not play_once(owner="a", player=player):
+        Shard.objects.filter(state=Shard.State.QUEUED).update(not_before=Now())
+        if not play_once(player):
             break
     return player

@@ -120,13 +120,13 @@ class Production:
             time.sleep(0.05)
 
     def shards(self, state: str) -> int:
-        return int(self.read(f"select count(*) from evaluations_shard where state = '{state}'")[0][0])
+        return int(self.read(f"select count(*) from jobs_shard where state = '{state}'")[0][0])
 
     def completed(self) -> bool:
-        return self.read("select state from evaluations_evaluation") == [("completed",)]
+        return self.read("select state from jobs_trial") == [("completed",)]
 
     def assert_undisturbed_verdict(self) -> None:
-        [(seed, report)] = self.read("select seed, report from evaluations_evaluation")
+        [(seed, report)] = self.read("select seed, report from jobs_trial join evaluations_evaluation on trial_id = key")
         assert report["robust_bits"] == [bit(seed, example, 0.6) for example in range(40)]
         assert self.read("select count(*) from leaderboards_standing") == [(1,)]
 

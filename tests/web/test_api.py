@@ -17,10 +17,9 @@ from arena.accounts.models import User
 from arena.accounts.services import make_team, make_token
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.evaluations.worker import work_once
 from evaluator.records.receipt import verify
 from evaluator.records.report import Report, SubmissionFailed
-from tests.web.backend_support import FakeJudge, current, enter, good_files, person, small_challenge, zipped
+from tests.web.backend_support import FakeJudge, current, enter, good_files, person, small_challenge, work_once, zipped
 
 pytestmark = pytest.mark.django_db
 API = "/api/v1"

@@ -18,9 +18,9 @@ from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
 from arena.evaluations.models import Evaluation
-from arena.evaluations.worker import look_forever, work_forever, work_once
+from arena.jobs.worker import look_forever, work_forever
 from arena.leaderboards.queries import board, history
-from arena.matrix.models import Cell, Fall, Trial
+from arena.matrix.models import Cell, Fall, FirstLook
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
 from arena.submissions.services import submit
@@ -29,7 +29,7 @@ from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
 from evaluator.manifests.spec import Pack
 from evaluator.threats import Linf
-from tests.web.backend_support import FakeJudge, current, person, team_of, zipped
+from tests.web.backend_support import FakeJudge, current, person, team_of, work_once, zipped
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 100
@@ -121,7 +121,7 @@ def test_an_uploaded_array_makes_its_target_fall_and_moves_its_rank(challenge: C
     points[4] = 1 - points[4]
     mine = enter_attack(challenge, bob, array_of(points, "One"))
     work_until(lambda: all_played(2))
-    trial = Trial.objects.get(submission=mine)
+    trial = FirstLook.objects.get(submission=mine)
     assert trial.verdict == "accepted"
     assert [(each["kind"], each["ids"]) for each in trial.violations] == [("budget", [4])]
     fooled = (net(points).argmax(dim=1) != part.y) & (net(part.x).argmax(dim=1) == part.y)
@@ -163,8 +163,8 @@ def test_code_that_returns_nonsense_is_refused_by_the_first_look(challenge: Chal
     manifest = 'name = "Flat"\nformat = "python"\nentry = "attack.py"\n'
     mine = enter_attack(challenge, person("bob"), {"attack.toml": manifest, "attack.py": code})
     begun = time.monotonic()
-    work_until(lambda: Trial.objects.get(submission=mine).verdict)
-    trial = Trial.objects.get(submission=mine)
+    work_until(lambda: FirstLook.objects.get(submission=mine).verdict)
+    trial = FirstLook.objects.get(submission=mine)
     assert (trial.verdict, trial.reason) == ("refused", "shape")
     assert "(5, 1, 28, 28)" in trial.detail or "(5, 784)" in trial.detail
     assert time.monotonic() - begun < 60

@@ -11,15 +11,17 @@ from rest_framework.test import APIClient
 
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
-from arena.matrix.models import Cell, Trial
-from arena.matrix.sweeping import sweep
-from arena.matrix.worker import look_once
+from arena.jobs import claims
+from arena.jobs.judges import Line
+from arena.jobs.models import Shard
+from arena.jobs.sweeping import sweep
+from arena.matrix.models import Cell, FirstLook
 from arena.submissions.services import attempts_left, withdraw
 from evaluator.errors import InputError, SubmissionError
 from evaluator.records.cell_report import Violation
 from evaluator.records.report import PlatformFailed, SubmissionFailed
 from tests.web.backend_support import person, small_challenge, team_of
-from tests.web.matrix_support import FakePlayer, attack, defend, play, upload_attack
+from tests.web.matrix_support import FakePlayer, attack, defend, look_once, play, upload_attack
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,15 +50,15 @@ def challenge() -> Challenge:
 def test_an_attack_is_looked_at_before_it_plays(challenge: Challenge) -> None:
     bob = person("bob")
     mine = upload_attack(challenge, bob, name="breaks 1")
-    trial = Trial.objects.get(submission=mine)
+    trial = FirstLook.objects.get(submission=mine)
     assert (trial.verdict, trial.target.name, Cell.objects.count()) == ("", "One", 0)
     player = FakePlayer()
-    assert look_once(owner="a", player=player)
+    assert look_once(player=player)
     trial.refresh_from_db()
     assert trial.verdict == "accepted"
     assert trial.report["examples"] == 5
     assert Cell.objects.count() == 1
-    assert not look_once(owner="a", player=player)
+    assert not look_once(player=player)
 
 
 def test_a_broken_attack_is_refused_at_once_and_free_of_quota(challenge: Challenge) -> None:
@@ -64,8 +66,8 @@ def test_a_broken_attack_is_refused_at_once_and_free_of_quota(challenge: Challen
     before = attempts_left(user=bob, team=team_of(bob), challenge=challenge)
     mine = upload_attack(challenge, bob, name="broken")
     assert attempts_left(user=bob, team=team_of(bob), challenge=challenge) == before - 1
-    look_once(owner="a", player=FakePlayer(plan=[SubmissionFailed("raised", "attack.py, line 2: KeyError")]))
-    trial = Trial.objects.get(submission=mine)
+    look_once(player=FakePlayer(plan=[SubmissionFailed("raised", "attack.py, line 2: KeyError")]))
+    trial = FirstLook.objects.get(submission=mine)
     assert (trial.verdict, trial.reason, trial.detail) == ("refused", "raised", "attack.py, line 2: KeyError")
     assert attempts_left(user=bob, team=team_of(bob), challenge=challenge) == before
     assert Cell.objects.count() == 0
@@ -74,8 +76,8 @@ def test_a_broken_attack_is_refused_at_once_and_free_of_quota(challenge: Challen
 
 def test_a_slow_attack_is_accepted_and_told_that_it_is_slow(challenge: Challenge) -> None:
     mine = upload_attack(challenge, person("bob"), name="slow")
-    look_once(owner="a", player=FakePlayer(plan=[SubmissionFailed("timeout", "did not return within 40 s.")]))
-    trial = Trial.objects.get(submission=mine)
+    look_once(player=FakePlayer(plan=[SubmissionFailed("timeout", "did not return within 40 s.")]))
+    trial = FirstLook.objects.get(submission=mine)
     assert (trial.verdict, trial.reason) == ("accepted", "timeout")
     assert "40 s" in trial.detail
 
@@ -84,27 +86,25 @@ def test_a_failure_of_the_platform_is_looked_at_again_and_refuses_nobody(challen
     bob = person("bob")
     mine = upload_attack(challenge, bob, name="breaks 1")
     player = FakePlayer(plan=[PlatformFailed("sandbox", "no room")])
-    look_once(owner="a", player=player)
-    Trial.objects.update(not_before=Now())
-    look_once(owner="a", player=player)
-    assert Trial.objects.get(submission=mine).verdict == "accepted"
+    look_once(player=player)
+    Shard.objects.update(not_before=Now())
+    look_once(player=player)
+    assert FirstLook.objects.get(submission=mine).verdict == "accepted"
 
 
 def test_a_look_whose_worker_died_is_taken_again(challenge: Challenge) -> None:
-    from arena.matrix import claims
-
     upload_attack(challenge, person("bob"), name="breaks 1")
-    assert claims.claim_trial(owner="dies")
-    Trial.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert claims.claim(Line.FIRST, owner="dies")
+    Shard.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     sweep()
-    assert look_once(owner="b", player=FakePlayer())
+    assert look_once(player=FakePlayer())
 
 
 @pytest.mark.parametrize("by", ["name", "public_id"])
 def test_an_array_names_its_target_by_name_or_id(challenge: Challenge, by: str) -> None:
     two = defend(challenge, person("carol"), name="Two")
     mine = attack(challenge, person("bob"), name="breaks 3", target=getattr(two, by))
-    assert Trial.objects.get(submission=mine).target == two
+    assert FirstLook.objects.get(submission=mine).target == two
     play()
     assert Cell.objects.filter(state="completed").count() == 2, "it plays every other defense too"
 
@@ -119,8 +119,8 @@ def test_a_target_that_is_not_one_standing_defense_is_refused(challenge: Challen
 def test_every_violating_example_of_an_array_is_counted_and_named(challenge: Challenge) -> None:
     mine = upload_attack(challenge, person("bob"), name="breaks 1", target="One")
     found = Violation(kind="budget", count=3, ids=[4, 9, 31], detail="up to 0.4 from the image; 0.3 is allowed.")
-    look_once(owner="a", player=ArrayPlayer(found))
-    trial = Trial.objects.get(submission=mine)
+    look_once(player=ArrayPlayer(found))
+    trial = FirstLook.objects.get(submission=mine)
     assert trial.verdict == "accepted", "the other examples count"
     assert trial.violations == [found.model_dump()]
 
@@ -129,11 +129,11 @@ def test_an_array_that_cannot_be_read_or_of_which_nothing_counts_is_refused(chal
     bob = person("bob")
     wrong = SubmissionError("shape", "has shape (3,); this challenge needs (40, 1, 28, 28).")
     upload_attack(challenge, bob, name="one", target="One")
-    look_once(owner="a", player=ArrayPlayer(wrong))
+    look_once(player=ArrayPlayer(wrong))
     nans = Violation(kind="non-finite", count=40, ids=list(range(40)), detail="NaN or Inf in the returned point.")
     upload_attack(challenge, bob, name="two", target="One")
-    look_once(owner="a", player=ArrayPlayer(nans))
-    assert [(trial.verdict, trial.reason) for trial in Trial.objects.order_by("pk")] == [
+    look_once(player=ArrayPlayer(nans))
+    assert [(trial.verdict, trial.reason) for trial in FirstLook.objects.order_by("pk")] == [
         ("refused", "shape"),
         ("refused", "non-finite"),
     ]
@@ -142,7 +142,7 @@ def test_an_array_that_cannot_be_read_or_of_which_nothing_counts_is_refused(chal
 def test_a_withdrawn_attack_is_not_looked_at(challenge: Challenge) -> None:
     mine = upload_attack(challenge, person("bob"), name="breaks 1")
     withdraw(submission=mine)
-    assert not look_once(owner="a", player=FakePlayer())
+    assert not look_once(player=FakePlayer())
 
 
 def test_a_team_out_of_attempts_cannot_attack(challenge: Challenge, settings: object) -> None:

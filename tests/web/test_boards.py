@@ -12,15 +12,15 @@ from django.utils import timezone
 from arena.challenges import services
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
-from arena.evaluations import claims
 from arena.evaluations.entries import measured_under_other_rules
 from arena.evaluations.models import Evaluation
-from arena.evaluations.progress import ShardProgress, combine
+from arena.jobs import leases
+from arena.jobs.progress import ShardProgress, combine
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import EARLIER_RULES, board, histories
 from arena.submissions.services import withdraw
 from evaluator.records.report import Progress
-from tests.web.backend_support import current, enter, person, small_challenge, small_pack
+from tests.web.backend_support import claim, current, enter, person, small_challenge, small_pack
 
 
 def completed(challenge: Challenge, name: str, robust: float, **columns: Any) -> Evaluation:
@@ -99,9 +99,9 @@ def test_verdicts_of_an_evaluator_that_judges_otherwise_do_not_rank_with_the_oth
 
 def test_running_entries_come_before_waiting_ones_with_progress_and_place(challenge: Challenge) -> None:
     enter(challenge, person("first"), name="first")
-    lease = claims.claim(owner="w")
+    lease = claim(owner="w")
     assert lease
-    claims.write_progress(lease, Progress("attacking", "apgd-ce", 4, 10, 7), "")
+    leases.write_progress(lease, Progress("attacking", "apgd-ce", 4, 10, 7), "")
     enter(challenge, person("second"), name="second")
     enter(challenge, person("third"), name="third")
     running, next_one, last = board(challenge).running
@@ -140,8 +140,8 @@ def test_the_number_of_queries_stays_constant_as_rows_grow(challenge: Challenge)
         completed(challenge, f"unverified{round}", 0.5, user=user, verified=False)
         enter(challenge, user, name=f"running{round}")
         enter(challenge, user, name=f"waiting{round}")
-        while lease := claims.claim(owner="w"):
-            claims.write_progress(lease, Progress("clean", "", 1, 10, 9), "")
+        while lease := claim(owner="w"):
+            leases.write_progress(lease, Progress("clean", "", 1, 10, 9), "")
         enter(challenge, user, name=f"queued{round}")
 
     grow(0)

@@ -11,11 +11,12 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from arena.evaluations import claims
-from arena.evaluations.models import Evaluation, Shard
+from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel
+from arena.jobs import leases, outcomes
+from arena.jobs.models import Shard
 from evaluator.records.report import PlatformFailed, Progress, SubmissionFailed
-from tests.web.backend_support import current, enter, person, small_challenge
+from tests.web.backend_support import claim, current, enter, person, small_challenge
 
 FAILED = SubmissionFailed("load", "it raised")
 PROGRESS = Progress("clean", "", 1, 10, 9)
@@ -35,13 +36,13 @@ def test_an_evaluation_is_cut_into_shards_of_the_packs_size(evaluation: Evaluati
 
 
 def test_a_claimed_shard_is_not_claimed_again(evaluation: Evaluation) -> None:
-    taken = [claims.claim(owner="a") for _ in range(5)]
+    taken = [claim(owner="a") for _ in range(5)]
     assert len({lease.shard_id for lease in taken if lease}) == 4
     assert taken[4] is None
 
 
 def test_the_first_claim_starts_the_evaluation(evaluation: Evaluation) -> None:
-    claims.claim(owner="a")
+    claim(owner="a")
     evaluation.refresh_from_db()
     assert evaluation.state == Evaluation.State.RUNNING
     assert evaluation.started is not None
@@ -49,53 +50,53 @@ def test_the_first_claim_starts_the_evaluation(evaluation: Evaluation) -> None:
 
 def test_the_older_evaluation_goes_first(evaluation: Evaluation) -> None:
     enter(evaluation.submission.challenge, person("bob"))
-    owners = [lease.evaluation_id for lease in (claims.claim(owner="a") for _ in range(4)) if lease]
-    assert owners == [evaluation.pk] * 4
+    owners = [lease.trial_id for lease in (claim(owner="a") for _ in range(4)) if lease]
+    assert owners == [evaluation.key] * 4
 
 
 def test_shards_of_a_cancelled_evaluation_are_not_claimed(evaluation: Evaluation) -> None:
     assert cancel(evaluation=evaluation)
-    assert claims.claim(owner="a") is None
+    assert claim(owner="a") is None
 
 
 def test_a_heartbeat_moves_the_end_of_the_lease(evaluation: Evaluation) -> None:
-    lease = claims.claim(owner="a")
+    lease = claim(owner="a")
     assert lease
     expire(lease.shard_id)
-    assert claims.renew(lease)
-    assert claims.reap() == 0
+    assert leases.renew(lease)
+    assert leases.reap() == 0
 
 
 def test_the_reaper_returns_an_expired_lease(evaluation: Evaluation) -> None:
-    lease = claims.claim(owner="a")
+    lease = claim(owner="a")
     assert lease
     expire(lease.shard_id)
-    assert claims.reap() == 1
-    again = claims.claim(owner="b", shard_id=lease.shard_id)
+    assert leases.reap() == 1
+    again = claim(owner="b", shard_id=lease.shard_id)
     assert again
     assert again.number == lease.number + 1
 
 
 def test_a_late_worker_cannot_write_anything(evaluation: Evaluation) -> None:
-    late = claims.claim(owner="a")
+    late = claim(owner="a")
     assert late
     expire(late.shard_id)
-    claims.reap()
-    assert claims.claim(owner="a", shard_id=late.shard_id), "even the same worker's next claim fences its last one"
+    leases.reap()
+    assert claim(owner="a", shard_id=late.shard_id), "even the same worker's next claim fences its last one"
     before = Shard.objects.filter(pk=late.shard_id).values().get()
-    assert not claims.renew(late)
-    assert not claims.write_progress(late, PROGRESS, "log")
-    assert not claims.finish(late, FAILED, log="log")
-    assert not claims.retry_later(late, PlatformFailed("x", "y"), log="log")
-    assert not claims.give_back(late)
+    assert not leases.renew(late)
+    assert not leases.write_progress(late, PROGRESS, "log")
+    assert not leases.finish(late, outcomes.dump(FAILED), log="log")
+    assert not leases.retry_later(late, PlatformFailed("x", "y"), log="log")
+    assert not leases.give_back(late)
     assert Shard.objects.filter(pk=late.shard_id).values().get() == before
 
 
 def test_a_shard_given_back_is_claimable_at_once_and_costs_no_attempt(evaluation: Evaluation) -> None:
-    lease = claims.claim(owner="a")
+    lease = claim(owner="a")
     assert lease
-    assert claims.give_back(lease)
-    assert claims.claim(owner="b", shard_id=lease.shard_id)
+    assert leases.give_back(lease)
+    assert claim(owner="b", shard_id=lease.shard_id)
     assert Shard.objects.get(pk=lease.shard_id).attempts == 0
 
 
@@ -103,18 +104,18 @@ def test_a_platform_failure_waits_longer_each_time_and_then_stays(evaluation: Ev
     failure, waits = PlatformFailed("sandbox", "no"), []
     shard = evaluation.shards.get(index=0)
     for _ in range(2):
-        lease = claims.claim(owner="a", shard_id=shard.pk)
+        lease = claim(owner="a", shard_id=shard.pk)
         assert lease
-        assert claims.retry_later(lease, failure, log="")
+        assert leases.retry_later(lease, failure, log="")
         shard.refresh_from_db()
         assert shard.state == Shard.State.QUEUED
         waits.append((shard.not_before - timezone.now()).total_seconds())
-        assert claims.claim(owner="a", shard_id=shard.pk) is None, "not before its time"
+        assert claim(owner="a", shard_id=shard.pk) is None, "not before its time"
         Shard.objects.filter(pk=shard.pk).update(not_before=Now())
     assert waits == pytest.approx([5, 20], abs=1)
-    lease = claims.claim(owner="a", shard_id=shard.pk)
+    lease = claim(owner="a", shard_id=shard.pk)
     assert lease
-    claims.retry_later(lease, failure, log="")
+    leases.retry_later(lease, failure, log="")
     shard.refresh_from_db()
     assert (shard.state, shard.outcome) == (Shard.State.DONE, {"kind": "platform_failed", "reason": "sandbox", "detail": "no"})
 
@@ -122,22 +123,22 @@ def test_a_platform_failure_waits_longer_each_time_and_then_stays(evaluation: Ev
 def test_a_shard_that_always_kills_its_worker_ends_as_a_platform_failure(evaluation: Evaluation, settings) -> None:  # type: ignore[no-untyped-def]
     settings.REDOUBT_MAX_CLAIMS = 2
     for _ in range(2):
-        lease = claims.claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
+        lease = claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
         assert lease
         expire(lease.shard_id)
-        claims.reap()
+        leases.reap()
     shard = evaluation.shards.get(index=0)
     assert shard.state == Shard.State.DONE
     assert shard.outcome["reason"] == "lost"
 
 
 def test_progress_bumps_the_boards_revision(evaluation: Evaluation) -> None:
-    lease = claims.claim(owner="a")
+    lease = claim(owner="a")
     assert lease
     challenge = evaluation.submission.challenge
     challenge.refresh_from_db()
     before = challenge.revision
-    claims.write_progress(lease, PROGRESS, "")
+    leases.write_progress(lease, PROGRESS, "")
     challenge.refresh_from_db()
     assert challenge.revision == before + 1
 
@@ -150,7 +151,7 @@ def test_workers_racing_for_the_same_shards_never_share_one() -> None:
     def race(owner: str) -> None:
         try:
             barrier.wait()
-            while lease := claims.claim(owner=owner):
+            while lease := claim(owner=owner):
                 taken.append(lease.shard_id)
         finally:
             connection.close()

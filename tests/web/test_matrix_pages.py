@@ -12,13 +12,13 @@ from django.utils import timezone
 
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.matrix.models import Cell, Trial
-from arena.matrix.worker import look_once
+from arena.matrix.models import Cell, FirstLook
 from arena.rankings.bits import pack
 from arena.submissions.models import Submission
 from evaluator.records.report import SubmissionFailed
 from tests.web.backend_support import person, small_challenge, team_of
-from tests.web.matrix_support import FakePlayer, attack, defend, play, upload_attack
+from tests.web.bulk_trials import insert
+from tests.web.matrix_support import FakePlayer, attack, defend, look_once, play, upload_attack
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BOARD = "/challenges/mnist-linf"
@@ -82,7 +82,7 @@ def test_what_failed_is_told_to_its_team_and_to_nobody_else(challenge: Challenge
     mine = upload_attack(challenge, bob, name="broken")
     address = f"/entries/{mine.public_id}/"
     assert "being looked at" in page(address)
-    look_once(owner="a", player=FakePlayer(plan=[SubmissionFailed("raised", "attack.py, line 2: a secret")]))
+    look_once(player=FakePlayer(plan=[SubmissionFailed("raised", "attack.py, line 2: a secret")]))
     owner = Client()
     owner.force_login(bob)
     assert "a secret" in owner.get(address).content.decode()
@@ -115,7 +115,8 @@ def test_the_matrix_of_200_by_50_takes_no_more_queries_than_a_small_one(challeng
 def grow(challenge: Challenge, *, defenses: int, attacks: int) -> None:
     """Rows of the database as real ones leave them; no verdict is claimed for them."""
     model, first = Submission.objects.get(kind="defense"), Submission.objects.get(kind="attack")
-    verdict, cell, trial = Evaluation.objects.get(), Cell.objects.get(), Trial.objects.get()
+    verdict, cell, look = Evaluation.objects.get(), Cell.objects.get(), FirstLook.objects.get()
+    ours = {"challenge": challenge, "team": team_of(first.user or model.user)}  # type: ignore[arg-type]
 
     def more(of: Submission, count: int) -> list[Submission]:
         same = {"team": of.team, "challenge": challenge, "kind": of.kind, "manifest": of.manifest, "size": 1}
@@ -126,11 +127,9 @@ def grow(challenge: Challenge, *, defenses: int, attacks: int) -> None:
     scores = {"examples": 40, "robust_accuracy": 0.5, "clean_accuracy": 1.0, "interval_low": 0.3, "interval_high": 0.7}
     done = {"state": "completed", "verified": True, "finished": timezone.now(), "forward_rows": 1, "backward_rows": 1}
     rules = {"pack": verdict.pack, "rules_digest": verdict.rules_digest}
-    Evaluation.objects.bulk_create(Evaluation(submission=each, **rules, **scores, **done) for each in shields[1:])
-    Trial.objects.bulk_create(
-        Trial(submission=each, target=model, verdict="accepted", state="done", finished=trial.finished) for each in swords[1:]
-    )
+    insert(Evaluation(submission=each, **ours, **rules, **scores, **done) for each in shields[1:])
+    insert(FirstLook(submission=each, target=model, **ours, state="completed", finished=look.finished) for each in swords[1:])
     pairs = [(one, two) for one in shields for two in swords if (one, two) != (model, first)]
-    common = {"challenge": challenge, "evaluation": verdict, "team": team_of(first.user or model.user)}  # type: ignore[arg-type]
+    common = {"evaluation": verdict, **ours}
     found = {"rules_digest": cell.rules_digest, "examples": 40, "state": "completed", "breaks": pack([0] * 40), "left": 40}
-    Cell.objects.bulk_create((Cell(defense=one, attack=two, **common, **found) for one, two in pairs), batch_size=1000)
+    insert(Cell(defense=one, attack=two, **common, **found) for one, two in pairs)

@@ -10,21 +10,22 @@ from django.utils import timezone
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import enqueue
-from arena.evaluations.worker import work_once
+from arena.jobs import claims
+from arena.jobs.judges import Line
+from arena.jobs.models import Shard
+from arena.jobs.sweeping import sweep
 from arena.leaderboards.queries import board, history
-from arena.matrix import adversarial, claims
-from arena.matrix.models import Archive, Cell, CellShard, Fall, Survival
+from arena.matrix import adversarial
+from arena.matrix.models import Archive, Cell, Fall, Survival
 from arena.matrix.services import fill
-from arena.matrix.sweeping import sweep
-from arena.matrix.worker import play_once
 from arena.rankings.bits import count, unpack
 from arena.submissions.services import withdraw
 from evaluator.errors import Cancelled
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import DefenseFailed
 from evaluator.records.report import PlatformFailed, SubmissionFailed
-from tests.web.backend_support import FakeJudge, current, person, small_challenge
-from tests.web.matrix_support import FakePlayer, attack, defend, play
+from tests.web.backend_support import FakeJudge, current, person, small_challenge, work_once
+from tests.web.matrix_support import FakePlayer, attack, defend, play, play_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,10 +63,10 @@ def test_a_fall_is_in_the_history_with_the_attack_that_caused_it_and_moves_the_b
     two = defend(challenge, alice, name="Two", share=0.97)
     assert [row.submission_id for row in board(challenge).ranked] == [one.public_id, two.public_id]
     attack(challenge, bob, name="breaks 0 1 2 3 4 5 6 7")
-    lease = claims.claim_cell(owner="nobody")
+    lease = claims.claim(Line.FAIR, owner="nobody")
     assert lease
     Cell.objects.filter(defense=two).update(state=Cell.State.CANCELLED)
-    CellShard.objects.update(state=CellShard.State.QUEUED)
+    Shard.objects.update(state=Shard.State.QUEUED)
     play()
     assert [row.submission_id for row in board(challenge).ranked] == [two.public_id, one.public_id]
     entered, fell = history(one)
@@ -141,10 +142,10 @@ def test_an_input_is_kept_only_where_none_is_kept_yet_and_a_file_only_once(chall
 def test_a_dead_worker_loses_nothing(challenge: Challenge) -> None:
     one = defend(challenge, person("alice"), name="One")
     attack(challenge, person("bob"), name="breaks 1 11 21 31")
-    play_once(owner="a", player=FakePlayer())
-    lease = claims.claim_cell(owner="dies")
+    play_once(player=FakePlayer())
+    lease = claims.claim(Line.FAIR, owner="dies")
     assert lease
-    CellShard.objects.filter(pk=lease.task_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+    Shard.objects.filter(pk=lease.shard_id).update(lease_until=timezone.now() - timedelta(seconds=1))
     sweep()
     assert len(play().played) == 3, "what was done is not done again"
     assert robust(one) == 36 / 40
@@ -192,9 +193,9 @@ def test_teams_take_turns_however_much_one_of_them_queued(challenge: Challenge) 
     attack(challenge, carol, name="carol breaks 9")
     owners = []
     for _ in range(8):
-        lease = claims.claim_cell(owner="a")
+        lease = claims.claim(Line.FAIR, owner="a")
         assert lease
-        owners.append(Cell.objects.get(pk=lease.cell_id).team.slug)
+        owners.append(Cell.objects.get(trial=lease.trial_id).team.slug)
     assert sorted(owners[:2]) == sorted(owners[2:4]) == sorted(owners[4:6]) == ["bob", "carol"]
 
 
@@ -206,6 +207,6 @@ def test_cells_that_can_move_a_rank_come_first(challenge: Challenge) -> None:
         robust=bytes(Survival.objects.get(evaluation__submission=close[1]).robust)
     )
     attack(challenge, bob, name="breaks 1")
-    lease = claims.claim_cell(owner="a")
+    lease = claims.claim(Line.FAIR, owner="a")
     assert lease
-    assert Cell.objects.get(pk=lease.cell_id).defense in close
+    assert Cell.objects.get(trial=lease.trial_id).defense in close

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from arena.matrix.priorities import ARRAY, CODE, REPLAY, Load, fair_order, gaps, urgency
+from arena.jobs.fairness import Load, fair_order
+from arena.matrix.priorities import ARRAY, CODE, REPLAY, gaps, urgency
 
 
 def test_a_gap_is_what_a_defense_may_lose_before_the_next_one_passes() -> None:

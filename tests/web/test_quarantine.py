@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from pytest_django.fixtures import Settings
 
 from arena.challenges.models import Challenge
 from arena.cli import doctor
-from arena.evaluations import quarantine, self_check
-from arena.evaluations.judging import Task
-from arena.evaluations.models import Evaluation, Quarantine, Shard
-from arena.evaluations.worker import Turns, work_once
+from arena.evaluations.models import Evaluation
+from arena.evaluations.official import Task
+from arena.jobs import quarantine, self_check
+from arena.jobs.models import Quarantine, Shard
+from arena.jobs.worker import Turns
 from evaluator.records.report import PlatformFailed
-from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
+from tests.web.backend_support import FakeJudge, current, enter, judged_by, person, small_challenge, work_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FAILED = PlatformFailed("internal", "Something broke.")
@@ -58,8 +60,20 @@ class Impatient(threading.Event):
         return False
 
 
-def turns(judge: FakeJudge) -> Turns:
-    return Turns(Impatient(), judge=judge)
+@dataclass
+class Worker:
+    """A worker that has everything judged by one judge."""
+
+    judge: FakeJudge
+    turns: Turns = field(default_factory=lambda: Turns(Impatient()))
+
+    def take(self) -> bool:
+        with judged_by(self.judge):
+            return self.turns.take()
+
+
+def turns(judge: FakeJudge) -> Worker:
+    return Worker(judge)
 
 
 def due() -> None:
@@ -154,7 +168,7 @@ def test_quarantine_is_in_the_admin() -> None:
     Quarantine.objects.create(machine="gpu-7", reason="None of the newest archives can be read.")
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("root", "root@example.org", "a long password"))
-    page = client.get("/admin/evaluations/quarantine/").content.decode()
+    page = client.get("/admin/jobs/quarantine/").content.decode()
     assert "gpu-7" in page
     assert "None of the newest archives" in page
 

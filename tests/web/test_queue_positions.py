@@ -6,11 +6,13 @@ import pytest
 
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
-from arena.evaluations import claims, leases
-from arena.evaluations.models import Evaluation, Shard
-from arena.evaluations.queries import live, live_of
-from arena.matrix.claims import claim_greeting, claim_trial
-from arena.matrix.models import Cell, CellShard
+from arena.evaluations.models import Evaluation
+from arena.jobs import claims
+from arena.jobs.clock import now
+from arena.jobs.judges import Line
+from arena.jobs.models import Shard, Trial
+from arena.jobs.queries import live, live_of
+from arena.matrix.models import Cell
 from arena.submissions.models import Submission
 from tests.web.backend_support import current, enter, person, small_challenge
 from tests.web.matrix_support import attack, defend, play, upload_attack
@@ -36,21 +38,15 @@ def positions() -> dict[int, int | None]:
 def taken_in_order() -> list[object]:
     """Takes all work as a worker does, looks and replays first; whose work it was, each at its first time."""
     order: list[object] = []
-    while True:
-        work: object = None
-        if (trial := claim_trial(owner="w")) is not None:
-            work = f"trial {trial.task_id}"
-        elif (replay := claim_greeting(owner="w")) is not None:
-            defense = Cell.objects.get(pk=replay.cell_id).defense_id
-            work = Evaluation.objects.get(submission=defense, current=True).pk
-            CellShard.objects.filter(pk=replay.task_id).update(state=CellShard.State.DONE)
-            Cell.objects.filter(pk=replay.cell_id).update(state=Cell.State.COMPLETED)
-        elif (lease := claims.claim(owner="w")) is not None:
-            work = lease.evaluation_id
-        if work is None:
-            return order
+    while lease := claims.claim(Line.FIRST, owner="w") or claims.claim(Line.OLDEST, owner="w"):
+        work: object = lease.trial_id
+        if lease.judge == Cell.Kind.TRANSFER:
+            work = Trial.objects.get(pk=lease.trial_id).before_id
+            Shard.objects.filter(pk=lease.shard_id).update(state=Shard.State.DONE)
+            Trial.objects.filter(pk=lease.trial_id).update(state=Trial.State.COMPLETED)
         if work not in order:
             order.append(work)
+    return order
 
 
 def check_positions() -> None:
@@ -62,7 +58,7 @@ def check_positions() -> None:
 
 def test_an_entry_waits_for_earlier_ones_of_which_parts_are_left(challenge: Challenge, alice: User) -> None:
     enter(challenge, alice, name="first")
-    assert claims.claim(owner="other") is not None, "one of its four parts is taken"
+    assert claims.claim(Line.OLDEST, owner="other") is not None, "one of its four parts is taken"
     enter(challenge, alice, name="second")
     enter(challenge, alice, name="third")
     check_positions()
@@ -72,7 +68,7 @@ def test_an_entry_is_next_once_all_of_the_earlier_one_is_taken(challenge: Challe
     enter(challenge, alice, name="first")
     second = current(enter(challenge, alice, name="second"))
     for expected in (2, 2, 2, 1):
-        assert claims.claim(owner="other") is not None
+        assert claims.claim(Line.OLDEST, owner="other") is not None
         assert live(second).queue_position == expected
     check_positions()
 
@@ -80,7 +76,9 @@ def test_an_entry_is_next_once_all_of_the_earlier_one_is_taken(challenge: Challe
 def test_a_part_that_is_retried_later_is_not_in_the_way_now(challenge: Challenge, alice: User) -> None:
     enter(challenge, alice, name="first")
     second = current(enter(challenge, alice, name="second"))
-    Shard.objects.filter(evaluation__submission__name="first").update(not_before=leases.now().replace(year=2100))
+    Shard.objects.filter(trial__in=Evaluation.objects.filter(submission__name="first").values("key")).update(
+        not_before=now().replace(year=2100)
+    )
     assert live(second).queue_position == 1
 
 
@@ -103,7 +101,7 @@ def test_while_attacks_wait_to_play_none_is_told_that_it_is_next(challenge: Chal
     defend(challenge, person("bob"), name="One")
     attack(challenge, alice, name="breaks 1")
     second = current(enter(challenge, alice, name="second"))
-    assert CellShard.objects.filter(state=CellShard.State.QUEUED).exists()
+    assert Shard.objects.filter(state=Shard.State.QUEUED).exists()
     assert live(second).queue_position == 2
     play()
     assert live(second).queue_position == 1
@@ -123,6 +121,8 @@ def _replay_on(defense: Submission) -> None:
     origin = Submission.objects.get(name="One")
     Cell.objects.all().delete()
     cell = Cell.objects.create(
+        judge=Cell.Kind.TRANSFER,
+        before=current(defense),
         challenge=defense.challenge,
         defense=defense,
         attack=origin,
@@ -132,4 +132,4 @@ def _replay_on(defense: Submission) -> None:
         rules_digest=defense.challenge.rules_digest,
         examples=40,
     )
-    CellShard.objects.create(cell=cell, index=0, start=0, stop=40)
+    Shard.objects.create(trial=cell, index=0, start=0, stop=40)

@@ -20,7 +20,7 @@ from arena.accounts.services import add_member, make_team
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import cancel
-from arena.matrix.models import Cell, Trial
+from arena.matrix.models import Cell, FirstLook
 from arena.submissions.intake import inspect
 from arena.submissions.models import Submission
 from arena.submissions.services import attempts_left, submit, withdraw
@@ -150,7 +150,7 @@ def test_an_attack_that_its_team_takes_back_before_the_first_look_counts(
     withdraw(submission=upload_attack(challenge, alice, name="first"))
     assert left(alice, challenge) == 4
     refused = upload_attack(challenge, alice, name="second")
-    Trial.objects.filter(submission=refused).update(verdict=Trial.Verdict.REFUSED, reason="crash")
+    FirstLook.objects.filter(submission=refused).update(state=FirstLook.State.SUBMISSION_FAILED, reason="crash")
     assert left(alice, challenge) == 4
 
 
@@ -294,9 +294,9 @@ def test_an_attack_that_is_entered_again_meets_the_seeds_that_it_had(challenge: 
     defend(challenge, person("bob"), name="One")
     first = attack(challenge, alice, name="breaks 1")
     withdraw(submission=first)
-    Trial.objects.update(verdict=Trial.Verdict.REFUSED)
+    FirstLook.objects.update(state=FirstLook.State.SUBMISSION_FAILED)
     again = attack(challenge, alice, name="breaks 1")
-    looks = set(Trial.objects.values_list("seed", flat=True))
+    looks = set(FirstLook.objects.values_list("seed", flat=True))
     plays = list(Cell.objects.filter(kind=Cell.Kind.PLAY, attack__in=(first, again)).values_list("seed", flat=True))
     assert len(looks) == 1
     assert len(plays) == 2

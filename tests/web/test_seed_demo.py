@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.matrix.models import Cell, Fall, Trial
+from arena.matrix.models import Cell, Fall, FirstLook
 from arena.submissions.models import Submission
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -29,7 +29,7 @@ def test_a_small_season_is_played_dated_and_shown_and_is_there_once() -> None:
     challenge = Challenge.objects.get(slug="demo-season")
     assert challenge.spec.data.examples == 6
     assert set(Evaluation.objects.values_list("state", flat=True)) == {"completed"}
-    assert set(Trial.objects.values_list("verdict", flat=True)) == {"accepted"}
+    assert set(FirstLook.objects.values_list("state", flat=True)) == {"completed"}
     assert list(Cell.objects.values_list("state", flat=True)) == ["completed"] * Cell.objects.count()
     assert Cell.objects.filter(kind="play").count() == 4
     moments = list(Submission.objects.order_by("pk").values_list("created", flat=True))

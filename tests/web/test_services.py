@@ -85,7 +85,7 @@ def test_a_dead_workers_lease_returns_while_everybody_else_is_busy(production: P
 def test_messages_that_were_swallowed_early_leave_no_worker_idle(production: Production) -> None:
     """Shards that wait for a retry swallow the messages of their evaluation; they are taken soon after their time has come."""
     production.enter()
-    production.write("update evaluations_shard set not_before = statement_timestamp() + interval '4 seconds'")
+    production.write("update jobs_shard set not_before = statement_timestamp() + interval '4 seconds'")
     production.start_celery()
     production.start_sweeper()
     production.wait_for(production.completed)
@@ -112,7 +112,7 @@ def test_pages_uploads_and_log_ins_work_while_redis_is_down(broken: str, product
             assert client.post("/api/v1/submissions", data=data, files=archive, headers=bearer).status_code == 201
     production.start_celery()
     production.start_sweeper()
-    states = "select count(*) from evaluations_evaluation where state = 'completed'"
+    states = "select count(*) from jobs_trial where state = 'completed'"
     production.wait_for(lambda: production.read(states) == [(2,)])
 
 

@@ -99,7 +99,7 @@ def test_migrations_say_what_the_models_say(tmp_path: Path) -> None:
 
 
 def test_the_web_imports_no_torch(tmp_path: Path) -> None:
-    code = "import sys, arena.asgi, arena.urls, arena.evaluations.worker; print('torch' in sys.modules)"
+    code = "import sys, arena.asgi, arena.urls, arena.jobs.worker; print('torch' in sys.modules)"
     ran = manage("shell", "-v", "0", "-c", code, folder=tmp_path, env={})
     assert ran.stdout.strip() == "False", ran.stderr
 

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from arena.challenges.models import Challenge
 from arena.challenges.services import Publication, publish
 from arena.evaluations.models import Evaluation
-from arena.evaluations.queries import live
-from arena.submissions.identifiers import new_public_id
+from arena.identifiers import new_public_id
+from arena.jobs.queries import live
 from arena.submissions.models import Submission
 from arena.submissions.services import submit, withdraw
 from evaluator.errors import InputError

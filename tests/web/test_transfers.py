@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -10,21 +9,21 @@ from django.test import Client, override_settings
 
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
-from arena.evaluations.judging import Task
 from arena.evaluations.models import Evaluation
+from arena.evaluations.official import Task
 from arena.evaluations.services import enqueue
-from arena.evaluations.worker import work_on, work_once
+from arena.jobs.sweeping import sweep
 from arena.leaderboards.queries import board, history
 from arena.matrix import adversarial, transfers
 from arena.matrix.models import Archive, Cell, Fall, Survival
 from arena.matrix.queries import falls_of
-from arena.matrix.sweeping import sweep
+from arena.running.listening import Listener
 from arena.submissions.models import Submission
 from arena.submissions.services import withdraw
 from arena.web.figures import last_fall
 from evaluator.records.adversarial_archive import AdversarialArchive
-from evaluator.records.report import Completed, Outcome, PlatformFailed, Progress, SubmissionFailed
-from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge
+from evaluator.records.report import Completed, Outcome, PlatformFailed, SubmissionFailed
+from tests.web.backend_support import FakeJudge, current, enter, person, small_challenge, work_once
 from tests.web.matrix_support import FakePlayer, attack, inputs_of, play
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,16 +36,9 @@ class Finder(FakeJudge):
     finds: frozenset[int] = frozenset()
     searched: list[tuple[int, int]] = field(default_factory=list)
 
-    def run(
-        self,
-        task: Task,
-        *,
-        on_progress: Callable[[Progress], None],
-        on_log: Callable[[bytes], None],
-        cancelled: Callable[[], bool],
-    ) -> Outcome:
+    def run(self, task: Task, listener: Listener, /) -> Outcome:
         self.searched.append(task.shard)
-        outcome = FakeJudge(share=1.0).run(task, on_progress=on_progress, on_log=on_log, cancelled=cancelled)
+        outcome = FakeJudge(share=1.0).run(task, listener)
         assert isinstance(outcome, Completed)
         broken = [number for number in outcome.report.ids if number in self.finds]
         bits = [int(number not in self.finds) for number in outcome.report.ids]
@@ -104,13 +96,13 @@ def test_no_shard_is_searched_while_a_replay_waits_and_a_message_about_one_plays
     twin = enter(challenge, person("bob"), name="Twin")
     Cell.objects.filter(defense=twin).update(state=Cell.State.RUNNING)
     cell = Cell.objects.get(defense=twin)
-    shard, held = current(twin).shards.earliest("index"), cell.shards.get()
+    held = cell.shards.get()
     held.state = held.State.CLAIMED
     held.save()
     judge = Finder()
-    assert not work_on(shard.pk, judge=judge), "another worker is at the replay"
+    assert not work_once(judge=judge, only=current(twin).key), "another worker is at the replay"
     Cell.objects.update(state=Cell.State.COMPLETED)
-    assert work_on(shard.pk, judge=judge)
+    assert work_once(judge=judge, only=current(twin).key)
 
 
 def test_each_example_has_one_stored_input_however_often_it_was_found(challenge: Challenge) -> None:

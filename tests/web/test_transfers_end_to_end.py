@@ -16,12 +16,10 @@ from safetensors.torch import load_file, save_file
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
-from arena.evaluations.judging import OfficialJudge
-from arena.evaluations.models import Shard
-from arena.evaluations.worker import work_once
+from arena.evaluations.official import OfficialRunner
+from arena.jobs.models import Shard
 from arena.matrix import adversarial
 from arena.matrix.models import Archive, Cell, Fall, Survival
-from arena.matrix.worker import play_once
 from arena.running.attack import replay_inputs
 from arena.submissions.models import Submission
 from arena.submissions.packing import pack_folder
@@ -35,7 +33,8 @@ from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted
 from evaluator.threats import build
 from sandbox import open_sandbox
-from tests.web.backend_support import current, person, team_of
+from tests.web.backend_support import current, person, team_of, work_once
+from tests.web.matrix_support import play_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -69,7 +68,7 @@ def enter(challenge: Challenge, user: User, folder: Path, name: str, *, noise: f
 
 def finish() -> None:
     """Judges and plays until nothing waits."""
-    while work_once(judge=OfficialJudge()) or play_once(owner="a"):
+    while work_once(judge=OfficialRunner()) or play_once():
         pass
 
 
@@ -90,8 +89,8 @@ def test_the_twin_of_a_broken_defense_falls_by_replay_before_its_own_search(
     assert bool((net(points[held]).argmax(dim=1) != data.y[held]).all()), "what is stored breaks it, exactly as stored"
 
     twin = enter(challenge, person("bob"), tmp_path / "twin", "Twin", noise=0.002)
-    assert work_once(judge=OfficialJudge())
-    assert Shard.objects.filter(evaluation=current(twin), claims__gt=0).count() == 0, "its own search has not begun"
+    assert work_once(judge=OfficialRunner())
+    assert Shard.objects.filter(trial=current(twin), claims__gt=0).count() == 0, "its own search has not begun"
     fall = Fall.objects.get(defense=twin)
     assert (fall.attack, fall.cell.kind) == (first, "transfer")
     assert fall.fallen >= len(stored) - 2, "nearly all of what broke one breaks the other"

@@ -13,10 +13,10 @@ from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
 from arena.evaluations.entries import measured_under_other_rules
 from arena.evaluations.models import Evaluation
-from arena.evaluations.queries import log_text
+from arena.jobs.queries import log_text
 from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import board, histories
-from arena.matrix.models import Cell, Trial
+from arena.matrix.models import Cell, FirstLook
 from arena.submissions.services import withdraw
 from evaluator.records.intervals import clopper_pearson
 from tests.web.backend_support import current, enter, person, small_challenge
@@ -54,7 +54,7 @@ def api(address: str, user: User | None) -> Any:
 def test_why_an_attack_was_refused_is_told_to_its_team(challenge: Challenge, people: dict[str, User]) -> None:
     defend(challenge, people["bob"], name="One")
     mine = attack(challenge, people["alice"], name="breaks 1")
-    Trial.objects.update(verdict=Trial.Verdict.REFUSED, reason="crash", detail=SECRET)
+    FirstLook.objects.update(state=FirstLook.State.SUBMISSION_FAILED, reason="crash", detail=SECRET)
     for name, told in READERS.items():
         reader = people.get(name) if name else None
         assert (SECRET in page(f"/entries/{mine.public_id}/", reader)) == told, name

@@ -10,18 +10,28 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db.models.functions import Now
 
-from arena.evaluations import claims, finishing, worker
-from arena.evaluations.judging import Task
-from arena.evaluations.models import Evaluation, Shard
-from arena.evaluations.queries import log_text
+from arena.evaluations.models import Evaluation
+from arena.evaluations.official import Task
 from arena.evaluations.services import cancel, enqueue
-from arena.evaluations.sweeping import sweep
-from arena.evaluations.worker import work_forever, work_once
+from arena.jobs import finishing, leases, worker
+from arena.jobs.models import Shard
+from arena.jobs.queries import log_text
+from arena.jobs.sweeping import sweep
 from arena.leaderboards.queries import history
-from arena.running.merging import merge
 from evaluator.records.receipt import verify
 from evaluator.records.report import PlatformFailed, Report, SubmissionFailed
-from tests.web.backend_support import FakeJudge, current, enter, expected_bits, good_files, person, small_challenge, zipped
+from tests.web.backend_support import (
+    FakeJudge,
+    current,
+    enter,
+    expected_bits,
+    good_files,
+    person,
+    small_challenge,
+    work_forever,
+    work_once,
+    zipped,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,7 +166,7 @@ def test_a_worker_asked_to_stop_gives_its_shard_back(evaluation: Evaluation) -> 
 def test_a_long_shard_renews_its_lease(evaluation: Evaluation, settings) -> None:  # type: ignore[no-untyped-def]
     settings.REDOUBT_LEASE_SECONDS, settings.REDOUBT_PROGRESS_SECONDS = 0.5, 0.1
     reaped: list[int] = []
-    watching = threading.Timer(0.9, lambda: reaped.append(claims.reap()))
+    watching = threading.Timer(0.9, lambda: reaped.append(leases.reap()))
     watching.start()
     work_once(judge=FakeJudge(seconds=1.2))
     watching.join()
@@ -168,15 +178,15 @@ def test_the_submissions_output_is_kept_bounded_and_as_text(evaluation: Evaluati
     settings.REDOUBT_LOG_BYTES = 20
     evaluation.shards.exclude(index=0).delete()
     judge = FakeJudge()
-    judge.run = lambda task, *, on_log, **rest: (on_log(b"\0\xff" + b"x" * 100), SubmissionFailed("load", "no"))[1]  # type: ignore[method-assign, assignment, misc]
+    judge.run = lambda task, listener: (listener.on_log(b"\0\xff" + b"x" * 100), SubmissionFailed("load", "no"))[1]  # type: ignore[method-assign, assignment, misc]
     work_once(judge=judge)
     assert log_text(evaluation) == "\ufffd\ufffd" + "x" * 18
 
 
 def test_a_verdict_is_written_once_however_often_it_is_settled(evaluation: Evaluation) -> None:
     work(FakeJudge())
-    assert not finishing.settle(evaluation.pk, merge=merge)
-    assert not finishing.conclude(evaluation.pk, PlatformFailed("late", "late"))
+    assert not finishing.settle(evaluation.key)
+    assert not finishing.conclude(evaluation.key, PlatformFailed("late", "late"))
     evaluation.refresh_from_db()
     assert evaluation.state == Evaluation.State.COMPLETED
 
@@ -189,7 +199,7 @@ def test_the_sweep_finishes_what_a_worker_that_died_after_its_last_shard_left(
         work(FakeJudge())
     evaluation.refresh_from_db()
     assert evaluation.state == Evaluation.State.RUNNING
-    sweep(merge=merge)
+    sweep()
     evaluation.refresh_from_db()
     assert evaluation.state == Evaluation.State.COMPLETED
 
@@ -206,7 +216,7 @@ def test_a_reevaluation_replaces_the_verdict_and_stays_in_the_history(evaluation
 def test_a_worker_outlives_an_error_of_its_own(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     stop, calls = threading.Event(), []
 
-    def fail_once(**options: object) -> bool:
+    def fail_once(line: object, **options: object) -> bool:
         calls.append(options)
         if len(calls) == 1:
             raise OSError("No space left on device")
@@ -216,7 +226,7 @@ def test_a_worker_outlives_an_error_of_its_own(evaluation: Evaluation, monkeypat
     monkeypatch.setattr(worker, "work_once", fail_once)
     monkeypatch.setattr(worker, "_AFTER_ERROR_SECONDS", 0.01)
     work_forever(stop, judge=FakeJudge())
-    assert len(calls) == 2
+    assert len(calls) > 1
 
 
 def test_working_forever_works_off_the_queue_and_stops_when_asked(evaluation: Evaluation) -> None:

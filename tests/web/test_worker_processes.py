@@ -63,21 +63,21 @@ class Installation:
     def wait_for(self, what: Callable[[], bool], *, seconds: float = 30) -> None:
         until = time.monotonic() + seconds
         while not what():
-            assert time.monotonic() < until, self.read("select state, claims, attempts from evaluations_shard")
+            assert time.monotonic() < until, self.read("select state, claims, attempts from jobs_shard")
             time.sleep(0.03)
 
     def shards(self, state: str) -> int:
-        return int(self.read(f"select count(*) from evaluations_shard where state = '{state}'")[0][0])
+        return int(self.read(f"select count(*) from jobs_shard where state = '{state}'")[0][0])
 
     def state(self) -> str:
-        return str(self.read("select state from evaluations_evaluation")[0][0])
+        return str(self.read("select state from jobs_trial")[0][0])
 
     def robust_bits(self) -> list[int]:
         bits: list[int] = json.loads(self.read("select report from evaluations_evaluation")[0][0])["robust_bits"]
         return bits
 
     def undisturbed_bits(self) -> list[int]:
-        seed = int(self.read("select seed from evaluations_evaluation")[0][0])
+        seed = int(self.read("select seed from jobs_trial")[0][0])
         return [bit(seed, example, 0.6) for example in range(40)]
 
 
@@ -108,7 +108,7 @@ def test_kill_9_of_a_worker_mid_evaluation_ends_in_a_completed_evaluation_after_
     installation.start_worker()
     installation.wait_for(lambda: installation.state() == "completed")
     assert installation.robust_bits() == installation.undisturbed_bits()
-    claims = [row[0] for row in installation.read('select claims from evaluations_shard order by "index"')]
+    claims = [row[0] for row in installation.read('select claims from jobs_shard order by "index"')]
     assert claims == [1, 2, 1, 1], "only the shard that the dead worker held was run again"
 
 
@@ -132,4 +132,4 @@ def test_workers_asked_to_stop_give_their_shards_back_and_exit_cleanly(installat
     workers[1].send_signal(signal.SIGINT)
     assert [worker.wait(timeout=10) for worker in workers] == [0, 0]
     assert installation.shards("claimed") == 0
-    assert installation.read("select max(attempts) from evaluations_shard") == [(0,)]
+    assert installation.read("select max(attempts) from jobs_shard") == [(0,)]

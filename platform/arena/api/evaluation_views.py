@@ -16,8 +16,8 @@ from arena.api.authentication import Person, person_of
 from arena.api.serializers import ErrorSerializer, EvaluationSerializer
 from arena.evaluations.access import get_evaluation, get_own_evaluation, owns, require_report
 from arena.evaluations.models import Evaluation
-from arena.evaluations.queries import live, log_text
 from arena.evaluations.services import ask_to_cancel
+from arena.jobs.queries import live, log_text
 
 REPORT = {200: OpenApiTypes.OBJECT, 403: ErrorSerializer}  # sealed while a phase is open
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from arena.matrix.models import Cell, Trial
+from arena.matrix.models import Cell, FirstLook
 from arena.matrix.queries import Column, Square
 
 
@@ -25,6 +25,7 @@ class CellSerializer(serializers.ModelSerializer[Cell]):
     defense_name = serializers.CharField(source="defense.name")
     defense_verified = serializers.BooleanField(source="evaluation.verified", allow_null=True)
     accuracy_left = serializers.SerializerMethodField(help_text="Share of examples still right under this attack alone.")
+    state = serializers.ChoiceField(choices=Cell.STATES)
     felled = serializers.SerializerMethodField(help_text="Examples that nobody had broken before.")
 
     class Meta:
@@ -42,7 +43,7 @@ class CellSerializer(serializers.ModelSerializer[Cell]):
         return cell.fall.fallen if hasattr(cell, "fall") else 0
 
 
-class AttackSerializer(serializers.ModelSerializer[Trial]):
+class AttackSerializer(serializers.ModelSerializer[FirstLook]):
     """An attack: what the first look found, and its cells."""
 
     id = serializers.CharField(source="submission.public_id")
@@ -50,17 +51,18 @@ class AttackSerializer(serializers.ModelSerializer[Trial]):
     format = serializers.CharField(source="submission.manifest.format")
     team = serializers.CharField(source="submission.team.slug")
     target = serializers.CharField(source="target.public_id", help_text="The defense that the first look is taken on.")
+    verdict = serializers.ChoiceField(choices=FirstLook.Verdict.choices, allow_blank=True)
     violations = ViolationSerializer(many=True)
     cells = serializers.SerializerMethodField()
 
     class Meta:
-        model = Trial
+        model = FirstLook
         fields = (
             "id", "name", "format", "team", "target", "verdict", "reason", "detail", "violations", "created",
             "finished", "cells",
         )  # fmt: skip
 
-    def get_cells(self, trial: Trial) -> list[dict[str, Any]]:
+    def get_cells(self, look: FirstLook) -> list[dict[str, Any]]:
         return [dict(CellSerializer(cell).data) for cell in self.context["cells"]]
 
 

@@ -14,7 +14,7 @@ from arena.api.matrix_serializers import AttackSerializer, MatrixSerializer, Ran
 from arena.challenges.access import get_challenge
 from arena.leaderboards.queries import board
 from arena.matrix import queries
-from arena.matrix.models import Trial
+from arena.matrix.models import FirstLook
 from arena.submissions.access import get_submission
 
 
@@ -24,10 +24,10 @@ def attack(request: Request, public_id: str) -> Response:
     person = person_of(request)
     submission = get_submission(person, public_id)
     try:
-        trial = queries.trial_of(submission)
-    except Trial.DoesNotExist as error:
+        look = queries.look_at(submission)
+    except FirstLook.DoesNotExist as error:
         raise Http404("There is no such attack.") from error
-    answer = AttackSerializer(trial, context={"cells": queries.cells_of(submission)}).data
+    answer = AttackSerializer(look, context={"cells": queries.cells_of(submission)}).data
     if not is_member(person, submission.team):
         answer |= {"detail": "", "cells": [cell | {"detail": ""} for cell in answer["cells"]]}
     return Response(answer)

@@ -80,7 +80,7 @@ class RowSerializer(serializers.Serializer[Any]):
     extra_data = serializers.BooleanField()
     team_name = serializers.CharField()
     team_slug = serializers.CharField()
-    state = serializers.ChoiceField(choices=Evaluation.State.choices)
+    state = serializers.ChoiceField(choices=Evaluation.STATES)
     robust_accuracy = serializers.FloatField(allow_null=True)
     interval_low = serializers.FloatField(allow_null=True)
     interval_high = serializers.FloatField(allow_null=True)
@@ -111,10 +111,11 @@ class BoardSerializer(serializers.Serializer[Any]):
 
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
-    """An evaluation. The context has `live` (evaluations.queries.Live) and `own` (may the asker see its detail)."""
+    """An evaluation. The context has `live` (jobs.queries.Live) and `own` (may the asker see its detail)."""
 
     id = serializers.CharField(source="public_id")
     submission = serializers.CharField(source="submission.public_id")
+    state = serializers.ChoiceField(choices=Evaluation.STATES)
     detail = serializers.SerializerMethodField()
     seed = serializers.SerializerMethodField()
     queue_position = serializers.SerializerMethodField()

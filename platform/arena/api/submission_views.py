@@ -29,7 +29,7 @@ from arena.api.serializers import (
 )
 from arena.challenges.access import get_challenge
 from arena.evaluations.entries import with_evaluations
-from arena.evaluations.queries import Live, live_of
+from arena.jobs.queries import Live, live_of
 from arena.serving.body_limit import takes_uploads
 from arena.serving.files import StreamedFile
 from arena.submissions import services
@@ -122,7 +122,7 @@ def _entries(submissions: list[Submission], person: Person) -> list[dict[str, An
     for entry in entries:
         shown = None
         if entry.evaluation:
-            context = {"live": live.get(entry.evaluation.pk, _NOTHING), "own": entry.submission.team_id in own}
+            context = {"live": live.get(entry.evaluation.key, _NOTHING), "own": entry.submission.team_id in own}
             shown = EvaluationSerializer(entry.evaluation, context=context).data
         answers.append({"submission": SubmissionSerializer(entry.submission).data, "evaluation": shown})
     return answers

@@ -21,7 +21,7 @@ from evaluator.errors import InputError
 from evaluator.manifests.challenge_packs import load_pack
 from evaluator.manifests.spec import Pack
 
-_ENTRY = re.compile(r"[0-9a-z]{26}", re.IGNORECASE)  # as arena.submissions.identifiers makes them
+_ENTRY = re.compile(r"[0-9a-z]{26}", re.IGNORECASE)  # as arena.identifiers makes them
 
 
 def attack(

@@ -16,6 +16,6 @@ def held_back() -> list[str] | None:
     import django
 
     django.setup()
-    from arena.evaluations.models import Quarantine
+    from arena.jobs.models import Quarantine
 
     return [str(row) for row in Quarantine.objects.all()]

@@ -8,14 +8,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from arena.evaluations.models import Evaluation, Quarantine
+from arena.evaluations.models import Evaluation
 from arena.evaluations.services import enqueue
 
 if TYPE_CHECKING:  # the class takes no parameter at run time
     EvaluationAdminBase = admin.ModelAdmin[Evaluation]
-    QuarantineAdminBase = admin.ModelAdmin[Quarantine]
 else:
-    EvaluationAdminBase = QuarantineAdminBase = admin.ModelAdmin
+    EvaluationAdminBase = admin.ModelAdmin
 
 
 @admin.register(Evaluation)
@@ -40,17 +39,3 @@ class EvaluationAdmin(EvaluationAdminBase):
     def evaluate_again(self, request: HttpRequest, queryset: QuerySet[Evaluation]) -> None:
         for evaluation in queryset.filter(current=True).select_related("submission__challenge"):
             enqueue(submission=evaluation.submission)
-
-
-@admin.register(Quarantine)
-class QuarantineAdmin(QuarantineAdminBase):
-    """Machines that take no work, and why; each comes back by itself once its self-check passes."""
-
-    list_display = ("machine", "challenge", "reason", "since", "check_after")
-    list_select_related = ("challenge",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

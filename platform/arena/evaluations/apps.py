@@ -6,3 +6,7 @@ class EvaluationsConfig(AppConfig):
 
     def ready(self) -> None:
         from arena.evaluations import receivers  # noqa: F401  (connects them)
+        from arena.evaluations.official import OfficialJudge
+        from arena.jobs.judges import register
+
+        register(OfficialJudge())

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.evaluations.progress import LiveProgress
-from arena.evaluations.queries import live_of, summaries
+from arena.evaluations.queries import summaries
+from arena.jobs.progress import LiveProgress
+from arena.jobs.queries import live_of
 from arena.leaderboards.certified import CertifiedFigures, figures_of
 from arena.leaderboards.models import Standing
 from arena.matrix.models import Fall
@@ -130,7 +131,7 @@ def board(challenge: Challenge) -> Board:
         ranked=tuple(ranked),
         plain=tuple(plain),
         running=tuple(
-            row_of(item, progress=live[item.pk].progress, queue_position=live[item.pk].queue_position) for item in unfinished
+            row_of(item, progress=live[item.key].progress, queue_position=live[item.key].queue_position) for item in unfinished
         ),
         unverified=tuple(row_of(below[index], reasons=_reasons(below[index], challenge)) for index in best_first(below)),
     )

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from django.db import models
 
-from arena.evaluations.leases import Leased, now
-from arena.evaluations.models import Evaluation, new_seed
-from arena.submissions.identifiers import new_public_id
+from arena.evaluations.models import Evaluation
+from arena.jobs.clock import now
+from arena.jobs.models import Trial
 from arena.submissions.models import Submission
 
 
@@ -17,10 +17,10 @@ def archive_path(archive: Archive, filename: str) -> str:
     return f"adversarial/{archive.digest[:2]}/{archive.digest}.npz"
 
 
-class Trial(Leased):
+class FirstLook(Trial):
     """The first look at an uploaded attack: five examples of one target; for an array, the claims of every example too.
 
-    report: a CellReport without its bits. verdict: empty until it is known; an attack plays once it is accepted.
+    report: a CellReport without its bits. An attack plays once its first look is completed.
     """
 
     class Verdict(models.TextChoices):
@@ -28,22 +28,26 @@ class Trial(Leased):
         REFUSED = "refused"
         PLATFORM_FAILED = "platform_failed"
 
-    submission = models.OneToOneField(Submission, on_delete=models.CASCADE, related_name="trial")
-    target = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="trials_as_target")
-    seed = models.BigIntegerField(default=new_seed)
-    verdict = models.CharField(max_length=16, choices=Verdict, blank=True)
-    reason = models.CharField(max_length=40, blank=True)
-    detail = models.TextField(blank=True)
+    JUDGE = "look"
+
+    id = models.BigAutoField(primary_key=True)
+    trial = models.OneToOneField(Trial, on_delete=models.CASCADE, parent_link=True, related_name="+")
+    submission = models.OneToOneField(Submission, on_delete=models.CASCADE, related_name="first_look")
+    target = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="looks_as_target")
     report = models.JSONField(null=True, blank=True)
     violations = models.JSONField(default=list, blank=True)
-    created = models.DateTimeField(default=now)
-    finished = models.DateTimeField(null=True, blank=True)
 
-    class Meta:
-        indexes: ClassVar = [models.Index(fields=["state", "not_before"])]
+    @property
+    def verdict(self) -> str:
+        """What became of the attack, as pages and the API say it; empty until it is known."""
+        return _VERDICTS.get(Trial.State(self.state), "")
 
-    def __str__(self) -> str:
-        return f"trial of {self.submission_id} ({self.verdict or self.state})"
+
+_VERDICTS: dict[Trial.State, str] = {
+    Trial.State.COMPLETED: FirstLook.Verdict.ACCEPTED,
+    Trial.State.SUBMISSION_FAILED: FirstLook.Verdict.REFUSED,
+    Trial.State.PLATFORM_FAILED: FirstLook.Verdict.PLATFORM_FAILED,
+}
 
 
 class Archive(models.Model):
@@ -61,48 +65,32 @@ class Archive(models.Model):
         return f"{self.inputs} inputs ({self.digest[:8]})"
 
 
-class Cell(models.Model):
+class Cell(Trial):
     """One attack against one defense: played, or its stored inputs replayed.
 
-    evaluation: whose rules it is played under. team: who caused the work. priority: lower is sooner. breaks: examples that
-    the defense gets right and this attack broke; broken: how many; left: right and unbroken ones. distances: float32, zlib,
-    of each broken example in data order. gain: the area they take from the robustness curve (`arena.rankings.optimality`),
-    None where the threat has no single budget. archive: those verified inputs that were worth keeping. source: what a
-    replay replays. report: a CellReport without its bits.
+    evaluation: whose rules it is played under. breaks: examples that the defense gets right and this attack broke; broken:
+    how many; left: right and unbroken ones. distances: float32, zlib, of each broken example in data order. gain: the area
+    they take from the robustness curve (`arena.rankings.optimality`), None where the threat has no single budget. archive:
+    those verified inputs that were worth keeping. source: what a replay replays. report: a CellReport without its bits.
 
     A transfer replays what the official ensemble found on another defense, which stands in `attack`; its archive is that
     defense's, of which `breaks` says what broke this one too.
     """
 
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        COMPLETED = "completed"
-        ATTACK_FAILED = "attack_failed"
-        DEFENSE_FAILED = "defense_failed"
-        PLATFORM_FAILED = "platform_failed"
-        CANCELLED = "cancelled"
-
-    UNFINISHED = (State.QUEUED, State.RUNNING)
+    STATES: ClassVar = [choice for choice in Trial.State.choices if choice[0] != "submission_failed"]
 
     class Kind(models.TextChoices):
         PLAY = "play"
         REPLAY = "replay"
         TRANSFER = "transfer"
 
-    public_id = models.CharField(max_length=26, unique=True, default=new_public_id, editable=False)
-    challenge = models.ForeignKey("challenges.Challenge", on_delete=models.CASCADE, related_name="cells")
+    id = models.BigAutoField(primary_key=True)
+    trial = models.OneToOneField(Trial, on_delete=models.CASCADE, parent_link=True, related_name="+")
     defense = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="cells_as_defense")
     attack = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="cells_as_attack")
     evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="cells")
-    team = models.ForeignKey("accounts.Team", on_delete=models.PROTECT, related_name="cells")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.PLAY)
     rules_digest = models.CharField(max_length=64)
-    seed = models.BigIntegerField(default=new_seed)
-    priority = models.IntegerField(default=0)
-    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
-    reason = models.CharField(max_length=40, blank=True)
-    detail = models.TextField(blank=True)
 
     examples = models.PositiveIntegerField()
     breaks = models.BinaryField(null=True, blank=True)
@@ -118,48 +106,13 @@ class Cell(models.Model):
     archive = models.ForeignKey(Archive, on_delete=models.PROTECT, null=True, blank=True, related_name="cells")
     source = models.ForeignKey(Archive, on_delete=models.PROTECT, null=True, blank=True, related_name="replays")
 
-    created = models.DateTimeField(default=now)
-    started = models.DateTimeField(null=True, blank=True)
-    finished = models.DateTimeField(null=True, blank=True)
-
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["challenge", "rules_digest", "kind"]),
-            models.Index(fields=["state", "priority"]),
+            models.Index(fields=["rules_digest", "kind"]),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["defense", "attack", "kind", "rules_digest"], name="one_cell_per_pair")
         ]
-
-    def __str__(self) -> str:
-        return f"{self.public_id} ({self.kind}, {self.state})"
-
-
-class CellShard(Leased):
-    """A range of a cell's examples, the unit that one worker claims.
-
-    inputs: the verified adversarial inputs until the cell is joined. seconds: spent on it, for fair sharing.
-    """
-
-    cell = models.ForeignKey(Cell, on_delete=models.CASCADE, related_name="shards")
-    index = models.PositiveIntegerField()
-    start = models.PositiveIntegerField()
-    stop = models.PositiveIntegerField()
-    inputs = models.BinaryField(null=True, blank=True)
-    seconds = models.FloatField(null=True, blank=True)
-    finished = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering: ClassVar = ["cell", "index"]
-        indexes: ClassVar = [
-            models.Index(fields=["state", "not_before"]),
-            models.Index(fields=["state", "lease_until"]),
-            models.Index(fields=["finished"]),
-        ]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["cell", "index"], name="one_cell_shard_per_index")]
-
-    def __str__(self) -> str:
-        return f"{self.cell_id}[{self.start}:{self.stop}] ({self.state})"
 
 
 class Survival(models.Model):

@@ -10,7 +10,7 @@ from typing import Protocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from arena.evaluations.judging import configured_sandbox
+from arena.jobs.sandboxes import configured_sandbox
 from arena.running.listening import SILENT, Listener
 from evaluator.manifests.spec import Pack
 from evaluator.records.cell_report import CellOutcome, Violation

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 REPLAY, ARRAY, CODE = 0, 1, 2
 _STEP = 1_000_000
@@ -25,17 +24,3 @@ def gaps(robust: Mapping[int, int]) -> dict[int, int]:
     ordered = sorted(robust, key=lambda defense: -robust[defense])
     below = [*(robust[defense] for defense in ordered[1:]), 0]
     return {defense: robust[defense] - below[place] for place, defense in enumerate(ordered)}
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a team has of the workers. running: tasks being worked on; seconds: served within the last hour."""
-
-    team: int
-    running: int
-    seconds: float
-
-
-def fair_order(loads: Sequence[Load]) -> list[int]:
-    """Teams, the least served first: by tasks running now, then by time served, then by team."""
-    return [load.team for load in sorted(loads, key=lambda load: (load.running, load.seconds, load.team))]

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet, Sum
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import Board, Row, board
-from arena.matrix.models import Cell, Fall, Survival, Trial
+from arena.matrix.models import Cell, Fall, FirstLook, Survival
 from arena.rankings.attacks import CrossPlay, all_unique_breaks, cross_play, dense_ranks, success_per_pass
 from arena.rankings.bits import unpack
 from arena.rankings.optimality import local_optimality
@@ -72,8 +72,8 @@ class Matrix:
 
 def columns(challenge: Challenge) -> tuple[Column, ...]:
     """The attacks that play, in order of acceptance."""
-    trials = Trial.objects.filter(submission__challenge=challenge, verdict=Trial.Verdict.ACCEPTED, submission__withdrawn=None)
-    attacks = (trial.submission for trial in trials.select_related("submission__team").order_by("finished", "pk"))
+    looks = FirstLook.objects.filter(challenge=challenge, state=FirstLook.State.COMPLETED, submission__withdrawn=None)
+    attacks = (look.submission for look in looks.select_related("submission__team").order_by("finished", "pk"))
     return tuple(
         Column(
             attack.pk,
@@ -249,9 +249,9 @@ def falls_of(challenge: Challenge, *, last: int = 100) -> list[Fall]:
     return list(found.defer("evaluation__report", "evaluation__pack").order_by("-at", "-pk")[:last])
 
 
-def trial_of(attack: Submission) -> Trial:
-    """The first look at an attack. Raises Trial.DoesNotExist."""
-    return Trial.objects.select_related("target", "submission__team", "submission__challenge").get(submission=attack)
+def look_at(attack: Submission) -> FirstLook:
+    """The first look at an attack. Raises FirstLook.DoesNotExist."""
+    return FirstLook.objects.select_related("target", "submission__team", "submission__challenge").get(submission=attack)
 
 
 def cells_of(attack: Submission) -> list[Cell]:
@@ -262,10 +262,10 @@ def cells_of(attack: Submission) -> list[Cell]:
     return list(found.select_related("defense__team", "evaluation", "fall").order_by("left", "created", "pk"))
 
 
-def with_trials(entries: QuerySet[Submission]) -> QuerySet[Submission]:
+def with_looks(entries: QuerySet[Submission]) -> QuerySet[Submission]:
     """The same entries, with the first look at each attack and `felled`: how many examples it broke first."""
     felled = Sum(F("falls_caused__before") - F("falls_caused__after"))
-    return entries.select_related("trial").annotate(felled=felled)
+    return entries.select_related("first_look").annotate(felled=felled)
 
 
 def cell(public_id: str) -> Cell | None:

@@ -1,17 +1,29 @@
-"""What the matrix does when attacks and defenses come and go."""
+"""What the matrix does when attacks and defenses come and go, and when a defense waits for its verdict or has it."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.dispatch import receiver
 
 from arena.challenges.models import Challenge
-from arena.matrix import services
-from arena.matrix.models import Trial
+from arena.challenges.queries import published
+from arena.evaluations.events import judged, queued
+from arena.evaluations.models import Evaluation
+from arena.jobs.each import each
+from arena.jobs.events import swept
+from arena.matrix import services, survival, transfers
+from arena.matrix.events import opened
+from arena.matrix.models import FirstLook, Survival
 from arena.submissions import events
 from arena.submissions.models import Submission
+from evaluator.records.report import Report
+
+RECENT = timedelta(minutes=1)  # two verdicts written at the same moment do not see each other
 
 
 @receiver(events.offered)
@@ -38,11 +50,35 @@ def stop(submission: Submission, **_: Any) -> None:
 @receiver(events.uncounted)
 def refused(**_: Any) -> QuerySet[Any]:
     """Attacks that the first look refused, or that the platform could not look at; not those that their team stopped."""
-    free = Trial.objects.filter(verdict__in=(Trial.Verdict.REFUSED, Trial.Verdict.PLATFORM_FAILED))
+    free = FirstLook.objects.filter(state__in=(FirstLook.State.SUBMISSION_FAILED, FirstLook.State.PLATFORM_FAILED))
     return free.exclude(reason=services.WITHDRAWN).values("submission")
 
 
 @receiver(events.judged)
 def played(**_: Any) -> QuerySet[Any]:
     """Attacks that are accepted, and those that wait for their first look."""
-    return Trial.objects.filter(verdict__in=["", Trial.Verdict.ACCEPTED]).values("submission")
+    return FirstLook.objects.filter(state__in=(*FirstLook.UNFINISHED, FirstLook.State.COMPLETED)).values("submission")
+
+
+@receiver(queued)
+def replay_first(evaluation: Evaluation, **_: Any) -> None:
+    """A defense waits for its verdict: what broke others is replayed on it first."""
+    transfers.greet(evaluation)
+
+
+@receiver(judged)
+def open_row(evaluation: Evaluation, report: Report, found: bytes, at: datetime, **_: Any) -> None:
+    """A defense has its verdict: what withstood everything is what it stands at, and every attack plays it."""
+    left = survival.open_survival(evaluation, report, found)
+    transfers.spread(evaluation)
+    opened.send(Survival, evaluation=evaluation, report=report, robust_accuracy=left, at=at)
+    transaction.on_commit(lambda: services.fill(evaluation.challenge), robust=True)
+
+
+@receiver(swept)
+def make_missing(**_: Any) -> None:
+    """Makes the cells that nobody made."""
+    accepted = FirstLook.objects.filter(state=FirstLook.State.COMPLETED).values("challenge")
+    each(published().filter(pk__in=accepted), services.fill)
+    lately = Survival.objects.filter(evaluation__current=True, evaluation__finished__gt=Now() - RECENT)
+    each(lately.select_related("evaluation"), lambda survival: transfers.spread(survival.evaluation))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from arena.challenges.models import Challenge
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation
-from arena.evaluations.queueing import LOOKS, WORK, wake
+from arena.jobs import services as jobs
+from arena.jobs.queueing import hint, hint_look
 from arena.matrix import adversarial, priorities, survival
-from arena.matrix.models import Archive, Cell, CellShard, Survival, Trial
+from arena.matrix.models import Archive, Cell, FirstLook, Survival
 from arena.rankings.bits import count
 from arena.submissions.models import Submission
 from arena.submissions.seeds import seed_of
 from evaluator.errors import InputError
 
+LOOKED_AT = 5  # examples; fewer where a challenge has fewer
 WITHDRAWN = "withdrawn"  # why a first look that its own team stopped ended
 
 
@@ -34,10 +37,10 @@ def standing_defenses(challenge: Challenge) -> list[Evaluation]:
     )
 
 
-def standing_attacks(challenge: Challenge) -> list[Trial]:
-    """The trials of the attacks that play: accepted and not withdrawn, oldest first."""
-    found = Trial.objects.select_related("submission").order_by("finished", "pk")
-    return list(found.filter(submission__challenge=challenge, submission__withdrawn=None, verdict=Trial.Verdict.ACCEPTED))
+def standing_attacks(challenge: Challenge) -> list[FirstLook]:
+    """The first looks at the attacks that play: accepted and not withdrawn, oldest first."""
+    found = FirstLook.objects.select_related("submission").order_by("finished", "pk")
+    return list(found.filter(challenge=challenge, submission__withdrawn=None, state=FirstLook.State.COMPLETED))
 
 
 def target_of(challenge: Challenge, name: str | None) -> Submission:
@@ -59,12 +62,21 @@ def target_of(challenge: Challenge, name: str | None) -> Submission:
     return named[0]
 
 
-def receive(*, submission: Submission, target: Submission) -> Trial:
+def receive(*, submission: Submission, target: Submission) -> FirstLook:
     """Queues the first look at an attack that was just stored."""
-    trial = Trial.objects.create(submission=submission, target=target, seed=seed_of(submission, target, what="look"))
-    bump(submission.challenge_id)
-    transaction.on_commit(_wake_looks, robust=True)
-    return trial
+    with transaction.atomic():
+        look = FirstLook.objects.create(
+            judge=FirstLook.JUDGE,
+            challenge_id=submission.challenge_id,
+            team_id=submission.team_id,
+            submission=submission,
+            target=target,
+            seed=seed_of(submission, target, what="look"),
+        )
+        jobs.cut(look, examples=LOOKED_AT, step=LOOKED_AT)
+        bump(submission.challenge_id)
+        transaction.on_commit(hint_look, robust=True)
+    return look
 
 
 def fill(challenge: Challenge) -> int:
@@ -87,20 +99,20 @@ def fill(challenge: Challenge) -> int:
     if not missing:
         return 0
     gaps = _gaps(defenses)
-    code = {trial for _, trial in missing if trial.submission.manifest["format"] == "python"}
-    sources = {trial.pk: _stored_inputs(trial, challenge) for trial in code}
+    code = {look for _, look in missing if look.submission.manifest["format"] == "python"}
+    sources = {look.pk: _stored_inputs(look, challenge) for look in code}
     made = 0
-    for defense, trial in missing:
-        made += _pair(defense, trial, gaps.get(defense.submission_id, 0), sources.get(trial.pk))
+    for defense, look in missing:
+        made += _pair(defense, look, gaps.get(defense.submission_id, 0), sources.get(look.pk))
     bump(challenge.pk)
-    transaction.on_commit(lambda: hint(), robust=True)
+    transaction.on_commit(hint, robust=True)
     return made
 
 
-def _pair(defense: Evaluation, trial: Trial, gap: int, source: Archive | None) -> int:
+def _pair(defense: Evaluation, look: FirstLook, gap: int, source: Archive | None) -> int:
     """The cells of one pair, unless another process made them meanwhile."""
-    later = (defense.finished or timezone.now()) > (trial.finished or timezone.now())
-    attack = trial.submission
+    later = (defense.finished or timezone.now()) > (look.finished or timezone.now())
+    attack = look.submission
     step = defense.judged_pack.challenge.evaluation.shard_examples
     array = attack.manifest["format"] == "array"
     common = {
@@ -118,20 +130,17 @@ def _pair(defense: Evaluation, trial: Trial, gap: int, source: Archive | None) -
         with transaction.atomic():
             replayed = {"source": source} if kind == Cell.Kind.REPLAY else {}
             seed = seed_of(attack, defense.submission, what=kind)
-            defaults = common | replayed | {"priority": priorities.urgency(sort, gap), "seed": seed}
+            defaults = common | replayed | {"judge": kind, "priority": priorities.urgency(sort, gap), "seed": seed}
             cell, new = Cell.objects.get_or_create(**pair, kind=kind, defaults=defaults)
             if new:
-                CellShard.objects.bulk_create(
-                    CellShard(cell=cell, index=index, start=start, stop=min(start + size, cell.examples))
-                    for index, start in enumerate(range(0, cell.examples, size))
-                )
+                jobs.cut(cell, examples=cell.examples, step=size)
                 made += 1
     return made
 
 
-def _stored_inputs(trial: Trial, challenge: Challenge) -> Archive | None:
+def _stored_inputs(look: FirstLook, challenge: Challenge) -> Archive | None:
     """One kept input of this attack for each example that it broke anywhere."""
-    kept = Archive.objects.filter(cells__attack=trial.submission, cells__rules_digest=challenge.rules_digest)
+    kept = Archive.objects.filter(cells__attack=look.submission, cells__rules_digest=challenge.rules_digest)
     merged = adversarial.one_each(adversarial.read(archive) for archive in kept.order_by("-inputs", "pk").distinct())
     return adversarial.keep_bytes(merged) if merged else None
 
@@ -151,24 +160,11 @@ def reprioritise(challenge: Challenge) -> None:
         if defense in at_stake:
             for sort, form in ((priorities.ARRAY, "array"), (priorities.CODE, "python")):
                 theirs = waiting.filter(defense=defense, attack__manifest__format=form)
-                theirs.update(priority=priorities.urgency(sort, gap))
+                jobs.prioritise(theirs, priority=priorities.urgency(sort, gap))
 
 
 def cancel_cells(*, submission: Submission) -> None:
     """Stops what a withdrawn entry still has to play; what was found stays found."""
-    unfinished = Cell.objects.filter(state__in=Cell.UNFINISHED)
-    for cells in (unfinished.filter(attack=submission), unfinished.filter(defense=submission)):
-        cells.update(state=Cell.State.CANCELLED, finished=timezone.now())
-    Trial.objects.filter(submission=submission, verdict="").update(
-        state=Trial.State.DONE, verdict=Trial.Verdict.REFUSED, reason=WITHDRAWN, finished=timezone.now()
-    )
-
-
-def hint() -> None:
-    """Wakes a worker for each waiting shard."""
-    wake(WORK, CellShard.objects.filter(state=CellShard.State.QUEUED, cell__state__in=Cell.UNFINISHED).count())
-
-
-def _wake_looks() -> None:
-    wake(LOOKS, 1)
-    wake(WORK, 1)  # whoever is free first; nobody need wait at the queue of looks
+    jobs.cancel(Cell.objects.filter(Q(attack=submission) | Q(defense=submission), state__in=Cell.UNFINISHED))
+    looks = FirstLook.objects.filter(submission=submission, state__in=FirstLook.UNFINISHED)
+    jobs.cancel(looks, state=FirstLook.State.SUBMISSION_FAILED, reason=WITHDRAWN)

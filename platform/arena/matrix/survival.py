@@ -10,18 +10,13 @@ import numpy as np
 from django.db import transaction
 
 from arena.evaluations.models import Evaluation
+from arena.evaluations.services import stand
 from arena.matrix import adversarial
 from arena.matrix.models import Cell, Fall, Survival
 from arena.rankings.bits import count, pack, packed_survivors, unpack
 from arena.rankings.optimality import Distances, envelope, gained
-from arena.submissions.models import Submission
-from evaluator.records.intervals import clopper_pearson
+from arena.submissions.locking import lock
 from evaluator.records.report import Report
-
-
-def lock(defense_id: int) -> None:
-    """Makes verdicts and falls of one defense happen one after the other, until the transaction ends."""
-    Submission.objects.select_for_update().get(pk=defense_id)
 
 
 def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") -> float:
@@ -29,7 +24,7 @@ def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") ->
 
     found: the archive of what the ensemble broke it with; empty where none was made.
     What was broken under the same rules stays broken: by earlier verdicts of this defense and by every attack's verified
-    inputs. Call inside the transaction that completes the evaluation, after `lock`.
+    inputs. Call inside the transaction that completes the evaluation, after `arena.submissions.locking.lock`.
     """
     robust = pack(report.robust_bits)
     defense, rules = evaluation.submission_id, evaluation.rules_digest
@@ -50,7 +45,7 @@ def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") ->
     }
     survival, _ = Survival.objects.update_or_create(evaluation=evaluation, defaults=values)
     _keep(survival, found, earlier)
-    return _write_scores(evaluation.pk, count(robust), evaluation.examples)
+    return stand(evaluation.pk, robust=count(robust), examples=evaluation.examples)
 
 
 def _keep(survival: Survival, found: bytes, earlier: Iterable[Survival]) -> None:
@@ -106,7 +101,7 @@ def clear(cell: Cell, correct: bytes, breaks: bytes, at: datetime) -> Fall | Non
         return None
     survival.save(update_fields=["robust"])
     evaluation = survival.evaluation
-    _write_scores(evaluation.pk, after, evaluation.examples)
+    stand(evaluation.pk, robust=after, examples=evaluation.examples)
     return _fall(cell, evaluation, before, after, at)
 
 
@@ -166,10 +161,3 @@ def unwitnessed(cell: Cell, breaks: bytes) -> bytes:
 
 def _union(first: bytes, second: bytes) -> bytes:
     return bytes(one | other for one, other in zip(first, second, strict=True))
-
-
-def _write_scores(evaluation_id: int, robust: int, examples: int) -> float:
-    """The columns that boards read; the signed report stays what the ensemble found."""
-    low, high = clopper_pearson(robust, examples)
-    Evaluation.objects.filter(pk=evaluation_id).update(robust_accuracy=robust / examples, interval_low=low, interval_high=high)
-    return robust / examples

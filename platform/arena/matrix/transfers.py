@@ -12,9 +12,11 @@ from django.db.models import F, QuerySet
 
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation
+from arena.jobs.models import Trial
+from arena.jobs.queueing import hint
+from arena.jobs.services import cut
 from arena.matrix import priorities
-from arena.matrix.models import Cell, CellShard, Survival
-from arena.matrix.services import hint
+from arena.matrix.models import Cell, Survival
 from arena.rankings.bits import overlap
 from arena.submissions.seeds import seed_of
 
@@ -30,7 +32,10 @@ def greet(evaluation: Evaluation) -> int:
     submission = evaluation.submission
     known = _found(evaluation).order_by(F("evaluation__robust_accuracy").desc(), "pk")
     nearest = sorted(known, key=lambda origin: origin.evaluation.submission.team_id != submission.team_id)
-    return _queue((evaluation, origin) for origin in nearest[:FIRST])
+    made = _queue((evaluation, origin) for origin in nearest[:FIRST])
+    replays = Cell.objects.filter(defense=submission, kind=Cell.Kind.TRANSFER, state__in=Cell.UNFINISHED)
+    Trial.objects.filter(pk__in=list(replays.values_list("key", flat=True))).update(before=evaluation)
+    return made
 
 
 def spread(evaluation: Evaluation) -> int:
@@ -79,6 +84,7 @@ def _queue(pairs: Iterable[tuple[Evaluation, Survival]]) -> int:
             continue
         later = max((evaluation, found), key=lambda each: each.created)
         values = {
+            "judge": Cell.Kind.TRANSFER,
             "challenge_id": evaluation.submission.challenge_id,
             "evaluation": evaluation,
             "team_id": later.submission.team_id,
@@ -96,7 +102,7 @@ def _queue(pairs: Iterable[tuple[Evaluation, Survival]]) -> int:
                 defaults=values,
             )
             if new:
-                CellShard.objects.create(cell=cell, index=0, start=0, stop=cell.examples)
+                cut(cell, examples=cell.examples, step=cell.examples)
                 made += 1
     if made:
         bump(asked[0][0].submission.challenge_id)

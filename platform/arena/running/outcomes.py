@@ -1,13 +1,11 @@
-"""Outcomes: from an exception that nobody entered is to blame for, and as JSON for the database."""
+"""Outcomes of what nobody's entry is to blame for."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
-from typing import Any
 
 from evaluator.errors import InputError, PlatformError
-from evaluator.records.report import Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.records.report import PlatformFailed
 from sandbox import SandboxError, SandboxUnavailable
 
 logger = logging.getLogger(__name__)
@@ -29,18 +27,3 @@ def platform_failed(error: Exception, what: str) -> PlatformFailed:
             return PlatformFailed("pack", str(error))
     logger.error("%s failed", what, exc_info=error)
     return PlatformFailed("internal", f"{type(error).__name__}: {error}")
-
-
-def dump(outcome: Outcome) -> dict[str, Any]:
-    """JSON of a typed outcome; the adversarial inputs of a completed one are stored beside it."""
-    if isinstance(outcome, Completed):
-        return {"kind": "completed", "report": outcome.report.model_dump(mode="json")}
-    return {"kind": "submission_failed" if isinstance(outcome, SubmissionFailed) else "platform_failed", **asdict(outcome)}
-
-
-def load(table: dict[str, Any], adversarial: bytes | memoryview[int] | None = None) -> Outcome:
-    """The outcome that `dump` wrote."""
-    if table["kind"] == "completed":
-        return Completed(Report.model_validate(table["report"]), bytes(adversarial or b""))
-    kind = SubmissionFailed if table["kind"] == "submission_failed" else PlatformFailed
-    return kind(reason=table["reason"], detail=table["detail"])

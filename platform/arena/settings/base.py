@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "arena.accounts",
     "arena.challenges",
     "arena.submissions",
+    "arena.jobs",
     "arena.evaluations",
     "arena.leaderboards",
     "arena.matrix",
@@ -157,8 +158,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("REDOUBT_LOG_LEVEL", default="INFO")},
 }
 
-# Who judges (see arena.evaluations.judging), in which sandbox, and the key that signs receipts (made on first use).
-REDOUBT_JUDGE = "arena.evaluations.judging.OfficialJudge"
+# Who judges (see arena.evaluations.official), in which sandbox, and the key that signs receipts (made on first use).
+REDOUBT_JUDGE = "arena.evaluations.official.OfficialRunner"
 REDOUBT_PLAYER = "arena.matrix.playing.OfficialPlayer"  # who plays attacks against defenses
 REDOUBT_SANDBOX = env.str("REDOUBT_SANDBOX", default="auto")  # bubblewrap | docker | auto
 REDOUBT_DEVICE = env.str("REDOUBT_DEVICE", default="cpu")  # where weights-only entries run: cpu | cuda

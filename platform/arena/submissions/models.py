@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
-from arena.submissions.identifiers import new_public_id
+from arena.identifiers import new_public_id
 
 
 def archive_path(submission: Submission, filename: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from arena.evaluations.models import Evaluation
-from arena.evaluations.queries import live, log_text
+from arena.jobs.queries import live, log_text
 from arena.leaderboards.queries import board, doubt
 from arena.matrix.queries import significance
 from arena.rankings.defenses import show_rank_set

@@ -58,7 +58,15 @@ def test_board_shows_ranks_intervals_running_ones_and_reasons(client: Client) ->
 def test_last_fall_is_told_with_its_size_and_cause(client: Client) -> None:
     made = make_season()["pgd"]
     again = Evaluation.objects.create(
-        submission=made.submission, current=False, pack={}, rules_digest="", examples=1000, state="completed"
+        judge=Evaluation.JUDGE,
+        challenge=made.submission.challenge,
+        team=made.submission.team,
+        submission=made.submission,
+        current=False,
+        pack={},
+        rules_digest="",
+        examples=1000,
+        state="completed",
     )
     record_standing(evaluation=again, robust_accuracy=0.881, at=timezone.now())
     text = client.get("/challenges/mnist-linf/").content.decode()

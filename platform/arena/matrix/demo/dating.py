@@ -8,18 +8,16 @@ from django.db import models, transaction
 from django.db.models import F
 
 from arena.challenges.models import Challenge
-from arena.evaluations.models import Evaluation
+from arena.jobs.models import Shard, Trial
 from arena.leaderboards.models import Standing
-from arena.matrix.models import Cell, CellShard, Fall, Trial
+from arena.matrix.models import Fall
 from arena.submissions.models import Submission
 
 _STAMPS: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (
     (Submission, "challenge", ("created",)),
-    (Evaluation, "submission__challenge", ("created", "started", "finished")),
     (Standing, "challenge", ("at",)),
-    (Trial, "submission__challenge", ("created", "finished")),
-    (Cell, "challenge", ("created", "started", "finished")),
-    (CellShard, "cell__challenge", ("finished",)),
+    (Trial, "challenge", ("created", "started", "finished")),
+    (Shard, "trial__challenge", ("finished",)),
     (Fall, "challenge", ("at",)),
 )
 

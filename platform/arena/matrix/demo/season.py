@@ -19,15 +19,16 @@ from arena.accounts.models import Team, User
 from arena.accounts.services import make_team
 from arena.challenges.models import Challenge
 from arena.challenges.services import bump, publish
-from arena.evaluations.judging import OfficialJudge
-from arena.evaluations.models import Evaluation, Shard
-from arena.evaluations.sweeping import sweep
-from arena.evaluations.worker import work_on, worker_name
+from arena.evaluations.models import Evaluation
+from arena.jobs.judges import Line
+from arena.jobs.models import Trial
+from arena.jobs.sandboxes import configured_sandbox
+from arena.jobs.sweeping import sweep
+from arena.jobs.worker import work_once, worker_name
 from arena.matrix.demo.attacks import ATTACKS, DemoAttack
 from arena.matrix.demo.dating import date_events
 from arena.matrix.demo.defenses import DEFENSES, EPSILON, DemoDefense, network_of
-from arena.matrix.models import Cell, Trial
-from arena.matrix.worker import look_once, play_once
+from arena.matrix.models import FirstLook
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.data import examples as ranked_examples
@@ -140,19 +141,15 @@ def _prepared(challenge: Challenge, entry: DemoAttack) -> bytes:
 
 def _finish(challenge: Challenge) -> None:
     """Judges, looks and plays until nothing of the season waits. A worker of the site may help."""
-    judge, owner = OfficialJudge(), worker_name()
-    shards = Shard.objects.filter(
-        evaluation__submission__challenge=challenge, evaluation__state__in=Evaluation.UNFINISHED
-    ).exclude(state=Shard.State.DONE)
-    trials = Trial.objects.filter(submission__challenge=challenge, verdict="")
-    cells = Cell.objects.filter(challenge=challenge, state__in=Cell.UNFINISHED)
-    while shards.exists() or trials.exists() or cells.exists():
-        done = [work_on(pk, judge=judge) for pk in shards.values_list("pk", flat=True)]
-        done += [look_once(owner=owner, only=pk) for pk in trials.values_list("pk", flat=True)]
+    unfinished = Trial.objects.filter(challenge=challenge, state__in=Trial.UNFINISHED)
+    while unfinished.exists():
+        done = [
+            configured_sandbox().ready() and work_once(line, challenge_id=challenge.pk) for line in (Line.FIRST, Line.OLDEST)
+        ]
         with ThreadPoolExecutor(PLAYERS) as pool:
             done += pool.map(lambda _: _play(challenge.pk), range(PLAYERS))
         if not any(done):
-            sweep(merge=judge.merge)  # what a stopped run or another worker held
+            sweep()  # what a stopped run or another worker held
             time.sleep(WAIT_SECONDS)
 
 
@@ -160,7 +157,7 @@ def _play(challenge_id: int) -> bool:
     """Plays what waits of the challenge's cells, in a thread with a connection of its own; False when nothing did."""
     owner, played = worker_name(), False
     try:
-        while play_once(owner=owner, challenge_id=challenge_id):
+        while work_once(Line.FAIR, owner=owner, challenge_id=challenge_id):
             played = True
     finally:
         connection.close()
@@ -170,9 +167,9 @@ def _play(challenge_id: int) -> bool:
 def _told(entry: Submission) -> str:
     """One line about an entry that is finished."""
     if entry.kind == Submission.Kind.ATTACK:
-        trial = Trial.objects.get(submission=entry)
+        look = FirstLook.objects.get(submission=entry)
         felled = sum(fall.fallen for fall in entry.falls_caused.all())
-        return f"{entry.name}, {entry.team.name}: {trial.verdict}, {felled} examples felled"
+        return f"{entry.name}, {entry.team.name}: {look.verdict}, {felled} examples felled"
     verdict = Evaluation.objects.get(submission=entry, current=True)
     score = verdict.reason if verdict.robust_accuracy is None else f"{100 * verdict.robust_accuracy:.1f} % robust by now"
     return f"{entry.name}, {entry.team.name}: {verdict.state}, {score}"

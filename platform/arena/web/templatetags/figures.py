@@ -6,7 +6,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from arena.evaluations.models import Evaluation
-from arena.evaluations.progress import LiveProgress
+from arena.jobs.progress import LiveProgress
 from arena.leaderboards.queries import Event, Row
 from arena.web import svg, wording
 from arena.web.figures import bracket_of, step_label

@@ -19,7 +19,7 @@ from arena.accounts.limits import client_address
 from arena.accounts.models import User
 from arena.accounts.queries import teams_of, tokens_of
 from arena.evaluations.entries import with_evaluations
-from arena.matrix.queries import with_trials
+from arena.matrix.queries import with_looks
 from arena.submissions.queries import of_user
 from arena.web.forms import LogInForm, SignUpForm, TokenForm, blame
 from evaluator.errors import RedoubtError
@@ -79,7 +79,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 
 
 def _account(request: HttpRequest, user: User, form: TokenForm, **more: Any) -> HttpResponse:
-    lists = {"teams": teams_of(user), "tokens": tokens_of(user), "entries": with_evaluations(with_trials(of_user(user))[:50])}
+    lists = {"teams": teams_of(user), "tokens": tokens_of(user), "entries": with_evaluations(with_looks(of_user(user))[:50])}
     return render(request, "web/accounts/account.html", {"form": form} | lists | more)
 
 

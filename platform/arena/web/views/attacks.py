@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from arena.accounts.access import is_member
 from arena.challenges.access import get_challenge
 from arena.matrix import queries
-from arena.matrix.models import Trial
+from arena.matrix.models import FirstLook
 from arena.submissions.models import Submission
 from arena.web.figures import Words
 from arena.web.views.pages import respond
@@ -27,15 +27,15 @@ def attacks(request: HttpRequest, slug: str) -> HttpResponse:
 def attack_page(request: HttpRequest, submission: Submission) -> HttpResponse:
     """What the first look found, and every defense it plays. Raises Http404."""
     try:
-        trial = queries.trial_of(submission)
-    except Trial.DoesNotExist as error:
+        look = queries.look_at(submission)
+    except FirstLook.DoesNotExist as error:
         raise Http404("This attack was never looked at.") from error
-    board = queries.attack_board(submission.challenge) if trial.verdict == Trial.Verdict.ACCEPTED else []
+    board = queries.attack_board(submission.challenge) if look.verdict == FirstLook.Verdict.ACCEPTED else []
     cells = [(cell, queries.share_left(cell), getattr(cell, "fall", None)) for cell in queries.cells_of(submission)]
     context = {
         "submission": submission,
         "challenge": submission.challenge,
-        "trial": trial,
+        "look": look,
         "cells": cells,
         "row": next((row for row in board if row.attack.pk == submission.pk), None),
         "ranked": sum(row.rank is not None for row in board),

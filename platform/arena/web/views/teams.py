@@ -13,7 +13,7 @@ from arena.accounts.access import get_own_team, get_team, is_member
 from arena.accounts.models import User
 from arena.accounts.queries import with_counts
 from arena.evaluations.entries import Entry, with_evaluations
-from arena.matrix.queries import with_trials
+from arena.matrix.queries import with_looks
 from arena.submissions.models import Submission
 from arena.submissions.queries import of_team
 from arena.web.forms import MemberForm, TeamForm, blame
@@ -39,7 +39,7 @@ def team(request: HttpRequest, slug: str) -> HttpResponse:
     """A team's entries; its members may add members."""
     found = get_team(slug)
     shown = of_team(found).filter(withdrawn=None, challenge__published=True)
-    entries = with_evaluations(with_trials(shown)[:200])
+    entries = with_evaluations(with_looks(shown)[:200])
     may_add = not found.personal and is_member(request.user, found)
     context = {"team": found, "lists": _by_kind(entries), "members": found.members.order_by("username"), "may_add": may_add}
     return respond(request, "web/teams/team.html", context | {"form": MemberForm()})

@@ -1,0 +1,131 @@
+"""The official judge: the evaluator's ensemble in a sandbox. Only workers load what needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from arena.evaluations import events
+from arena.evaluations.models import Evaluation
+from arena.jobs.judges import Judge, Line
+from arena.jobs.models import Shard, Trial
+from arena.jobs.sandboxes import configured_sandbox
+from arena.running.listening import Listener
+from arena.submissions.locking import lock
+from arena.submissions.unpacking import unpack_submission
+from evaluator.errors import SubmissionError
+from evaluator.manifests.spec import Pack
+from evaluator.records.receipt import load_key, sign
+from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
+from sandbox.scratch import owned_folder
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to judge. folder: the unpacked submission; shard: (start, stop) positions among the ranked examples."""
+
+    pack: Pack
+    folder: Path
+    seed: int
+    shard: tuple[int, int]
+
+
+class Runner(Protocol):
+    """Runs the ensemble on one shard."""
+
+    def run(self, task: Task, listener: Listener, /) -> Outcome:
+        """A typed outcome. Raises Cancelled soon after `cancelled()`."""
+
+
+class OfficialRunner:
+    """The evaluator, with the sandbox that this machine offers and hosts that are started ahead."""
+
+    def __init__(self) -> None:
+        from arena.running.warm import keep_warm
+
+        keep_warm(settings.REDOUBT_WARM_HOSTS)
+
+    def run(self, task: Task, listener: Listener, /) -> Outcome:
+        from arena.running.defense import Request, run_defense
+
+        return run_defense(
+            Request(
+                pack=task.pack,
+                submission=task.folder,
+                seed=task.seed,
+                shard=task.shard,
+                keep=True,
+                device=settings.REDOUBT_DEVICE,
+            ),
+            sandbox=configured_sandbox(),
+            listener=listener,
+        )
+
+
+@cache
+def configured_runner() -> Runner:
+    """The runner that settings.REDOUBT_JUDGE names."""
+    runner: Runner = import_string(settings.REDOUBT_JUDGE)()
+    return runner
+
+
+class OfficialJudge(Judge):
+    """The official evaluation of a defense: the first column of the matrix."""
+
+    name = Evaluation.JUDGE
+    line = Line.OLDEST
+
+    def run(self, shard: Shard, listener: Listener) -> Outcome:
+        evaluation = Evaluation.objects.defer("report").select_related("submission").get(trial=shard.trial_id)
+        with owned_folder("redoubt-work-") as folder:
+            try:
+                unpack_submission(evaluation.submission, folder)
+            except SubmissionError as error:
+                return SubmissionFailed(error.reason, str(error))
+            task = Task(pack=evaluation.judged_pack, folder=folder, seed=evaluation.seed, shard=(shard.start, shard.stop))
+            return configured_runner().run(task, listener)
+
+    def completed(self, report: Any, inputs: bytes) -> Completed:
+        return Completed(Report.model_validate(report), inputs)
+
+    def merge(self, done: Sequence[Outcome]) -> Outcome:
+        from arena.running.merging import merge
+
+        return merge(done)
+
+    def entries(self, trial_id: int) -> frozenset[int]:
+        return frozenset(Evaluation.objects.filter(trial=trial_id).values_list("submission", flat=True))
+
+    def lock(self, trial: Trial) -> None:
+        lock(Evaluation.objects.values_list("submission", flat=True).get(trial=trial.key))
+
+    def publish(self, trial: Trial, outcome: Outcome, at: datetime) -> None:
+        """Signs the report; what it leaves standing is written by whoever knows what else broke the defense."""
+        if not isinstance(outcome, Completed):
+            return
+        report = sign(outcome.report, load_key(Path(settings.REDOUBT_SIGNING_KEY)))
+        Evaluation.objects.filter(trial=trial.key).update(**_scores(report))
+        evaluation = Evaluation.objects.defer("report").select_related("submission__challenge").get(trial=trial.key)
+        events.judged.send(sender=Evaluation, evaluation=evaluation, report=report, found=outcome.adversarial, at=at)
+
+
+def _scores(report: Report) -> dict[str, object]:
+    """The columns that boards read, from the report; robust accuracy is written by `arena.evaluations.services.stand`."""
+    return {
+        "report": report.model_dump(mode="json"),
+        "examples": report.examples,
+        "clean_accuracy": report.clean_accuracy,
+        "certified_accuracy": report.certified_accuracy,
+        "verified": report.verified,
+        "flags": [flag.model_dump(mode="json") for flag in report.flags],
+        "forward_rows": report.forward_rows,
+        "backward_rows": report.backward_rows,
+        "seconds": report.seconds,
+    }

@@ -1,0 +1,104 @@
+"""Which shard is worked on next: one order for all judges."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, Now
+
+from arena.challenges.services import bump
+from arena.jobs import leases
+from arena.jobs.fairness import Load, fair_order
+from arena.jobs.judges import Line, of_line
+from arena.jobs.leases import Lease
+from arena.jobs.models import Shard, Trial
+
+_CANDIDATES = 16
+_REMEMBERED = timedelta(hours=1)
+_OLDEST_FIRST = ("trial__created", "trial_id", "index")
+
+
+def claimable(*lines: Line, without: frozenset[int] = frozenset()) -> QuerySet[Shard]:
+    """The shards of these lines that could be worked on now. without: not those of these challenges.
+
+    What is to be finished before a trial keeps it waiting.
+    """
+    earlier = Trial.objects.filter(before=OuterRef("trial"), state__in=Trial.UNFINISHED)
+    waiting = Shard.objects.filter(
+        ~Exists(earlier),
+        state=Shard.State.QUEUED,
+        not_before__lte=Now(),
+        trial__state__in=Trial.UNFINISHED,
+        trial__judge__in=of_line(*lines),
+    )
+    return waiting.exclude(trial__challenge__in=without) if without else waiting
+
+
+def claim(
+    line: Line,
+    *,
+    owner: str,
+    only: int | None = None,
+    challenge_id: int | None = None,
+    without: frozenset[int] = frozenset(),
+) -> Lease | None:
+    """Claims the shard that is first in this line, or that keeps the first one waiting; None when there is none to be had.
+
+    only: of this trial and what comes before it. challenge_id: of this challenge only. without: of none of these challenges.
+    """
+    wanted = Q() if only is None else Q(trial=only) | Q(trial__before=only)
+    if challenge_id is not None:
+        wanted &= Q(trial__challenge=challenge_id)
+    waiting = claimable(line, without=without).filter(wanted)
+    if line is Line.FAIR:
+        return _claim_fairly(waiting, owner)
+    if line is Line.OLDEST:
+        held = claimable(*Line, without=without).filter(wanted, trial__before__state__in=Trial.UNFINISHED)
+        first = held.order_by("trial__before__created", "trial__before", *_OLDEST_FIRST)
+        if (lease := _claim_first(first, owner)) is not None:
+            return lease
+    return _claim_first(waiting.order_by(*_OLDEST_FIRST), owner)
+
+
+def _claim_fairly(waiting: QuerySet[Shard], owner: str) -> Lease | None:
+    """Of the team served least, and there of the most urgent trial."""
+    for team in fair_order(_loads(set(waiting.order_by().values_list("trial__team_id", flat=True).distinct()))):
+        first = waiting.filter(trial__team_id=team).order_by("trial__priority", *_OLDEST_FIRST)
+        if (lease := _claim_first(first, owner)) is not None:
+            return lease
+    return None
+
+
+def _loads(teams: set[int]) -> list[Load]:
+    recent = Q(state=Shard.State.CLAIMED) | Q(finished__gt=Now() - _REMEMBERED)
+    rows = (
+        Shard.objects.filter(recent, trial__team__in=teams, trial__judge__in=of_line(Line.FAIR))
+        .order_by()
+        .values_list("trial__team_id")
+        .annotate(running=Count("pk", filter=Q(state=Shard.State.CLAIMED)), served=Sum("seconds"))
+    )
+    known = {team: Load(team, running, served or 0.0) for team, running, served in rows}
+    return [known.get(team, Load(team, 0, 0.0)) for team in teams]
+
+
+def _claim_first(waiting: QuerySet[Shard], owner: str) -> Lease | None:
+    """The first of these shards that can be had."""
+    columns = ("pk", "trial_id", "trial__challenge_id", "trial__judge", "claims")
+    for pk, trial_id, challenge_id, judge, claims in waiting.values_list(*columns)[:_CANDIDATES]:
+        lease = Lease(pk, trial_id, challenge_id, judge, owner, claims + 1)
+        if _take(lease):
+            return lease
+    return None
+
+
+def _take(lease: Lease) -> bool:
+    with transaction.atomic():
+        if not leases.take(lease):
+            return False
+        Trial.objects.filter(pk=lease.trial_id, state=Trial.State.QUEUED).update(
+            state=Trial.State.RUNNING, started=Coalesce("started", Now())
+        )
+        bump(lease.challenge_id)
+    return True

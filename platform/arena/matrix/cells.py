@@ -1,0 +1,161 @@
+"""The judges of cells: an attack that plays a defense, and stored inputs replayed on one. What they broke falls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arena.jobs.judges import Judge, Line
+from arena.jobs.models import Shard, Trial
+from arena.matrix import adversarial, survival
+from arena.matrix.models import Archive, Cell
+from arena.matrix.playing import Game, configured_player
+from arena.matrix.services import reprioritise
+from arena.rankings.bits import count, pack, unpack
+from arena.rankings.optimality import gained
+from arena.running.listening import Listener
+from arena.submissions.locking import lock
+from arena.submissions.unpacking import unpack_submission
+from evaluator.errors import Cancelled, SubmissionError
+from evaluator.records.adversarial_archive import AdversarialArchive
+from evaluator.records.cell_report import CellCompleted, CellOutcome, CellReport, DefenseFailed
+from evaluator.records.report import SubmissionFailed
+from sandbox.scratch import owned_folder
+
+logger = logging.getLogger(__name__)
+_LONG = {"ids", "correct_bits", "robust_bits", "distances", "read_as"}
+
+
+class CellJudge(Judge):
+    """What all cells have in common: how they are joined, and what falls because of them."""
+
+    line = Line.FAIR
+    failed_by_theirs = Trial.State.ATTACK_FAILED
+
+    def run(self, shard: Shard, listener: Listener) -> CellOutcome:
+        cell = Cell.objects.select_related("attack", "defense", "evaluation", "source").get(trial=shard.trial_id)
+        with owned_folder("redoubt-play-") as temporary:
+            attack, defense = folders(temporary)
+            try:
+                unpack_submission(cell.defense, defense)
+            except SubmissionError as error:
+                return DefenseFailed(error.reason, str(error))
+            game = Game(cell.evaluation.judged_pack, attack, defense, cell.seed, (shard.start, shard.stop))
+            return self.play(cell, game, listener)
+
+    def play(self, cell: Cell, game: Game, listener: Listener) -> CellOutcome:
+        """The shard's outcome; the defense is unpacked already."""
+        try:
+            unpack_submission(cell.attack, game.attack)
+        except SubmissionError as error:
+            return SubmissionFailed(error.reason, str(error))
+        return configured_player().play(game, listener)
+
+    def completed(self, report: Any, inputs: bytes) -> CellCompleted:
+        return CellCompleted(CellReport.model_validate(report), inputs)
+
+    def merge(self, done: Sequence[CellOutcome]) -> CellOutcome:
+        from arena.running.merging import merge
+
+        return merge(done)
+
+    def entries(self, trial_id: int) -> frozenset[int]:
+        return frozenset(Cell.objects.values_list("attack", "defense").get(trial=trial_id))
+
+    def lock(self, trial: Trial) -> None:
+        lock(Cell.objects.values_list("defense", flat=True).get(trial=trial.key))
+
+    def publish(self, trial: Trial, outcome: CellOutcome, at: datetime) -> None:
+        """Writes what the cell found; what it broke is cleared from the defense's survival."""
+        cell = Cell.objects.select_related("challenge", "evaluation", "source").get(trial=trial.key)
+        if isinstance(outcome, CellCompleted):
+            self._publish_completed(cell, outcome, at)
+        if cell.source is not None:
+            Cell.objects.filter(pk=cell.pk).update(source=None)  # what is worth keeping is kept elsewhere
+            adversarial.drop_unused(cell.source)
+
+    def _publish_completed(self, cell: Cell, outcome: CellCompleted, at: datetime) -> None:
+        report = outcome.report
+        breaks = pack([bool(c) and not r for c, r in zip(report.correct_bits, report.robust_bits, strict=True)])
+        inputs, archive = self.kept(cell, outcome, breaks)
+        shown = brief(report) | {"read_as": _read_as(outcome, adversarial.shown(inputs))}
+        Cell.objects.filter(pk=cell.pk).update(**_columns(report, breaks, cell), archive=archive, report=shown)
+        cell.refresh_from_db(fields=["breaks", "distances"])
+        fall = survival.clear(cell, pack(report.correct_bits), breaks, at)
+        if fall is not None:
+            logger.info("attack %d broke %d more examples of defense %d", cell.attack_id, fall.fallen, cell.defense_id)
+            reprioritise(cell.challenge)
+
+    def kept(self, cell: Cell, outcome: CellCompleted, breaks: bytes) -> tuple[AdversarialArchive, Archive | None]:
+        """The inputs that a cell shows, and where they are stored."""
+        fresh = unpack(survival.unwitnessed(cell, breaks), cell.examples)
+        inputs = adversarial.of_examples(outcome.adversarial, fresh)
+        return inputs, adversarial.keep(inputs)
+
+
+class PlayJudge(CellJudge):
+    """A submitted attack plays a defense."""
+
+    name = Cell.Kind.PLAY.value
+
+
+class ReplayJudge(CellJudge):
+    """What an attack left on other defenses is replayed on this one."""
+
+    name = Cell.Kind.REPLAY.value
+
+    def play(self, cell: Cell, game: Game, listener: Listener) -> CellOutcome:
+        if cell.source is None:
+            raise Cancelled("the cell was settled meanwhile.")
+        return configured_player().replay(game.pack, game.defense, adversarial.read(cell.source), game.seed, listener)
+
+
+class TransferJudge(ReplayJudge):
+    """What the official ensemble found on another defense is replayed on this one."""
+
+    name = Cell.Kind.TRANSFER.value
+
+    def kept(self, cell: Cell, outcome: CellCompleted, breaks: bytes) -> tuple[AdversarialArchive, Archive | None]:
+        """They are stored already, where they were found."""
+        inputs = adversarial.of_examples(outcome.adversarial, unpack(breaks, cell.examples))
+        return inputs, cell.source if len(inputs) else None
+
+
+def folders(root: Path) -> tuple[Path, Path]:
+    """Empty folders for the attack and the defense."""
+    attack, defense = root / "attack", root / "defense"
+    attack.mkdir()
+    defense.mkdir()
+    return attack, defense
+
+
+def brief(report: CellReport) -> dict[str, Any]:
+    """The report without what has a value per example: those are stored packed."""
+    return report.model_dump(mode="json", exclude=_LONG)
+
+
+def _read_as(outcome: CellCompleted, examples: list[int]) -> dict[str, int]:
+    """Example -> the class that the defense gave its input, of those that pages show."""
+    labels = dict(zip(outcome.report.ids, outcome.report.read_as, strict=False))
+    return {str(example): label for example in examples if (label := labels.get(example)) is not None}
+
+
+def _columns(report: CellReport, breaks: bytes, cell: Cell) -> dict[str, Any]:
+    """The cell's figures. breaks: what the attack broke, not what the defense gets wrong by itself."""
+    epsilon = getattr(cell.evaluation.judged_pack.challenge.threat, "epsilon", None)
+    return {
+        "breaks": breaks,
+        "broken": count(breaks),
+        "left": sum(report.robust_bits),
+        "distances": adversarial.pack_distances(report.distances),
+        "gain": gained(np.array([d for d in report.distances if d is not None], dtype="<f4").astype(np.float64), epsilon),
+        "verified": report.verified,
+        "forward_rows": report.forward_rows,
+        "backward_rows": report.backward_rows,
+        "seconds": report.seconds,
+    }
