@@ -179,7 +179,7 @@ def _anew(work: Callable[[], object]) -> Callable[[], object]:
 def main(entries: int, defenses: int, attacks: int, examples: int) -> str:
     """Fills, measures, and returns the table."""
     from arena.accounts.models import Team
-    from arena.matrix import queries
+    from arena.leaderboards.significance import significance
 
     team = Team.objects.create(name="Bench", slug="bench")
     long = random_challenge("board", examples)
@@ -188,7 +188,7 @@ def main(entries: int, defenses: int, attacks: int, examples: int) -> str:
     random_attacks(wide, team, random_defenses(wide, team, defenses, examples), attacks, examples)
     board, matrix = f"board of {entries:,} entries", f"{defenses} defenses x {attacks} attacks"
     rows = ["| what | ms | ms of CPU | first, ms | |", "|---|--:|--:|--:|---|", _page(board, "/challenges/board/")]
-    rows.append(_time(f"{board}: rank sets anew", _anew(lambda: queries.significance(long))))
+    rows.append(_time(f"{board}: rank sets anew", _anew(lambda: significance(long))))
     for tab in ("matrix", "attacks", "history"):
         rows.append(_page(f"{matrix}: {tab}", f"/challenges/matrix/{tab}/"))
     return "\n".join([*rows, _page(f"{matrix}: board", "/challenges/matrix/")])

@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from arena.leaderboards.matrix import Column, Square
 from arena.matrix.models import Cell, FirstLook
-from arena.matrix.queries import Column, Square
 
 
 class ViolationSerializer(serializers.Serializer[Any]):

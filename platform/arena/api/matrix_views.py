@@ -12,7 +12,10 @@ from arena.accounts.access import is_member
 from arena.api.authentication import person_of
 from arena.api.matrix_serializers import AttackSerializer, MatrixSerializer, RankingsSerializer
 from arena.challenges.access import get_challenge
+from arena.leaderboards.attacks import attack_board
+from arena.leaderboards.matrix import matrix as matrix_of
 from arena.leaderboards.queries import board
+from arena.leaderboards.significance import significance
 from arena.matrix import queries
 from arena.matrix.models import FirstLook
 from arena.submissions.access import get_submission
@@ -37,7 +40,7 @@ def attack(request: Request, public_id: str) -> Response:
 @api_view(["GET"])
 def matrix(request: Request, slug: str) -> Response:
     challenge = get_challenge(person_of(request), slug)
-    found = queries.matrix(challenge)
+    found = matrix_of(challenge)
     rows = [
         {
             "defense": row.submission_id,
@@ -55,7 +58,7 @@ def matrix(request: Request, slug: str) -> Response:
 @api_view(["GET"])
 def rankings(request: Request, slug: str) -> Response:
     challenge = get_challenge(person_of(request), slug)
-    sure = queries.significance(challenge)
+    sure = significance(challenge)
     defenses = [
         {
             "rank": row.rank,
@@ -69,4 +72,4 @@ def rankings(request: Request, slug: str) -> Response:
         }
         for row in board(challenge).ranked
     ]
-    return Response(RankingsSerializer({"defenses": defenses, "attacks": queries.attack_board(challenge)}).data)
+    return Response(RankingsSerializer({"defenses": defenses, "attacks": attack_board(challenge)}).data)

@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from arena.rankings.bits import count
 
 
+def accuracy_left(left: int | None, examples: int) -> float | None:
+    """The share in [0, 1] of examples that a defense gets right under this attack alone; lower is better for the attack.
+
+    left: how many they are, None for a cell that is not played or failed.
+    """
+    return None if left is None else left / examples
+
+
 @dataclass(frozen=True)
 class CrossPlay:
     """An attack against all standing defenses. mean, worst: of the accuracies it leaves; None when it played none.

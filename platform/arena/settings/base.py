@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "arena.evaluations",
     "arena.leaderboards",
     "arena.matrix",
+    "arena.demo",
     "arena.api",
     "arena.web",
 ]

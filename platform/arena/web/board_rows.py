@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from arena.leaderboards.queries import Row
-from arena.matrix.queries import Significance
+from arena.leaderboards.significance import Significance
 from arena.rankings.defenses import show_rank_set
 from arena.web import svg
 from arena.web.figures import Fall, bracket_of

@@ -7,7 +7,7 @@ from typing import Any
 from arena.evaluations.models import Evaluation
 from arena.jobs.queries import live, log_text
 from arena.leaderboards.queries import board, doubt
-from arena.matrix.queries import significance
+from arena.leaderboards.significance import significance
 from arena.rankings.defenses import show_rank_set
 from arena.web.certified import proof_section
 from arena.web.figures import attack_rows, bracket_of, falling_shares

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
-from arena.matrix.queries import Square
+from arena.leaderboards.matrix import Square
 
 STEPS = 10
 _WORDS = {

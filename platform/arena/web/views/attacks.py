@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
 from arena.challenges.access import get_challenge
+from arena.leaderboards.attacks import attack_board
 from arena.matrix import queries
 from arena.matrix.models import FirstLook
 from arena.submissions.models import Submission
@@ -20,7 +21,7 @@ from arena.web.views.pages import respond
 def attacks(request: HttpRequest, slug: str) -> HttpResponse:
     """Attacks ranked by what they leave standing."""
     challenge = get_challenge(request.user, slug)
-    context = {"challenge": challenge, "words": Words.of(challenge.spec), "attacks": queries.attack_board(challenge)}
+    context = {"challenge": challenge, "words": Words.of(challenge.spec), "attacks": attack_board(challenge)}
     return respond(request, "web/challenges/attacks.html", context, partial="attacks")
 
 
@@ -30,7 +31,7 @@ def attack_page(request: HttpRequest, submission: Submission) -> HttpResponse:
         look = queries.look_at(submission)
     except FirstLook.DoesNotExist as error:
         raise Http404("This attack was never looked at.") from error
-    board = queries.attack_board(submission.challenge) if look.verdict == FirstLook.Verdict.ACCEPTED else []
+    board = attack_board(submission.challenge) if look.verdict == FirstLook.Verdict.ACCEPTED else []
     cells = [(cell, queries.share_left(cell), getattr(cell, "fall", None)) for cell in queries.cells_of(submission)]
     context = {
         "submission": submission,

@@ -16,8 +16,8 @@ from arena.accounts.models import User
 from arena.challenges.access import get_challenge, require_unsealed
 from arena.challenges.models import Challenge
 from arena.leaderboards import queries
+from arena.leaderboards.significance import significance
 from arena.matrix.export_queries import bit_rows
-from arena.matrix.queries import significance
 from arena.serving.body_limit import takes_uploads
 from arena.submissions.services import submit as submit_defense
 from arena.web import markdown

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
 from arena.challenges.access import get_challenge, require_unsealed, sealed
+from arena.leaderboards.matrix import matrix as matrix_of
 from arena.matrix import queries
 from arena.matrix.models import Cell
 from arena.web.figures import Words
@@ -22,7 +23,7 @@ from arena.web.views.pages import picture_of, respond
 def matrix(request: HttpRequest, slug: str) -> HttpResponse:
     """Every attack against every standing defense. ?by=: an attack's or a defense's id, to sort by."""
     challenge = get_challenge(request.user, slug)
-    found = queries.matrix(challenge)
+    found = matrix_of(challenge)
     by = request.GET.get("by", "")
     rows, columns = list(range(len(found.rows))), list(range(len(found.columns)))
     for place, column in enumerate(found.columns):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from arena.matrix.demo.defenses import EPSILON
+from arena.demo.defenses import EPSILON
 from evaluator.attacks import create
 from evaluator.data import Examples
 from evaluator.threats import Linf

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from arena.matrix.demo.attacks import ATTACKS
-from arena.matrix.demo.defenses import DEFENSES
-from arena.matrix.demo.season import SLUG, play_season
+from arena.demo.attacks import ATTACKS
+from arena.demo.defenses import DEFENSES
+from arena.demo.season import SLUG, play_season
 
 
 class Command(BaseCommand):

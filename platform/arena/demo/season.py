@@ -19,15 +19,15 @@ from arena.accounts.models import Team, User
 from arena.accounts.services import make_team
 from arena.challenges.models import Challenge
 from arena.challenges.services import bump, publish
+from arena.demo.attacks import ATTACKS, DemoAttack
+from arena.demo.dating import date_events
+from arena.demo.defenses import DEFENSES, EPSILON, DemoDefense, network_of
 from arena.evaluations.models import Evaluation
 from arena.jobs.judges import Line
 from arena.jobs.models import Trial
 from arena.jobs.sandboxes import configured_sandbox
 from arena.jobs.sweeping import sweep
 from arena.jobs.worker import work_once, worker_name
-from arena.matrix.demo.attacks import ATTACKS, DemoAttack
-from arena.matrix.demo.dating import date_events
-from arena.matrix.demo.defenses import DEFENSES, EPSILON, DemoDefense, network_of
 from arena.matrix.models import FirstLook
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
