@@ -61,7 +61,7 @@ def _make_locked(prefix: str, parent: Path | None) -> tuple[Path, int]:
         with contextlib.suppress(FileNotFoundError):
             lock = _open(path)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            # A janitor may have had it before it was locked; that removes it under the lock.
+            # A sweep may have had it before it was locked; that removes it under the lock.
             if path.exists():
                 return path, lock
             os.close(lock)
@@ -76,7 +76,7 @@ def _remove_if_nobodys(folder: Path) -> bool:
         return owner.is_dead() and _remove(folder)
     try:
         lock = _open(folder)
-    except OSError:  # it is another user's, or another janitor was faster
+    except OSError:  # it is another user's, or another sweep was faster
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

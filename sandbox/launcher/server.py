@@ -21,8 +21,8 @@ from typing import Any
 from sandbox.base import Limits, Mount, SandboxError, SandboxUnavailable
 from sandbox.docker import sandbox as docker
 from sandbox.docker.tree import DockerTree
-from sandbox.janitor import janitor
 from sandbox.launcher.protocol import LINE_BYTES, Template, checked, decode, encode
+from sandbox.sweeping import sweep
 
 _MAX_WAIT = 1.0
 _TIDY_SECONDS = 10.0
@@ -144,7 +144,7 @@ def _tidy_forever(engine: docker.DockerSettings) -> None:
     """
     while True:
         try:
-            for what in janitor(engine):
+            for what in sweep(engine):
                 logger.warning("removed the %s of a process that crashed", what)
         except (SandboxError, OSError, *docker.FAILURES) as error:
             logger.warning("leftovers of crashed processes could not be removed: %s", error)

@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
 from arena.jobs import tasks
-from arena.jobs.tidying import tidy, tidy_storage
+from arena.jobs.leftovers import sweep_leftovers, sweep_storage
 from sandbox.owner import Owner
 from tests.faults.site import Site
 from tests.sandbox.conformance.support import dead_owner
@@ -78,7 +78,7 @@ def test_an_archive_without_a_row_goes_after_an_hour_and_no_other(stored: Path) 
     for file in (old, young):
         file.write_bytes(b"x")
     age(old, seconds=3700)
-    tidy()
+    sweep_leftovers()
     assert sorted(stored.iterdir()) == sorted([named, young])
 
 
@@ -88,14 +88,14 @@ def test_the_sweep_clears_adversarial_inputs_too(stored: Path) -> None:
     lost.parent.mkdir(parents=True)
     lost.write_bytes(b"x")
     age(lost, seconds=3700)
-    tidy_storage()
+    sweep_storage()
     assert not lost.exists()
 
 
 def test_an_idle_worker_clears_what_another_one_of_this_machine_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / f"redoubt-work-{dead_owner()}-abcdefgh").mkdir()
-    tasks.clear_machine()
+    tasks.sweep_machine()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +108,7 @@ def test_a_large_upload_is_stored_as_it_was_sent(stored: Path, settings: Setting
     assert [file.read_bytes() for file in stored.iterdir()] == [archive]
 
 
-def test_the_folder_of_celerys_pool_is_one_that_the_janitor_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_celerys_pool_is_one_that_the_sweep_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "tempdir", None)
     tasks.own_the_pools_folder()
@@ -138,6 +138,6 @@ def test_what_a_killed_upload_stored_is_found_by_the_next_worker(tmp_path: Path)
     age(archive, seconds=3700)
     try:
         site.start_worker()
-        site.wait_for(lambda: not archive.exists(), seconds=60, why="the janitor")
+        site.wait_for(lambda: not archive.exists(), seconds=60, why="the sweep")
     finally:
         site.stop()

@@ -74,15 +74,13 @@ def test_no_folder_is_taken_from_a_living_owner_even_while_it_is_being_made(tmp_
     with elsewhere(_MAKES_MANY, tmp_path) as owner:
         assert said(owner) == "begun"
         while owner.poll() is None:
-            # What a janitor takes is a folder that its maker had not locked yet, and then made anew.
+            # What a sweep takes is a folder that its maker had not locked yet, and then made anew.
             remove_leftovers(tmp_path)
         assert owner.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_a_janitor_took_before_it_was_locked_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_a_sweep_took_before_it_was_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, taken = tempfile.mkdtemp, list[Path]()
 
     def take(folder: Path, lock: int) -> None:

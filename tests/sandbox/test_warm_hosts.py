@@ -16,8 +16,8 @@ import pytest
 from arena.running.warm import HostPool
 from sandbox import Job, Limits, Running, Sandbox
 from sandbox.bubblewrap.sandbox import BubblewrapSandbox
-from sandbox.janitor import janitor
 from sandbox.owner import Owner
+from sandbox.sweeping import sweep
 from tests.sandbox.conformance.support import PYTHON, finish, processes_with, soon
 from tests.sandbox.engine import reachable_engine
 
@@ -172,4 +172,4 @@ with pool.host(open_sandbox({backend.name!r}), job, Path({str(folder)!r}), PureP
 """
     assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
     soon(lambda: processes_with(marker) == [], "both hosts are gone")
-    assert len([line for line in janitor() if "redoubt-warm-" in line]) == 2
+    assert len([line for line in sweep() if "redoubt-warm-" in line]) == 2

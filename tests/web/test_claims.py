@@ -64,14 +64,14 @@ def test_a_heartbeat_moves_the_end_of_the_lease(evaluation: Evaluation) -> None:
     assert lease
     expire(lease.shard_id)
     assert leases.renew(lease)
-    assert leases.reap() == 0
+    assert leases.return_expired() == 0
 
 
 def test_the_reaper_returns_an_expired_lease(evaluation: Evaluation) -> None:
     lease = claim(owner="a")
     assert lease
     expire(lease.shard_id)
-    assert leases.reap() == 1
+    assert leases.return_expired() == 1
     again = claim(owner="b", shard_id=lease.shard_id)
     assert again
     assert again.number == lease.number + 1
@@ -81,7 +81,7 @@ def test_a_late_worker_cannot_write_anything(evaluation: Evaluation) -> None:
     late = claim(owner="a")
     assert late
     expire(late.shard_id)
-    leases.reap()
+    leases.return_expired()
     assert claim(owner="a", shard_id=late.shard_id), "even the same worker's next claim fences its last one"
     before = Shard.objects.filter(pk=late.shard_id).values().get()
     assert not leases.renew(late)
@@ -126,7 +126,7 @@ def test_a_shard_that_always_kills_its_worker_ends_as_a_platform_failure(evaluat
         lease = claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
         assert lease
         expire(lease.shard_id)
-        leases.reap()
+        leases.return_expired()
     shard = evaluation.shards.get(index=0)
     assert shard.state == Shard.State.DONE
     assert shard.outcome["reason"] == "lost"

@@ -38,7 +38,7 @@ def test_a_worker_with_a_wrong_clock_returns_dead_workers_tasks_and_no_living_on
     assert dead
     Shard.objects.filter(pk=dead.shard_id).update(lease_until=right() - timedelta(seconds=1))
     monkeypatch.setattr(timezone, "now", lambda: right() + off)
-    assert leases.reap() == 1
+    assert leases.return_expired() == 1
     assert leases.renew(living)
     assert not leases.renew(dead)
 

@@ -165,12 +165,12 @@ def test_a_worker_asked_to_stop_gives_its_shard_back(evaluation: Evaluation) -> 
 
 def test_a_long_shard_renews_its_lease(evaluation: Evaluation, settings) -> None:  # type: ignore[no-untyped-def]
     settings.REDOUBT_LEASE_SECONDS, settings.REDOUBT_PROGRESS_SECONDS = 0.5, 0.1
-    reaped: list[int] = []
-    watching = threading.Timer(0.9, lambda: reaped.append(leases.reap()))
+    returned: list[int] = []
+    watching = threading.Timer(0.9, lambda: returned.append(leases.return_expired()))
     watching.start()
     work_once(judge=FakeJudge(seconds=1.2))
     watching.join()
-    assert reaped == [0]
+    assert returned == [0]
     assert evaluation.shards.get(index=0).state == Shard.State.DONE
 
 

@@ -115,20 +115,20 @@ def refund(lease: Lease) -> bool:
     return unfinished.update(attempts=F("attempts") - 1) > 0
 
 
-def reap() -> int:
+def return_expired() -> int:
     """Returns the shards of workers that stopped renewing; how many they were.
 
     A shard that was claimed many times without ever ending is taken to kill its workers and fails.
     """
     expired = Shard.objects.filter(state=Shard.State.CLAIMED, lease_until__lt=Now())
     hopeless = PlatformFailed("lost", f"Its worker died {settings.REDOUBT_MAX_CLAIMS} times.")
-    reaped = expired.filter(claims__gte=settings.REDOUBT_MAX_CLAIMS).update(
+    returned = expired.filter(claims__gte=settings.REDOUBT_MAX_CLAIMS).update(
         state=Shard.State.DONE, outcome=outcomes.dump(hopeless), lease_owner="", lease_until=None
     )
-    reaped += expired.update(state=Shard.State.QUEUED, lease_owner="", lease_until=None, progress=None)
-    if reaped:
-        logger.warning("returned %d shards whose worker stopped answering", reaped)
-    return reaped
+    returned += expired.update(state=Shard.State.QUEUED, lease_owner="", lease_until=None, progress=None)
+    if returned:
+        logger.warning("returned %d shards whose worker stopped answering", returned)
+    return returned
 
 
 def _held(lease: Lease) -> QuerySet[Shard]:

@@ -15,7 +15,7 @@ from arena.jobs.models import Shard, Trial
 
 logger = logging.getLogger(__name__)
 WORK, LOOKS = "work", "looks"  # queues; what must not wait behind long work has one of its own
-CLEAR_MACHINE = "arena.jobs.tasks.clear_machine"
+SWEEP_MACHINE = "arena.jobs.tasks.sweep_machine"
 _TASKS = {WORK: "arena.jobs.tasks.work", LOOKS: "arena.jobs.tasks.look"}
 _MOST = 32  # messages at once: more workers than that find the rest by themselves
 _QUIET_SECONDS = 10.0  # after a broker did not answer, so that not every upload waits for it

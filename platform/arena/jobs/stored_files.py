@@ -33,7 +33,7 @@ _stored: dict[str, Stored] = {}
 
 
 def register(kind: Stored) -> None:
-    """Has the janitor look after these files, and workers check that they can be read."""
+    """Has the sweep look after these files, and workers check that they can be read."""
     _stored[kind.folder] = kind
 
 

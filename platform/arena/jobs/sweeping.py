@@ -17,8 +17,8 @@ from arena.jobs import claims, finishing, leases, outcomes, quarantine, queueing
 from arena.jobs.each import each
 from arena.jobs.events import swept
 from arena.jobs.judges import Line
+from arena.jobs.leftovers import sweep_storage
 from arena.jobs.models import Shard, Trial
-from arena.jobs.tidying import tidy_storage
 
 logger = logging.getLogger(__name__)
 SECONDS = 5.0  # between two sweeps
@@ -28,7 +28,7 @@ _STORAGE_SECONDS = 3600.0
 
 def sweep() -> None:
     """Returns expired leases, finishes trials whose last worker died before it could, and repeats lost messages."""
-    leases.reap()
+    leases.return_expired()
     undone = Shard.objects.filter(trial=OuterRef("pk")).exclude(state=Shard.State.DONE)
     failed = Shard.objects.filter(trial=OuterRef("pk"), outcome__kind__in=outcomes.FAILED)
     left = Trial.objects.filter(~Exists(undone) | Exists(failed), state__in=Trial.UNFINISHED)
@@ -49,10 +49,10 @@ def sweep_forever(stop: threading.Event) -> None:
                 sweep()
                 if time.monotonic() - machines > _MACHINES_SECONDS:
                     machines = time.monotonic()
-                    queueing.wake(queueing.WORK, 1, task=queueing.CLEAR_MACHINE)
+                    queueing.wake(queueing.WORK, 1, task=queueing.SWEEP_MACHINE)
                 if time.monotonic() - storage > _STORAGE_SECONDS:
                     storage = time.monotonic()
-                    tidy_storage()
+                    sweep_storage()
             except Exception:
                 logger.exception("the sweep goes on after an error")
                 connection.close()

@@ -13,8 +13,7 @@ from celery import shared_task
 from celery.signals import worker_init, worker_ready
 from django.db import connections
 
-from arena.jobs import quarantine, queueing
-from arena.jobs.tidying import tidy, tidy_machine
+from arena.jobs import leftovers, quarantine, queueing
 from arena.jobs.worker import Turns
 from sandbox.scratch import OwnedFolder
 
@@ -44,14 +43,14 @@ def look() -> None:
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery ships no types
-def clear_machine() -> None:
+def sweep_machine() -> None:
     """Asked for by the sweep every minute, on whichever worker is free: what a neighbour left that crashed."""
-    tidy_machine()
+    leftovers.sweep_machine()
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery ships no types
 def own_the_pools_folder(**_: Any) -> None:
-    """The pool of processes makes itself a folder for shared memory, which a kill leaves: the janitor knows whose ours is."""
+    """The pool of processes makes itself a folder for shared memory, which a kill leaves: the sweep knows whose ours is."""
     folder = OwnedFolder("redoubt-pool-")
     atexit.register(folder.remove, ignore_errors=True)
     current_process()._config["tempdir"] = str(folder.path)  # type: ignore[attr-defined]
@@ -60,6 +59,6 @@ def own_the_pools_folder(**_: Any) -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator]  # Celery ships no types
 def start(**_: Any) -> None:
     """Once for each worker machine that starts: what was left behind by a crash is that machine's own."""
-    tidy()
+    leftovers.sweep_leftovers()
     quarantine.check_at_start()
     connections.close_all()  # this process only starts others, which must not inherit a connection

@@ -18,10 +18,10 @@ from arena.jobs import claims, finishing, leases, outcomes, quarantine
 from arena.jobs.judges import Judge, Line, judge_named
 from arena.jobs.keeper import Keeper
 from arena.jobs.leases import Lease
+from arena.jobs.leftovers import sweep_leftovers
 from arena.jobs.models import Shard
 from arena.jobs.outcomes import Outcome
 from arena.jobs.sandboxes import configured_sandbox
-from arena.jobs.tidying import tidy
 from arena.running.listening import Listener
 from arena.running.outcomes import UNAVAILABLE
 from evaluator.errors import Cancelled, PlatformError
@@ -102,7 +102,7 @@ def work_forever(stop: threading.Event) -> None:
         try:
             close_old_connections()
             if time.monotonic() - tidied > _TIDY_SECONDS:
-                tidy()
+                sweep_leftovers()
                 tidied = time.monotonic()
             if not turns.take():
                 stop.wait(_IDLE_SECONDS)

@@ -18,7 +18,7 @@ from sandbox.scratch import remove_leftovers
 _GRACE_SECONDS = 60.0
 
 
-def janitor(settings: DockerSettings | None = None) -> tuple[str, ...]:
+def sweep(settings: DockerSettings | None = None) -> tuple[str, ...]:
     """Removes leftovers of owners that have certainly ended, and says what they were. Safe beside running jobs.
 
     settings: the engine to look at; None leaves Docker out. Folders are looked for in the system's place for temporary files

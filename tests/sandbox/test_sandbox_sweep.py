@@ -14,11 +14,11 @@ import pytest
 from sandbox import Job
 from sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from sandbox.docker.sandbox import OWNER_LABEL, DockerSandbox, DockerSettings, connect
-from sandbox.janitor import janitor
 from sandbox.kernel import cgroups
 from sandbox.launcher.client import SCRATCH
 from sandbox.owner import Owner, boot_id
 from sandbox.scratch import owned_folder, remove_leftovers
+from sandbox.sweeping import sweep
 from tests.needs import CGROUPS
 from tests.sandbox.conformance.support import dead_owner, processes_with, soon
 from tests.sandbox.engine import reachable_engine
@@ -68,7 +68,7 @@ def test_control_groups_of_the_dead_go_with_all_their_processes(dead: Owner) -> 
         for directory in directories:
             directory.mkdir(parents=True)
             (directory / "cgroup.procs").write_text(str(sleeper.pid))
-        assert len(janitor()) >= len(directories)
+        assert len(sweep()) >= len(directories)
         assert sleeper.wait(timeout=5) == -signal.SIGKILL
         assert not any(directory.exists() for directory in directories)
     finally:
@@ -93,7 +93,7 @@ def test_folders_of_the_dead_go(dead: Owner) -> None:
     folders = [Path(tempfile.mkdtemp(prefix=f"{prefix}{dead}-")) for prefix in ("sandbox-", "redoubt-work-")]
     os.mkfifo(folders[0] / "in")
     (folders[1] / "submission").mkdir()
-    assert {f"folder {folder}" for folder in folders} <= set(janitor())
+    assert {f"folder {folder}" for folder in folders} <= set(sweep())
     assert not any(folder.exists() for folder in folders)
 
 
@@ -101,7 +101,7 @@ def test_pipes_that_a_dead_client_of_the_launcher_made_go(dead: Owner, tmp_path:
     pipes = tmp_path / f"sandbox-{dead}-abcdefgh"
     pipes.mkdir()
     monkeypatch.setenv(SCRATCH, str(tmp_path))
-    assert f"folder {pipes}" in janitor()
+    assert f"folder {pipes}" in sweep()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,7 +117,7 @@ with owned_folder("redoubt-work-") as folder:
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=_root())
     folder = Path(killed.stdout.strip())
     assert (folder / "weights").exists()
-    assert f"folder {folder}" in janitor()
+    assert f"folder {folder}" in sweep()
     assert not folder.exists()
 
 
@@ -127,7 +127,7 @@ def test_folders_of_the_living_and_of_strangers_stay(dead: Owner, tmp_path: Path
     (tmp_path / "redoubt-tests").mkdir()
     with owned_folder("redoubt-work-") as mine:
         (mine / "weights").touch()
-        assert not [line for line in janitor() if str(mine) in line]
+        assert not [line for line in sweep() if str(mine) in line]
         assert (mine / "weights").exists()
     assert not mine.exists()
     assert remove_leftovers(tmp_path) == []
@@ -135,7 +135,7 @@ def test_folders_of_the_living_and_of_strangers_stay(dead: Owner, tmp_path: Path
 
 def test_jobs_of_the_living_run_on() -> None:
     with BubblewrapSandbox().start(Job(("/bin/cat",))) as running:
-        janitor()
+        sweep()
         running.stream.send(b"alive", timeout=5)
         assert running.stream.receive(5, timeout=5) == b"alive"
 
@@ -143,7 +143,7 @@ def test_jobs_of_the_living_run_on() -> None:
 @pytest.mark.docker
 def test_containers_of_the_living_run_on(engine: DockerSandbox) -> None:
     with engine.start(Job(("/bin/cat",))) as running:
-        assert not [line for line in janitor(DockerSettings()) if "container" in line]
+        assert not [line for line in sweep(DockerSettings()) if "container" in line]
         running.stream.send(b"alive", timeout=5)
         assert running.stream.receive(5, timeout=5) == b"alive"
 
@@ -156,12 +156,12 @@ def test_containers_of_the_dead_go(engine: DockerSandbox, dead: Owner, boot: str
     with engine.start(Job(("/bin/true",))):
         image = api.containers(all=True)[0]["Image"]
     made = api.create_container(image, command=["/bin/true"], labels={OWNER_LABEL: owner})["Id"]
-    assert f"container {made[:12]}" in janitor(DockerSettings())
+    assert f"container {made[:12]}" in sweep(DockerSettings())
     assert made not in [container["Id"] for container in api.containers(all=True)]
 
 
 @pytest.mark.docker
-def test_a_container_whose_guardian_was_killed_as_well_is_removed_by_the_janitor(engine: DockerSandbox) -> None:
+def test_a_container_whose_guardian_was_killed_as_well_is_removed_by_the_sweep(engine: DockerSandbox) -> None:
     marker = f"orphan-{os.getpid()}"
     script = f"""
 import os, signal
@@ -173,7 +173,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], cwd=_root()).returncode == -signal.SIGKILL
     assert processes_with(marker)
-    assert any(line.startswith("container") for line in janitor(DockerSettings()))
+    assert any(line.startswith("container") for line in sweep(DockerSettings()))
     soon(lambda: not processes_with(marker), "the orphan is gone")
 
 
@@ -186,4 +186,4 @@ running = open_sandbox("bubblewrap").start(Job(("/bin/sh", "-c", "sleep 300; : {
     done = subprocess.run([sys.executable, "-X", "dev", "-c", script], cwd=_root(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert processes_with(marker) == []
-    assert not [line for line in janitor() if "control group" in line]
+    assert not [line for line in sweep() if "control group" in line]

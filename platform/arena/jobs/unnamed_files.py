@@ -17,7 +17,7 @@ _AGE = timedelta(hours=1)
 _AT_A_TIME = 500  # names in one question to the database
 
 
-def remove_unnamed() -> tuple[str, ...]:
+def sweep_unnamed() -> tuple[str, ...]:
     """Removes files of at least an hour's age that no row names, and says which. Safe at any time and beside others."""
     removed = []
     # The earlier of two clocks: with one that is an hour ahead, what was stored just now would look as old.

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 
-from arena.jobs import janitor as storage_janitor
 from arena.jobs.sandboxes import configured_sandbox
+from arena.jobs.unnamed_files import sweep_unnamed
 from sandbox import SandboxError
 
 logger = logging.getLogger(__name__)
 
 
-def tidy() -> None:
+def sweep_leftovers() -> None:
     """This machine's leftovers and the site's. Safe at any time, beside any number of other workers.
 
     What cannot be removed now is logged and tried again next time.
     """
-    tidy_machine()
-    tidy_storage()
+    sweep_machine()
+    sweep_storage()
 
 
-def tidy_machine() -> None:
+def sweep_machine() -> None:
     """What processes of this machine left: folders, control groups and, where this one may use the engine, containers."""
     from sandbox.docker.sandbox import DockerSettings
-    from sandbox.janitor import janitor
+    from sandbox.sweeping import sweep
 
     engine = DockerSettings() if configured_sandbox().name == "docker" else None
     try:
-        removed = janitor(engine)
+        removed = sweep(engine)
     except (SandboxError, OSError):
         logger.exception("leftovers of crashed processes could not be removed")
     else:
@@ -35,10 +35,10 @@ def tidy_machine() -> None:
             logger.warning("removed the %s of a process that crashed", what)
 
 
-def tidy_storage() -> None:
+def sweep_storage() -> None:
     """The same for stored files, which are the whole site's and not one machine's."""
     try:
-        removed = storage_janitor.remove_unnamed()
+        removed = sweep_unnamed()
     except Exception:  # each storage has errors of its own; what matters is that the work goes on
         logger.exception("stored files that no row names could not be removed")
         return
