@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.gradients import glance, ranked_classes
 from evaluator.threats.base import Threat
 
@@ -39,6 +40,34 @@ def with_restarts(attempt: Try, batch: Batch, threat: Threat, *, restarts: int, 
         result.points[active], result.fell[active] = tried.points, tried.fell
         active = active[~tried.fell]
     return result
+
+
+def from_nothing_first(climb: Callable[[Batch, Tensor], Attempt], batch: Batch, threat: Threat, *, restarts: int) -> Attempt:
+    """`with_restarts` of a climb from given points: from no perturbation first, from random points after that."""
+
+    def from_nothing(part: Batch) -> Attempt:
+        return climb(part, threat.start(part.x))
+
+    def from_random(part: Batch) -> Attempt:
+        return climb(part, threat.random_start(part.x, part.draws))
+
+    return with_restarts(from_random, batch, threat, restarts=restarts, first=from_nothing)
+
+
+class Restarted(Attack):
+    """Base of attacks that are one attempt, made up to `restarts` times with independent randomness."""
+
+    restarts: int
+
+    @abstractmethod
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+        """One attempt, from a random start."""
+
+    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+        def attempt(part: Batch) -> Attempt:
+            return self.once(model, part, threat)
+
+        return with_restarts(attempt, batch, threat, restarts=self.restarts).points
 
 
 def one_target_at_a_time(attempt: Try, model: Model, batch: Batch, threat: Threat, *, targets: int) -> Attempt:

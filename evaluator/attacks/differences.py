@@ -1,14 +1,17 @@
-"""Gradients from scores: central differences along coordinates or along random directions."""
+"""Gradients from scores, by central differences along coordinates or along random directions, and the climb along them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from evaluator.attacks.losses import Loss
+from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.losses import Loss, margin
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.rows import wide
-from evaluator.threats.base import flat
+from evaluator.threats.base import Threat, flat
 
 _NUMBERS = 2**24  # pixels held at once
 
@@ -55,3 +58,39 @@ def antithetic_gradient(queries: Queries, rows: Tensor, points: Tensor, directio
         rise = queries.losses(rows, points + step, loss) - queries.losses(rows, points - step, loss)
         total = total + directions[:, number] * wide(rise / (2 * h), points)
     return total / count
+
+
+def steps_of(queries: int, pairs: int) -> int:
+    """How many steps so many rows per example pay for: each costs two rows a pair, and one that sees whether it succeeds."""
+    return (queries - 1) // (2 * pairs + 1)
+
+
+def climb_by_differences(
+    model: Model,
+    batch: Batch,
+    threat: Threat,
+    move: Callable[[Tensor, Tensor, int], Tensor],
+    *,
+    queries: int,
+    pairs: int,
+    h: float,
+    noise: Callable[..., Tensor],
+) -> Tensor:
+    """Points (n, *shape) that climbed the margin from no perturbation until success, `queries` rows per example at the most.
+
+    move: (examples (m,), their gradients (m, *shape), step number) -> moves (m, *shape). noise: the method of `Draws` that
+    draws the directions. h: how far the differences reach.
+    """
+    counted, steps = Queries(model, batch, threat, queries), steps_of(queries, pairs)
+    rows, points = torch.arange(len(batch), device=batch.x.device), threat.start(batch.x)
+    for step in range(steps + 1):
+        if not len(rows):
+            break
+        rows = rows[~counted.success(rows, points[rows])]
+        if step == steps or not len(rows):
+            break
+        part = batch[rows].fork(step)
+        directions = noise(part.draws, pairs, *points.shape[1:]).to(points)
+        gradient = antithetic_gradient(counted, rows, points[rows], directions, h, margin)
+        points[rows] = threat.project(part.x, points[rows] + move(rows, gradient, step))
+    return points

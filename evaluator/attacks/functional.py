@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from evaluator.attacks.adam_points import climb_by_adam
-from evaluator.attacks.attempts import Attempt, with_restarts
+from evaluator.attacks.attempts import Attempt, from_nothing_first
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.pgd import ascend
@@ -42,13 +42,7 @@ class ReColorAdv(Attack):
             rate = self.rate * threat.epsilon
             return climb_by_adam(model, part, threat, start, LOSSES[self.loss], steps=self.steps, rate=rate)
 
-        def from_identity(part: Batch) -> Attempt:
-            return climb(part, threat.start(part.x))
-
-        def from_random(part: Batch) -> Attempt:
-            return climb(part, threat.random_start(part.x, part.draws))
-
-        return with_restarts(from_random, batch, threat, restarts=self.restarts, first=from_identity).points
+        return from_nothing_first(climb, batch, threat, restarts=self.restarts).points
 
 
 @register(
@@ -77,11 +71,7 @@ class Combined(Attack):
         def size(step: int) -> float:
             return threat.epsilon * (0.25 - 0.225 * step / self.steps)
 
-        def from_nothing(part: Batch) -> Attempt:
-            return ascend(model, part, threat, threat.start(part.x), LOSSES[self.loss], steps=self.steps, size=size)
-
-        def from_random(part: Batch) -> Attempt:
-            start = threat.random_start(part.x, part.draws)
+        def climb(part: Batch, start: Tensor) -> Attempt:
             return ascend(model, part, threat, start, LOSSES[self.loss], steps=self.steps, size=size)
 
-        return with_restarts(from_random, batch, threat, restarts=self.restarts, first=from_nothing).points
+        return from_nothing_first(climb, batch, threat, restarts=self.restarts).points

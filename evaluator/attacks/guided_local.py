@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.active import Climbing
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
 from evaluator.attacks.pgd import ascend
@@ -42,7 +42,7 @@ class _State(Climbing):
     paper="Yi 2021, Madry MNIST board; no paper, algorithm is ours",
 )
 @dataclass(frozen=True)
-class GuidedLocal(Attack):
+class GuidedLocal(Restarted):
     """Margin PGD, then a local search over corners of the ball in which the gradient proposes and the margin disposes.
 
     steps: of PGD per restart. moves: proposals after it. share: of the coordinates in the first proposal; it falls
@@ -60,13 +60,7 @@ class GuidedLocal(Attack):
         positive(share=self.share)
         at_most(1, share=self.share)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        def once(part: Batch) -> Attempt:
-            return self._attempt(model, part, threat)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
-
-    def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One random start: climb, then search around where the climb ended."""
         start, size = threat.random_start(batch.x, batch.draws), 2.5 * threat.epsilon / self.steps
         climbed = ascend(model, batch, threat, start, margin, steps=self.steps, size=size, last_look=False)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import gradient_of, ranked_classes
 from evaluator.attacks.losses import margin
 from evaluator.attacks.pgd import ascend
@@ -30,7 +30,7 @@ from evaluator.threats.base import Threat
     paper="Gupta 2018, Madry MNIST board; no paper, target choice is ours",
 )
 @dataclass(frozen=True)
-class LogitDifference(Attack):
+class LogitDifference(Restarted):
     """PGD on Z_t - Z_y for the wrong class t that the linearised model says can rise highest within epsilon.
 
     steps: per restart, of size 2.5 * epsilon / steps. restarts: random starts, each with its own choice of target.
@@ -42,13 +42,7 @@ class LogitDifference(Attack):
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, restarts=self.restarts)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        def once(part: Batch) -> Attempt:
-            return self._attempt(model, part, threat)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
-
-    def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One random start: choose the target there, then climb."""
         points, size = threat.random_start(batch.x, batch.draws), 2.5 * threat.epsilon / self.steps
         if batch.target is not None:

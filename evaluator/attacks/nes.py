@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.differences import antithetic_gradient
-from evaluator.attacks.losses import margin
-from evaluator.attacks.queries import Queries
+from evaluator.attacks.differences import climb_by_differences, steps_of
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, positive
+from evaluator.draws import Draws
 from evaluator.threats.base import Threat
 
 
@@ -41,20 +40,14 @@ class NES(Attack):
         at_least(0, momentum=self.momentum)
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        queries = Queries(model, batch, threat, self.queries)
-        rows, points = torch.arange(len(batch), device=batch.x.device), threat.start(batch.x)
-        steps = (self.queries - 1) // (2 * self.pairs + 1)
-        size = self.step_size if self.step_size is not None else 2.5 * threat.epsilon / max(steps, 1)
-        velocity = torch.zeros_like(points)
-        for step in range(steps + 1):
-            if not len(rows):
-                break
-            rows = rows[~queries.success(rows, points[rows])]
-            if step == steps or not len(rows):
-                break
-            part = batch[rows].fork(step)
-            directions = part.draws.normal(self.pairs, *points.shape[1:]).to(points)
-            gradient = antithetic_gradient(queries, rows, points[rows], directions, self.sigma, margin)
+        size, velocity = self.step_size, torch.zeros_like(threat.start(batch.x))
+        if size is None:
+            size = 2.5 * threat.epsilon / max(steps_of(self.queries, self.pairs), 1)
+
+        def move(rows: Tensor, gradient: Tensor, step: int) -> Tensor:
             velocity[rows] = self.momentum * velocity[rows] + (1 - self.momentum) * gradient
-            points[rows] = threat.project(part.x, points[rows] + threat.steepest_step(velocity[rows], size))
-        return points
+            return threat.steepest_step(velocity[rows], size)
+
+        return climb_by_differences(
+            model, batch, threat, move, queries=self.queries, pairs=self.pairs, h=self.sigma, noise=Draws.normal
+        )

@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor
 
 from evaluator.attacks.apgd import climb_from
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.pgd import ascend
 from evaluator.attacks.registry import register
@@ -21,7 +21,7 @@ from evaluator.threats.base import Threat
     "odi", title="Output diversified initialisation", access="gradients", threats=("*",), paper="Tashiro et al. 2020, sec. 3"
 )
 @dataclass(frozen=True)
-class ODI(Attack):
+class ODI(Restarted):
     """Starts every restart where a random combination w . Z of the logits is large, w ~ U(-1, 1)^K, then climbs.
 
     diversify: steps of size epsilon on w . Z. steps, restarts, loss: of the climb. climb: "pgd" (fixed steps of
@@ -39,13 +39,7 @@ class ODI(Attack):
         one_of(LOSSES, loss=self.loss)
         one_of(("pgd", "apgd"), climb=self.climb)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        def once(part: Batch) -> Attempt:
-            return self._attempt(model, part, threat)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
-
-    def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One restart: diversify, then climb with those that still stand."""
         start = threat.random_start(batch.x, batch.draws)
         first = ascend(

@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from evaluator.attacks.active import Climbing
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.registry import register
@@ -22,7 +20,7 @@ from evaluator.threats.base import Threat
 
 @register("pcros", title="Predictor-corrector PGD", access="gradients", threats=("*",), paper="Wan et al., arXiv 2306.01809")
 @dataclass(frozen=True)
-class PCROS(Attack):
+class PCROS(Restarted):
     """Predicts z' = z + a d(g), looks again there, and steps from z along p g + (1 - p) g', g and g' both gradients.
 
     steps: corrected steps per restart (two looks each), of size a = step_size (default 2.5 * epsilon / steps). weight: p,
@@ -42,13 +40,7 @@ class PCROS(Attack):
         at_most(1, weight=self.weight)
         one_of(LOSSES, loss=self.loss)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        def once(part: Batch) -> Attempt:
-            return self._attempt(model, part, threat)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
-
-    def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One random start."""
         size = self.step_size if self.step_size is not None else 2.5 * threat.epsilon / self.steps
         now, loss = Climbing(batch, threat.random_start(batch.x, batch.draws)), LOSSES[self.loss]

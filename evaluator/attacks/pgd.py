@@ -9,8 +9,8 @@ from typing import Literal
 from torch import Tensor
 
 from evaluator.attacks.active import Climbing
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES, Loss
 from evaluator.attacks.registry import register
@@ -20,7 +20,7 @@ from evaluator.threats.base import Projector, Threat
 
 @register("pgd", title="Projected gradient descent", access="gradients", threats=("*",), paper="Madry et al. 2018, sec. 2.1")
 @dataclass(frozen=True)
-class PGD(Attack):
+class PGD(Restarted):
     """z <- Proj(z + step_size * steepest direction of the loss), from random starts, until success.
 
     steps: gradient steps per restart. step_size: in the threat's units (default 2.5 * epsilon / steps). restarts:
@@ -40,14 +40,10 @@ class PGD(Attack):
         if self.step_size is not None:
             positive(step_size=self.step_size)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         size = self.step_size if self.step_size is not None else 2.5 * threat.epsilon / self.steps
-
-        def once(part: Batch) -> Attempt:
-            start = threat.random_start(part.x, part.draws) if self.random_start else threat.start(part.x)
-            return ascend(model, part, threat, start, LOSSES[self.loss], steps=self.steps, size=size)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
+        start = threat.random_start(batch.x, batch.draws) if self.random_start else threat.start(batch.x)
+        return ascend(model, batch, threat, start, LOSSES[self.loss], steps=self.steps, size=size)
 
 
 @dataclass

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from evaluator.attacks.active import Climbing
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.registry import register
@@ -20,7 +18,7 @@ from evaluator.threats.base import Threat, flat
 
 @register("pgd_0", title="PGD-0", access="gradients", threats=("l0",), paper="Croce and Hein 2019, sec. 2.3")
 @dataclass(frozen=True)
-class PGD0(Attack):
+class PGD0(Restarted):
     """Dense steps along the gradient of L1 length `step_size`, after each of them the epsilon most changed pixels are kept.
 
     steps: gradient steps per restart. step_size: in units of one pixel's full range, spread over all pixels. restarts:
@@ -37,13 +35,7 @@ class PGD0(Attack):
         positive(step_size=self.step_size)
         one_of(LOSSES, loss=self.loss)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        def once(part: Batch) -> Attempt:
-            return self._climb(model, part, threat)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
-
-    def _climb(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         now = Climbing(batch, threat.random_start(batch.x, batch.draws))
         for _ in range(self.steps):
             if not len(now):

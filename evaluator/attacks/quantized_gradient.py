@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.active import Climbing
-from evaluator.attacks.attempts import Attempt, with_restarts
-from evaluator.attacks.base import Attack, Batch, Model
+from evaluator.attacks.attempts import Attempt, Restarted
+from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import LOSSES
 from evaluator.attacks.registry import register
@@ -33,7 +33,7 @@ from evaluator.threats.base import Threat
     paper="Liu 2019, Madry MNIST board; no paper, quantizer is ours",
 )
 @dataclass(frozen=True)
-class QuantizedGradient(Attack):
+class QuantizedGradient(Restarted):
     """z <- Proj(z + size * sign(g) * quantized |g|), sizes falling linearly from epsilon / 2 to epsilon / 100.
 
     steps, restarts: as in PGD. levels: positive values that a coordinate's step can take, i / levels of the size.
@@ -48,13 +48,7 @@ class QuantizedGradient(Attack):
         at_least(1, steps=self.steps, restarts=self.restarts, levels=self.levels)
         one_of(LOSSES, loss=self.loss)
 
-    def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        def once(part: Batch) -> Attempt:
-            return self._attempt(model, part, threat)
-
-        return with_restarts(once, batch, threat, restarts=self.restarts).points
-
-    def _attempt(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
+    def once(self, model: Model, batch: Batch, threat: Threat) -> Attempt:
         """One random start."""
         now = Climbing(batch, threat.random_start(batch.x, batch.draws))
         for step in range(self.steps):

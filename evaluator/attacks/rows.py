@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from evaluator.threats.base import rows as wide
 
-def wide(values: Tensor, like: Tensor) -> Tensor:
-    """(n,) values shaped to broadcast over `like` (n, *shape)."""
-    return values.reshape(-1, *[1] * (like.dim() - 1))
+__all__ = ["choose", "wide"]
 
 
 def choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

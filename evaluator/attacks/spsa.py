@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Attack, Batch, Model
-from evaluator.attacks.differences import antithetic_gradient
-from evaluator.attacks.losses import margin
-from evaluator.attacks.queries import Queries
+from evaluator.attacks.differences import climb_by_differences, steps_of
 from evaluator.attacks.registry import register
 from evaluator.attacks.validation import at_least, positive
+from evaluator.draws import Draws
 from evaluator.threats.base import Threat
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
@@ -41,22 +40,17 @@ class SPSA(Attack):
             positive(learning_rate=self.learning_rate)
 
     def run(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        queries = Queries(model, batch, threat, self.queries)
-        rows, points = torch.arange(len(batch), device=batch.x.device), threat.start(batch.x)
-        steps = (self.queries - 1) // (2 * self.pairs + 1)
-        rate = self.learning_rate if self.learning_rate is not None else 2.5 * threat.epsilon / max(steps, 1)
-        first, second = torch.zeros_like(points), torch.zeros_like(points)
-        for step in range(steps + 1):
-            if not len(rows):
-                break
-            rows = rows[~queries.success(rows, points[rows])]
-            if step == steps or not len(rows):
-                break
-            part = batch[rows].fork(step)
-            directions = part.draws.signs(self.pairs, *points.shape[1:]).to(points)
-            gradient = antithetic_gradient(queries, rows, points[rows], directions, self.delta, margin)
+        rate, start = self.learning_rate, threat.start(batch.x)
+        if rate is None:
+            rate = 2.5 * threat.epsilon / max(steps_of(self.queries, self.pairs), 1)
+        first, second = torch.zeros_like(start), torch.zeros_like(start)
+
+        def move(rows: Tensor, gradient: Tensor, step: int) -> Tensor:
             first[rows] = _BETA_1 * first[rows] + (1 - _BETA_1) * gradient
             second[rows] = _BETA_2 * second[rows] + (1 - _BETA_2) * gradient.square()
             mean, square = first[rows] / (1 - _BETA_1 ** (step + 1)), second[rows] / (1 - _BETA_2 ** (step + 1))
-            points[rows] = threat.project(part.x, points[rows] + rate * mean / (square.sqrt() + _TINY))
-        return points
+            return rate * mean / (square.sqrt() + _TINY)
+
+        return climb_by_differences(
+            model, batch, threat, move, queries=self.queries, pairs=self.pairs, h=self.delta, noise=Draws.signs
+        )

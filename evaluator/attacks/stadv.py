@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from evaluator.attacks.adam_points import climb_by_adam
-from evaluator.attacks.attempts import Attempt, with_restarts
+from evaluator.attacks.attempts import Attempt, from_nothing_first
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
@@ -42,13 +42,7 @@ class StAdv(Attack):
             rate = self.rate * threat.epsilon
             return climb_by_adam(model, part, threat, start, margin, steps=self.steps, rate=rate, penalty=self._penalty)
 
-        def from_identity(part: Batch) -> Attempt:
-            return climb(part, threat.start(part.x))
-
-        def from_random(part: Batch) -> Attempt:
-            return climb(part, threat.random_start(part.x, part.draws))
-
-        return with_restarts(from_random, batch, threat, restarts=self.restarts, first=from_identity).points
+        return from_nothing_first(climb, batch, threat, restarts=self.restarts).points
 
     def _penalty(self, flow: Tensor) -> Tensor:
         return self.tau * flow_loss(flow)
