@@ -96,9 +96,17 @@ def test_every_walk_names_files_that_exist_and_passes_fewer_than_15() -> None:
         "Certificate request to bracket",
         "Claim to fall",
         "Upload to board",
+        "challenge.toml to page",
     }
     for name, steps in walks:
         passed = re.findall(r"`([a-z_/]+\.(?:py|html))`", steps)
         for file in passed:
             assert (ROOT / file).is_file() or (ROOT / "platform/arena" / file).is_file(), f"{name}: {file} is gone"
         assert len(passed) < 15, f"{name} passes {len(passed)} files"
+
+
+def test_the_map_names_every_folder_of_evaluator_and_site() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    for root in ("evaluator", "platform/arena"):
+        for init in (ROOT / root).glob("*/__init__.py"):
+            assert f"`{init.parent.name}/`" in text, f"{init.parent} is on no map"
