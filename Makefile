@@ -7,7 +7,7 @@ PRODUCTION := .venv/.production
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: hostile help setup run lock check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
+.PHONY: check-types check-others mutation hostile help setup run lock check test test-nightly e2e bench bench-attacks bench-ensemble bench-host bench-certify bench-honesty format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,9 +37,14 @@ lock: $(STAMP) ## resolve pyproject.toml again into requirements/
 	$(BIN)/python deploy/dev/lock.py
 
 check: $(STAMP) ## ruff, mypy, import rules, dead code, migrations, templates, requirements
+	+@$(MAKE) --no-print-directory -j2 check-types check-others
+
+check-types: $(STAMP)
+	$(BIN)/mypy
+
+check-others: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python manage.py makemigrations --check --dry-run
@@ -55,6 +60,9 @@ test-nightly: $(STAMP) ## the full-size proofs
 
 hostile: $(STAMP) ## every hostile submission on every backend: tried, contained, lost; CASES="fork wire/" runs some
 	$(BIN)/python -m tests.sandbox.hostile_suite $(CASES)
+
+mutation: $(STAMP) ## changes the judging code a little, and says which change no test notices; WORDS="l2 meter" picks files
+	$(BIN)/python -m tests.mutation $(WORDS)
 
 e2e: $(STAMP) ## only the browser tests
 	$(BIN)/python -m pytest tests/e2e

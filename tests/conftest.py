@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes share the cores; spinning threads starve them
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,9 +64,20 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the one Docker engine run in one process: some look at every container it has."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before xdist reads the groups, and after pytest-django has sorted
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Tests of the one Docker engine run in one process: some look at every container it has.
+
+    What takes long comes first: at the end of a run it would keep one process busy while the others have nothing left.
+    """
     for item in items:
         if item.get_closest_marker("docker"):
             item.add_marker(pytest.mark.xdist_group("docker"))
+    yield
+    items.sort(key=lambda item: not _takes_long(item))
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    """Whether it is marked so. Tests with Django's database keep the order that pytest-django gives them."""
+    marked = item.get_closest_marker("slow") or item.get_closest_marker("services")
+    return bool(marked) and not item.get_closest_marker("django_db")

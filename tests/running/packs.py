@@ -22,8 +22,8 @@ def load(directory):
 def small_pack(
     folder: Path,
     *,
-    examples: int = 24,
-    shard: int = 12,
+    examples: int = 12,
+    shard: int = 6,
     epsilon: float = 0.08,
     reply_seconds: int = 30,
     memory_mb: int = 2048,

@@ -41,6 +41,7 @@ def report_of(outcome: Outcome) -> Report:
     return outcome.report
 
 
+@pytest.mark.slow
 def test_bounds_of_the_network_itself_make_the_lower_end_of_the_bracket_and_shards_merge(tmp_path: Path) -> None:
     pack = tiny_ball(tmp_path, "linf", 0.002)
     submission = asking(tmp_path / "s", 'method = "crown"\niterations = 0')
@@ -52,6 +53,7 @@ def test_bounds_of_the_network_itself_make_the_lower_end_of_the_bracket_and_shar
     assert receipt.compare(whole, report_of(merge(parts))) == []
 
 
+@pytest.mark.slow
 def test_a_smoothed_certificate_is_computed_through_the_sandbox_and_speaks_for_the_smoothed_classifier(tmp_path: Path) -> None:
     submission = python_submission(tmp_path / "s")
     with (submission / "defense.toml").open("a") as manifest:
@@ -63,6 +65,7 @@ def test_a_smoothed_certificate_is_computed_through_the_sandbox_and_speaks_for_t
     assert report.certificate.refuted == []
 
 
+@pytest.mark.slow
 def test_a_certified_board_gets_every_examples_radius_and_shards_give_the_same(tmp_path: Path) -> None:
     pack = tiny_ball(tmp_path, "l2", 0.25)
     table = pack.challenge.model_dump() | {"certified": {"radii": (0.0, 0.25, 0.5), "samples": 400}}

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from packs import BASELINE, python_submission, small_pack
 
+from arena.cli.main import main
 from evaluator.records import receipt
 from tests.e2e.site import ROOT, Site
 
@@ -34,6 +36,33 @@ def redoubt(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Co
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150, cwd=ROOT, env=environment)
 
 
+@dataclass(frozen=True)
+class Done:
+    """How a command ended in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Here = Callable[..., Done]
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Runs the command line in this process: what it refuses or lists needs no start of a new one."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["redoubt", *arguments])
+        monkeypatch.setenv("COLUMNS", "160")
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
 @pytest.fixture
 def key(tmp_path: Path) -> dict[str, str]:
     """A signing key of this test's own."""
@@ -44,7 +73,7 @@ def key(tmp_path: Path) -> dict[str, str]:
 def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with one small pack and a worker."""
     folder = tmp_path_factory.mktemp("site")
-    small_pack(folder / "packs")
+    small_pack(folder / "packs", examples=6, shard=3)
     with Site(folder / "data") as site:
         site.manage("publish_packs", "--root", str(folder / "packs"))
         site.serve()
@@ -52,6 +81,7 @@ def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 def test_the_site_and_the_command_line_give_the_same_bits(working_site: Site, tmp_path: Path, key: dict[str, str]) -> None:
     submission = python_submission(tmp_path / "submission")
     token = working_site._run("-c", _ACCOUNT).strip().splitlines()[-1]
@@ -78,20 +108,22 @@ def test_the_site_and_the_command_line_give_the_same_bits(working_site: Site, tm
     assert "reproduced bit for bit" in replayed.stdout
 
 
-def test_a_forged_receipt_and_a_wrong_folder_are_refused_before_anything_runs(tmp_path: Path, key: dict[str, str]) -> None:
+def test_a_forged_receipt_and_a_wrong_folder_are_refused_before_anything_runs(
+    tmp_path: Path, key: dict[str, str], here: Here
+) -> None:
     pack = small_pack(tmp_path, examples=4)
     done = redoubt("evaluate", str(pack.folder), str(BASELINE), "--json", str(tmp_path / "r.json"), env=key)
     assert done.returncode == 0, done.stderr
     assert "getting the images" in done.stderr, "without a terminal, too, it says what it does"
     another = python_submission(tmp_path / "another")
-    wrong = redoubt("replay", str(tmp_path / "r.json"), str(another), "--pack", str(pack.folder))
+    wrong = here("replay", str(tmp_path / "r.json"), str(another), "--pack", str(pack.folder))
     assert wrong.returncode == 2
     assert "is another submission than the receipt's" in wrong.stderr
     assert "getting the images" not in wrong.stderr, "nothing was computed"
     table = json.loads((tmp_path / "r.json").read_text())
     table["robust_accuracy"] = 1.0
     (tmp_path / "r.json").write_text(json.dumps(table))
-    refused = redoubt("replay", str(tmp_path / "r.json"), str(BASELINE), "--pack", str(pack.folder))
+    refused = here("replay", str(tmp_path / "r.json"), str(BASELINE), "--pack", str(pack.folder))
     assert refused.returncode == 2
     assert "signature does not fit" in refused.stderr
 
@@ -111,8 +143,8 @@ def test_a_forged_receipt_and_a_wrong_folder_are_refused_before_anything_runs(tm
         (("status",), 2, "REDOUBT_TOKEN"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_an_exit_code(arguments: tuple[str, ...], code: int, words: str) -> None:
-    done = redoubt(*arguments)
+def test_wrong_input_is_one_sentence_and_an_exit_code(arguments: tuple[str, ...], code: int, words: str, here: Here) -> None:
+    done = here(*arguments)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -151,8 +183,8 @@ def test_doctor_says_what_this_machine_can_do() -> None:
 
 
 @pytest.mark.parametrize("command", ["attacks", "architectures", "challenges"])
-def test_catalogs_list_what_there_is(command: str) -> None:
-    done = redoubt(command)
+def test_catalogs_list_what_there_is(command: str, here: Here) -> None:
+    done = here(command)
     expected = {"attacks": "apgd_t", "architectures": "mnist-cnn", "challenges": "mnist-linf"}[command]
     assert done.returncode == 0
     assert expected in done.stdout

@@ -30,12 +30,18 @@ def report_of(outcome: Outcome) -> Report:
     return outcome.report
 
 
+# One process for all that compare with it, so that it is judged once.
+beside_honest = pytest.mark.xdist_group("the honest verdict")
+
+
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The verdict on the plain weights, in-process."""
     return report_of(run(small_pack(tmp_path_factory.mktemp("pack")), BASELINE))
 
 
+@pytest.mark.slow
+@beside_honest
 def test_both_lanes_give_the_same_verdict_bit_for_bit(tmp_path: Path, honest: Report) -> None:
     hosted = report_of(run(small_pack(tmp_path), BASELINE, lane="host"))
     assert (honest.environment.lane, hosted.environment.lane) == ("in-process", "host")
@@ -43,9 +49,11 @@ def test_both_lanes_give_the_same_verdict_bit_for_bit(tmp_path: Path, honest: Re
     assert receipt.compare(honest, hosted) == []
 
 
+@pytest.mark.slow
+@beside_honest
 def test_shards_run_apart_merge_to_the_whole(tmp_path: Path, honest: Report) -> None:
     pack = small_pack(tmp_path)
-    shards = [run(pack, BASELINE, shard=(first, first + 12)) for first in (0, 12)]
+    shards = [run(pack, BASELINE, shard=(first, first + 6)) for first in (0, 6)]
     assert receipt.compare(honest, report_of(merge(shards))) == []
 
 
@@ -119,6 +127,8 @@ def load(directory):
 )
 
 
+@pytest.mark.slow
+@beside_honest
 def test_a_hostile_defense_reaches_nothing_and_scores_what_its_logits_are_worth(tmp_path: Path, honest: Report) -> None:
     folder = python_submission(tmp_path / "hostile", HOSTILE)
     before = {path: path.read_bytes() for path in folder.iterdir()}
@@ -138,6 +148,8 @@ def test_a_hostile_defense_reaches_nothing_and_scores_what_its_logits_are_worth(
         assert isinstance(outcome, SubmissionFailed)
 
 
+@pytest.mark.slow
+@beside_honest
 def test_a_defense_that_patches_torch_in_its_own_process_gains_nothing(tmp_path: Path, honest: Report) -> None:
     patched = HONEST + (
         "\nimport torch\n"

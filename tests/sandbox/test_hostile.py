@@ -71,6 +71,8 @@ def test_the_intake_refuses(case: Case) -> None:
     contained(in_process.run(case))
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("hostile evaluations")  # one process judges the honest entry, which all are compared with, once
 @pytest.mark.parametrize("case", of("evaluation"))
 def test_an_evaluation_gives_nothing_to(case: Case) -> None:
     contained(in_process.run(case))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from arena.rankings.bits import Bits, count, pack, packed_survivors, unpack
+from arena.rankings.bits import Bits, count, overlap, pack, packed_survivors, unpack
 
 ROWS = st.integers(1, 40).flatmap(lambda n: npst.arrays(bool, st.tuples(st.integers(1, 6), st.just(n))))
 
@@ -55,3 +55,11 @@ def test_packed_and_plain_survivors_agree(rows: Bits) -> None:
     packed = packed_survivors(pack(robust), [pack(broken) for broken in attacks])
     assert np.array_equal(unpack(packed, len(robust)), survivors(robust, attacks))
     assert count(packed) == survivors(robust, attacks).sum(), "the padding stays zero"
+
+
+def test_two_rows_overlap_where_one_example_is_set_in_both() -> None:
+    one = pack([1, 0, 0, 0, 0, 0, 0, 1])
+    assert overlap(one, pack([0, 1, 0, 0, 0, 0, 0, 1]))
+    assert overlap(one, pack([1, 1, 0, 0, 0, 0, 0, 0]))
+    assert not overlap(one, pack([0, 1, 1, 1, 1, 1, 1, 0]))
+    assert not overlap(one, pack([0] * 8))

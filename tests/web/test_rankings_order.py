@@ -170,3 +170,28 @@ def test_improving_the_envelope_never_raises_an_attack(columns: list[list[float]
     before = local_optimality(mine, gained(envelope(arrays[:-1], 3), 0.2), 3)
     after = local_optimality(mine, gained(envelope(arrays, 3), 0.2), 3)
     assert before is None or (after is not None and after <= before + 1e-12)
+
+
+def test_what_is_at_epsilon_is_so_within_rounding_and_no_farther() -> None:
+    for epsilon, rounding in ((0.2, 1e-6), (2.0, 2e-6)):
+        assert gained(np.array([epsilon - rounding * 1.0]), epsilon) == 0.0
+        assert gained(np.array([epsilon - 0.75 * rounding]), epsilon) == 0.0
+        assert gained(np.array([epsilon - 1.5 * rounding]), epsilon) > 0.0  # type: ignore[operator]
+
+
+def test_a_threat_without_room_gives_nothing_to_gain() -> None:
+    assert gained(np.array([0.0, np.inf]), 0.0) == 0.0
+
+
+def test_optimality_needs_an_envelope_of_a_thousandth_and_is_at_most_one() -> None:
+    assert local_optimality(0.001, 0.001, 1) == 1.0
+    assert local_optimality(0.5, None, 2) is None
+    assert local_optimality(2.0, 1.0, 3) == 1.0
+
+
+def test_figures_of_attacks_at_their_edges() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        cross_play([0.9, 0.8], [0.5])
+    assert all_unique_breaks([]) == []
+    assert success_per_pass(0, 0, 100) is None
+    assert success_per_pass(1, 1, 100) == 10.0

@@ -66,3 +66,24 @@ def test_permuting_the_examples_changes_no_rank_set(rows: Bits, random: object) 
 def test_an_observed_rank_lies_in_its_rank_set(rows: Bits) -> None:
     ordered = sorted(rows, key=lambda row: -int(row.sum()))
     assert all(best <= place <= worst for place, (best, worst) in enumerate(rank_sets(ordered), 1))
+
+
+def test_rank_sets_are_those_of_holm_on_all_exact_p_values() -> None:
+    """The bound that spares the exact test of clear pairs decides none otherwise."""
+    draws = np.random.default_rng(0)
+    for _ in range(60):
+        rows = list(draws.random((5, 120)) < draws.uniform(0.3, 0.7, (5, 1)))
+        pairs = [(a, b) for a in range(5) for b in range(a + 1, 5)]
+        adjusted = holm([mcnemar(rows[a], rows[b]) for a, b in pairs])
+        better, worse = [0] * 5, [0] * 5
+        for (a, b), value in zip(pairs, adjusted, strict=True):
+            if value <= 0.05:
+                winner, loser = (a, b) if rows[a].sum() > rows[b].sum() else (b, a)
+                better[loser] += 1
+                worse[winner] += 1
+        assert rank_sets(rows) == [(1 + better[place], 5 - worse[place]) for place in range(5)]
+
+
+def test_a_difference_at_alpha_itself_is_significant() -> None:
+    one, other = first(300), first(292)
+    assert rank_sets([one, other], alpha=mcnemar(one, other)) == [(1, 1), (2, 2)]

@@ -36,7 +36,7 @@ THREATS: dict[str, Threat] = {
     "union": Union((Linf(0.1), L2(1.0))),
     "corruptions": Corruptions(3),
 }
-pytestmark = pytest.mark.timeout(900)  # a search and every attack on what it leaves
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a search and every attack on what it leaves
 NOT_ALONE = {"interval", "stored_inputs", "substitute", "universal"}  # they need a network, inputs or a training set besides
 SMALL = {"steps": 20, "restarts": 1, "queries": 500, "searches": 3, "rounds": 5}
 # One process for each kind, so that its official search runs once.

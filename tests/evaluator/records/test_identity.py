@@ -65,7 +65,8 @@ def test_other_code_is_named_with_whether_it_judges_alike() -> None:
     same = with_code(source=source_digest(), judging=JUDGING).environment
     assert receipt.other_code(same) == ""
     alike = receipt.other_code(with_code(source="f" * 64, judging=JUDGING).environment)
-    assert "source ffffffffffff" in alike
+    assert f"source {'f' * 12}; here " in alike
+    assert f", source {source_digest()[:12]})" in alike
     assert "judges alike" in alike
     otherwise = receipt.other_code(with_code(source="f" * 64, judging=JUDGING + 1).environment)
     assert f"may judge otherwise (judging {JUDGING + 1}; here {JUDGING})" in otherwise
