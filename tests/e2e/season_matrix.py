@@ -17,7 +17,7 @@ from arena.accounts.models import Team
 from arena.challenges.models import Challenge
 from arena.jobs.finishing import conclude
 from arena.jobs.outcomes import dump
-from arena.matrix.looks import Looked, Seen
+from arena.matrix.looks import Looked
 from arena.matrix.models import Cell, FirstLook
 from arena.matrix.services import receive, target_of
 from arena.submissions.models import Submission
@@ -99,7 +99,7 @@ def make_attack(challenge: Challenge, team: Team, name: str) -> Submission:
 def settle(attack: Submission, outcome: SubmissionFailed | CellCompleted) -> None:
     """Ends the first look."""
     look = FirstLook.objects.get(submission=attack)
-    assert conclude(look.key, Looked(Seen(outcome=dump(outcome), violations=[])))
+    assert conclude(look.key, Looked(outcome=dump(outcome), violations=[]))
 
 
 def accept(attack: Submission) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -94,11 +93,6 @@ class OfficialJudge(Judge):
 
     def completed(self, report: Any, inputs: bytes) -> Completed:
         return Completed(Report.model_validate(report), inputs)
-
-    def merge(self, done: Sequence[Outcome]) -> Outcome:
-        from arena.running.merging import merge
-
-        return merge(done)
 
     def entries(self, trial_id: int) -> frozenset[int]:
         return frozenset(Evaluation.objects.filter(trial=trial_id).values_list("submission", flat=True))

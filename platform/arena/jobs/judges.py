@@ -51,9 +51,12 @@ class Judge(ABC):
     def completed(self, report: Any, inputs: bytes) -> Outcome:
         """The completed outcome of a shard from what was stored of it."""
 
-    @abstractmethod
     def merge(self, done: Sequence[Any]) -> Outcome:
         """One outcome from those of all shards, each completed, in order."""
+        from arena.running.merging import merge
+
+        merged: Outcome = merge(done)
+        return merged
 
     @abstractmethod
     def publish(self, trial: Trial, outcome: Any, at: datetime) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,11 +57,6 @@ class CellJudge(Judge):
 
     def completed(self, report: Any, inputs: bytes) -> CellCompleted:
         return CellCompleted(CellReport.model_validate(report), inputs)
-
-    def merge(self, done: Sequence[CellOutcome]) -> CellOutcome:
-        from arena.running.merging import merge
-
-        return merge(done)
 
     def entries(self, trial_id: int) -> frozenset[int]:
         return frozenset(Cell.objects.values_list("attack", "defense").get(trial=trial_id))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -28,25 +27,23 @@ from sandbox.scratch import owned_folder
 _NO_CLAIM = {"shape", "dtype", "non-finite"}
 
 
-class Seen(BaseModel):
-    """What the first look saw. outcome: of five examples, as JSON; violations: for an array those of every example."""
+class Looked(BaseModel):
+    """A look that came to its end. outcome: of five examples, as JSON; violations: for an array those of every example."""
+
+    adversarial: ClassVar[bytes] = b""
 
     outcome: dict[str, Any]
     violations: list[Violation]
+
+    @property
+    def report(self) -> Looked:
+        return self
 
     @property
     def found(self) -> CellReport | SubmissionFailed:
         failed = outcomes.failure(self.outcome)
         assert not isinstance(failed, PlatformFailed)
         return failed or CellReport.model_validate(self.outcome["report"])
-
-
-@dataclass(frozen=True)
-class Looked:
-    """A look that came to its end, whatever it saw."""
-
-    report: Seen
-    adversarial: bytes = b""
 
 
 class FirstLookJudge(Judge):
@@ -72,10 +69,10 @@ class FirstLookJudge(Judge):
             outcome = configured_player().look(game, listener)
         if isinstance(outcome, PlatformFailed):
             return outcome
-        return Looked(Seen(outcome=outcomes.dump(outcome), violations=violations))
+        return Looked(outcome=outcomes.dump(outcome), violations=violations)
 
     def completed(self, report: Any, inputs: bytes) -> Looked:
-        return Looked(Seen.model_validate(report))
+        return Looked.model_validate(report)
 
     def merge(self, done: Sequence[Looked]) -> Looked:
         return done[0]
@@ -89,7 +86,7 @@ class FirstLookJudge(Judge):
     def end(self, outcome: Outcome) -> End:
         if not isinstance(outcome, Looked):
             return super().end(outcome)
-        match outcome.report.found:
+        match outcome.found:
             case DefenseFailed() as failed:
                 return End(Trial.State.PLATFORM_FAILED, failed.reason, failed.detail)
             case SubmissionFailed(reason="timeout") as slow:
@@ -98,7 +95,7 @@ class FirstLookJudge(Judge):
             case SubmissionFailed() as failed:
                 return super().end(failed)
             case CellReport() as report:
-                found = outcome.report.violations or report.violations
+                found = outcome.violations or report.violations
                 useless = [each for each in found if each.kind in _NO_CLAIM and each.count >= report.examples]
                 if useless:
                     words = f"All {useless[0].count} examples looked at cannot count: {useless[0].detail}"
@@ -109,8 +106,7 @@ class FirstLookJudge(Judge):
         """What was seen; an accepted attack gets its cells."""
         looks = FirstLook.objects.filter(trial=trial.key)
         if isinstance(outcome, Looked):
-            seen, report = outcome.report, outcome.report.found
-            found = seen.violations
+            report, found = outcome.found, outcome.violations
             if isinstance(report, CellReport):
                 found = found or report.violations
                 looks.update(report=brief(report))
