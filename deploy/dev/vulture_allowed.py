@@ -15,9 +15,21 @@ admission, allow_empty_squares, application, document_errors
 CallThrottle, InOneLine, NamelessFileUploadHandler, OfficialPlayer, OfficialRunner, StaticFiles, SurvivingRedisCache
 
 # Columns, and what the API and the templates print.
-accuracy_left, best_rank, caused, check_after, defense_name, defense_verified, drawings, examples_felled, excerpt, lease_owner
-lease_until, methods, not_before, optimality, p_value_next, priority, results, shards_done, SMOOTHED, success_per_1000_rows
-team_slug, unique_breaks, worst_rank
+(
+    accuracy_left,
+    best_rank,
+    caused,
+    check_after,
+    defense_name,
+    defense_verified,
+    drawings,
+    examples_felled,
+    excerpt,
+    lease_number,
+    lease_owner,
+)
+lease_until, methods, not_before, optimality, p_value_next, priority, results, shards_done, SMOOTHED
+success_per_1000_rows, team_slug, unique_breaks, worst_rank
 
 # Python, torch and other libraries ask for these, or are set by them.
 __getattr__, allow_tf32, daemon_threads, exc_text, is_leaf_module, linkname, memo, module_qualified_name

@@ -112,7 +112,7 @@ def run(made: Made, **progress: Any) -> Made:
     """Puts a worker on a queued entry, `progress` far."""
     defaults = {"stage": "attacking", "attack": ATTACKS[2], "done": 0, "total": made.evaluation.examples, "survivors": 0}
     Evaluation.objects.filter(pk=made.evaluation.pk).update(state="running", started=timezone.now() - timedelta(seconds=40))
-    made.evaluation.shards.update(state="claimed", lease_owner="w", progress=defaults | progress)
+    made.evaluation.shards.update(state="leased", lease_owner="w", progress=defaults | progress)
     made.evaluation.refresh_from_db()
     return made
 

@@ -201,7 +201,7 @@ class Site:
 
     def told(self) -> str:
         """What explains a failure: what is unfinished or failed, and the last words of worker and launcher."""
-        shards = self.read("select state, claims, attempts, outcome from jobs_shard where state != 'done'")
+        shards = self.read("select state, lease_number, attempts, outcome from jobs_shard where state != 'done'")
         failed = self.read("select state, reason from jobs_trial where judge = 'official' and state != 'completed'")
         logs = [path.read_text()[-6000:] for path in self.folder.glob("*.log")]
         return "\n".join([f"shards {shards[:9]}", f"evaluations {failed[:9]}", f"left {self.leftovers()}", *logs])

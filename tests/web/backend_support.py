@@ -28,7 +28,7 @@ from arena.challenges.services import publish
 from arena.evaluations import official
 from arena.evaluations.models import Evaluation
 from arena.evaluations.official import Task
-from arena.jobs import claims, worker
+from arena.jobs import lines, worker
 from arena.jobs.judges import Line
 from arena.jobs.leases import Lease
 from arena.jobs.models import Shard
@@ -134,7 +134,7 @@ class FakeJudge:
     """Judges by a hash instead of a network: same seed, same bits, whatever the sharding.
 
     It stands for the evaluator, which has its own tests (tests/evaluator) and meets this machinery in tests/e2e, where the
-    worker runs with the OfficialJudge; what is proved with it is the machinery around: claims, leases,
+    worker runs with the OfficialJudge; what is proved with it is the machinery around: leases,
     retries, merging, boards. seconds: how long a shard takes. plan: what happens on each call before the verdict.
     """
 
@@ -236,12 +236,12 @@ def work_forever(stop: threading.Event, *, judge: object) -> None:
         worker.work_forever(stop)
 
 
-def claim(*, owner: str, shard_id: int | None = None) -> Lease | None:
+def lease_one(*, owner: str, shard_id: int | None = None) -> Lease | None:
     """Claims the next shard of a search; with `shard_id` that one, or none while it does not wait."""
     if shard_id is not None:
         others = Shard.objects.filter(state=Shard.State.QUEUED).exclude(pk=shard_id)
         others.update(not_before=datetime(2100, 1, 1, tzinfo=UTC))
-    return claims.claim(Line.OLDEST, owner=owner)
+    return lines.lease_first(Line.OLDEST, owner=owner)
 
 
 def slow_fake_judge() -> FakeJudge:

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
-from arena.jobs import claims
+from arena.jobs import lines
 from arena.jobs.judges import Line
 from arena.jobs.models import Shard
 from arena.jobs.sweeping import sweep
@@ -94,7 +94,7 @@ def test_a_failure_of_the_platform_is_looked_at_again_and_refuses_nobody(challen
 
 def test_a_look_whose_worker_died_is_taken_again(challenge: Challenge) -> None:
     upload_attack(challenge, person("bob"), name="breaks 1")
-    assert claims.claim(Line.FIRST, owner="dies")
+    assert lines.lease_first(Line.FIRST, owner="dies")
     Shard.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     sweep()
     assert look_once(player=FakePlayer())

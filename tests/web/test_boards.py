@@ -20,7 +20,7 @@ from arena.leaderboards.overviews import overviews
 from arena.leaderboards.queries import EARLIER_RULES, board, histories
 from arena.submissions.services import withdraw
 from evaluator.records.report import Progress
-from tests.web.backend_support import claim, current, enter, person, small_challenge, small_pack
+from tests.web.backend_support import current, enter, lease_one, person, small_challenge, small_pack
 
 
 def completed(challenge: Challenge, name: str, robust: float, **columns: Any) -> Evaluation:
@@ -99,7 +99,7 @@ def test_verdicts_of_an_evaluator_that_judges_otherwise_do_not_rank_with_the_oth
 
 def test_running_entries_come_before_waiting_ones_with_progress_and_place(challenge: Challenge) -> None:
     enter(challenge, person("first"), name="first")
-    lease = claim(owner="w")
+    lease = lease_one(owner="w")
     assert lease
     leases.write_progress(lease, Progress("attacking", "apgd-ce", 4, 10, 7), "")
     enter(challenge, person("second"), name="second")
@@ -140,7 +140,7 @@ def test_the_number_of_queries_stays_constant_as_rows_grow(challenge: Challenge)
         completed(challenge, f"unverified{round}", 0.5, user=user, verified=False)
         enter(challenge, user, name=f"running{round}")
         enter(challenge, user, name=f"waiting{round}")
-        while lease := claim(owner="w"):
+        while lease := lease_one(owner="w"):
             leases.write_progress(lease, Progress("clean", "", 1, 10, 9), "")
         enter(challenge, user, name=f"queued{round}")
 
@@ -167,8 +167,8 @@ def test_the_leader_in_the_overview_is_the_first_of_the_board(challenge: Challen
     assert overview.leader.name == board(challenge).ranked[0].name == "aaa"
 
 
-def shard(done: bool = False, claimed: bool = False, progress: Progress | None = None) -> ShardProgress:
-    return ShardProgress(examples=10, done=done, claimed=claimed, progress=progress)
+def shard(done: bool = False, leased: bool = False, progress: Progress | None = None) -> ShardProgress:
+    return ShardProgress(examples=10, done=done, leased=leased, progress=progress)
 
 
 def test_progress_of_several_shards_adds_up_and_carries_the_rate_on() -> None:
@@ -177,8 +177,8 @@ def test_progress_of_several_shards_adds_up_and_carries_the_rate_on() -> None:
     found = combine(
         [
             shard(done=True, progress=Progress("verifying", "", 10, 10, 5)),
-            shard(claimed=True, progress=verifying),
-            shard(claimed=True, progress=attacking),
+            shard(leased=True, progress=verifying),
+            shard(leased=True, progress=attacking),
             shard(),
         ],
         elapsed=30.0,
@@ -191,8 +191,7 @@ def test_progress_of_several_shards_adds_up_and_carries_the_rate_on() -> None:
 
 def test_a_single_shards_own_estimate_is_shown() -> None:
     assert (
-        combine([shard(claimed=True, progress=Progress("clean", "", 1, 10, 9, seconds_left=7.5))], elapsed=1).seconds_left
-        == 7.5
+        combine([shard(leased=True, progress=Progress("clean", "", 1, 10, 9, seconds_left=7.5))], elapsed=1).seconds_left == 7.5
     )
 
 

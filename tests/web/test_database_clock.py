@@ -12,7 +12,7 @@ from arena.jobs import leases
 from arena.jobs.models import Shard
 from arena.jobs.sweeping import sweep
 from evaluator.records.report import PlatformFailed
-from tests.web.backend_support import FakeJudge, claim, current, enter, person, small_challenge, work_once
+from tests.web.backend_support import FakeJudge, current, enter, lease_one, person, small_challenge, work_once
 
 right = timezone.now
 OFF = [timedelta(hours=1), timedelta(hours=-1)]
@@ -33,7 +33,7 @@ def evaluation() -> Evaluation:
 def test_a_worker_with_a_wrong_clock_returns_dead_workers_tasks_and_no_living_ones(
     evaluation: Evaluation, off: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    living, dead = claim(owner="a"), claim(owner="b")
+    living, dead = lease_one(owner="a"), lease_one(owner="b")
     assert living
     assert dead
     Shard.objects.filter(pk=dead.shard_id).update(lease_until=right() - timedelta(seconds=1))
@@ -44,7 +44,7 @@ def test_a_worker_with_a_wrong_clock_returns_dead_workers_tasks_and_no_living_on
 
 
 def test_a_worker_with_a_wrong_clock_holds_its_task_no_longer_than_others(evaluation: Evaluation, wrong_clock: None) -> None:
-    assert claim(owner="a")
+    assert lease_one(owner="a")
     until = evaluation.shards.get(index=0).lease_until
     assert until is not None
     assert abs((until - right()).total_seconds() - 30) < 20
@@ -53,10 +53,10 @@ def test_a_worker_with_a_wrong_clock_holds_its_task_no_longer_than_others(evalua
 def test_a_worker_with_a_wrong_clock_finds_what_waits_and_keeps_to_the_time_of_retries(
     evaluation: Evaluation, wrong_clock: None
 ) -> None:
-    lease = claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
+    lease = lease_one(owner="a", shard_id=evaluation.shards.get(index=0).pk)
     assert lease, "entered by a clock that is right"
     assert leases.retry_later(lease, PlatformFailed("sandbox", "no"), log="")
-    assert claim(owner="a", shard_id=lease.shard_id) is None
+    assert lease_one(owner="a", shard_id=lease.shard_id) is None
     wait = (evaluation.shards.get(index=0).not_before - right()).total_seconds()
     assert 0 < wait < 10
 
@@ -67,7 +67,7 @@ def test_what_a_web_process_with_a_wrong_clock_queues_is_taken_at_once(
     with monkeypatch.context() as wrong:
         wrong.setattr(timezone, "now", lambda: right() + off)
         evaluation = current(enter(small_challenge(), person()))
-    assert claim(owner="a", shard_id=evaluation.shards.get(index=0).pk)
+    assert lease_one(owner="a", shard_id=evaluation.shards.get(index=0).pk)
 
 
 def test_a_sweep_with_a_wrong_clock_leaves_a_running_evaluation_to_its_end(evaluation: Evaluation, wrong_clock: None) -> None:
@@ -75,4 +75,4 @@ def test_a_sweep_with_a_wrong_clock_leaves_a_running_evaluation_to_its_end(evalu
         sweep()
     evaluation.refresh_from_db()
     assert evaluation.state == Evaluation.State.COMPLETED
-    assert set(evaluation.shards.values_list("claims", flat=True)) == {1}
+    assert set(evaluation.shards.values_list("lease_number", flat=True)) == {1}

@@ -10,7 +10,7 @@ from django.utils import timezone
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import enqueue
-from arena.jobs import claims
+from arena.jobs import lines
 from arena.jobs.judges import Line
 from arena.jobs.models import Shard
 from arena.jobs.sweeping import sweep
@@ -63,7 +63,7 @@ def test_a_fall_is_in_the_history_with_the_attack_that_caused_it_and_moves_the_b
     two = defend(challenge, alice, name="Two", share=0.97)
     assert [row.submission_id for row in board(challenge).ranked] == [one.public_id, two.public_id]
     attack(challenge, bob, name="breaks 0 1 2 3 4 5 6 7")
-    lease = claims.claim(Line.FAIR, owner="nobody")
+    lease = lines.lease_first(Line.FAIR, owner="nobody")
     assert lease
     Cell.objects.filter(defense=two).update(state=Cell.State.CANCELLED)
     Shard.objects.update(state=Shard.State.QUEUED)
@@ -143,7 +143,7 @@ def test_a_dead_worker_loses_nothing(challenge: Challenge) -> None:
     one = defend(challenge, person("alice"), name="One")
     attack(challenge, person("bob"), name="breaks 1 11 21 31")
     play_once(player=FakePlayer())
-    lease = claims.claim(Line.FAIR, owner="dies")
+    lease = lines.lease_first(Line.FAIR, owner="dies")
     assert lease
     Shard.objects.filter(pk=lease.shard_id).update(lease_until=timezone.now() - timedelta(seconds=1))
     sweep()
@@ -193,7 +193,7 @@ def test_teams_take_turns_however_much_one_of_them_queued(challenge: Challenge) 
     attack(challenge, carol, name="carol breaks 9")
     owners = []
     for _ in range(8):
-        lease = claims.claim(Line.FAIR, owner="a")
+        lease = lines.lease_first(Line.FAIR, owner="a")
         assert lease
         owners.append(Cell.objects.get(trial=lease.trial_id).team.slug)
     assert sorted(owners[:2]) == sorted(owners[2:4]) == sorted(owners[4:6]) == ["bob", "carol"]
@@ -207,6 +207,6 @@ def test_cells_that_can_move_a_rank_come_first(challenge: Challenge) -> None:
         robust=bytes(Survival.objects.get(evaluation__submission=close[1]).robust)
     )
     attack(challenge, bob, name="breaks 1")
-    lease = claims.claim(Line.FAIR, owner="a")
+    lease = lines.lease_first(Line.FAIR, owner="a")
     assert lease
     assert Cell.objects.get(trial=lease.trial_id).defense in close

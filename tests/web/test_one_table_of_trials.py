@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.jobs import claims
+from arena.jobs import lines
 from arena.jobs.judges import Line
 from arena.jobs.models import Quarantine, Shard, Trial
 from arena.jobs.queries import log_text
@@ -131,12 +131,12 @@ def test_unfinished_work_is_queued_again_in_its_order(old: Any) -> None:
     fill(old)
     migrate()
     running = Evaluation.objects.get(public_id="running")
-    assert list(running.shards.values_list("start", "stop", "state", "claims", "outcome")) == [
+    assert list(running.shards.values_list("start", "stop", "state", "lease_number", "outcome")) == [
         (0, 20, "queued", 0, None),
         (20, 40, "queued", 0, None),
     ]
-    taken = [claims.claim(Line.OLDEST, owner="w") for _ in range(2)]
+    taken = [lines.lease_first(Line.OLDEST, owner="w") for _ in range(2)]
     assert [lease and Trial.objects.get(pk=lease.trial_id).public_id for lease in taken] == ["replay", None]
     Trial.objects.filter(public_id="replay").update(state="completed")
-    assert claims.claim(Line.OLDEST, owner="w")
+    assert lines.lease_first(Line.OLDEST, owner="w")
     assert Shard.objects.filter(state="queued").count() == 1

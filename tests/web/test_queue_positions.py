@@ -7,7 +7,7 @@ import pytest
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.jobs import claims
+from arena.jobs import lines
 from arena.jobs.clock import now
 from arena.jobs.judges import Line
 from arena.jobs.models import Shard, Trial
@@ -38,7 +38,7 @@ def positions() -> dict[int, int | None]:
 def taken_in_order() -> list[object]:
     """Takes all work as a worker does, looks and replays first; whose work it was, each at its first time."""
     order: list[object] = []
-    while lease := claims.claim(Line.FIRST, owner="w") or claims.claim(Line.OLDEST, owner="w"):
+    while lease := lines.lease_first(Line.FIRST, owner="w") or lines.lease_first(Line.OLDEST, owner="w"):
         work: object = lease.trial_id
         if lease.judge == Cell.Kind.TRANSFER:
             work = Trial.objects.get(pk=lease.trial_id).before_id
@@ -58,7 +58,7 @@ def check_positions() -> None:
 
 def test_an_entry_waits_for_earlier_ones_of_which_parts_are_left(challenge: Challenge, alice: User) -> None:
     enter(challenge, alice, name="first")
-    assert claims.claim(Line.OLDEST, owner="other") is not None, "one of its four parts is taken"
+    assert lines.lease_first(Line.OLDEST, owner="other") is not None, "one of its four parts is taken"
     enter(challenge, alice, name="second")
     enter(challenge, alice, name="third")
     check_positions()
@@ -68,7 +68,7 @@ def test_an_entry_is_next_once_all_of_the_earlier_one_is_taken(challenge: Challe
     enter(challenge, alice, name="first")
     second = current(enter(challenge, alice, name="second"))
     for expected in (2, 2, 2, 1):
-        assert claims.claim(Line.OLDEST, owner="other") is not None
+        assert lines.lease_first(Line.OLDEST, owner="other") is not None
         assert live(second).queue_position == expected
     check_positions()
 

@@ -21,7 +21,7 @@ from tests.web.production_support import BEHIND_TLS, POSTGRES, REDIS, ROOT, Prod
 
 pytestmark = needs_services
 RULES = [
-    "test_claims.py",
+    "test_leases.py",
     "test_database_clock.py",
     "test_quarantine.py",
     "test_worker.py",
@@ -51,7 +51,7 @@ def production(tmp_path: Path) -> Iterator[Production]:
 def test_an_upload_reaches_a_celery_worker_which_finishes_it_after_kill_9(production: Production) -> None:
     production.enter()
     worker = production.start_celery()
-    production.wait_for(lambda: production.shards("claimed") >= 1)
+    production.wait_for(lambda: production.shards("leased") >= 1)
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
     assert not production.completed()
@@ -72,13 +72,13 @@ def test_an_evaluation_whose_message_was_lost_is_found_by_the_sweep(production: 
 def test_a_dead_workers_lease_returns_while_everybody_else_is_busy(production: Production) -> None:
     production.enter()
     dying = production.start_celery(1, REDOUBT_FAKE_SECONDS="600")
-    production.wait_for(lambda: production.shards("claimed") == 1)
+    production.wait_for(lambda: production.shards("leased") == 1)
     os.killpg(dying.pid, signal.SIGKILL)
     dying.wait()
     production.start_celery(1, REDOUBT_FAKE_SECONDS="600")
-    production.wait_for(lambda: production.shards("claimed") == 2)
+    production.wait_for(lambda: production.shards("leased") == 2)
     production.start_sweeper()
-    production.wait_for(lambda: production.shards("claimed") == 1)
+    production.wait_for(lambda: production.shards("leased") == 1)
     assert production.shards("queued") == 3
 
 

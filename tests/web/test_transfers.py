@@ -97,7 +97,7 @@ def test_no_shard_is_searched_while_a_replay_waits_and_a_message_about_one_plays
     Cell.objects.filter(defense=twin).update(state=Cell.State.RUNNING)
     cell = Cell.objects.get(defense=twin)
     held = cell.shards.get()
-    held.state = held.State.CLAIMED
+    held.state = held.State.LEASED
     held.save()
     judge = Finder()
     assert not work_once(judge=judge, only=current(twin).key), "another worker is at the replay"

@@ -90,7 +90,7 @@ def test_the_twin_of_a_broken_defense_falls_by_replay_before_its_own_search(
 
     twin = enter(challenge, person("bob"), tmp_path / "twin", "Twin", noise=0.002)
     assert work_once(judge=OfficialRunner())
-    assert Shard.objects.filter(trial=current(twin), claims__gt=0).count() == 0, "its own search has not begun"
+    assert Shard.objects.filter(trial=current(twin), lease_number__gt=0).count() == 0, "its own search has not begun"
     fall = Fall.objects.get(defense=twin)
     assert (fall.attack, fall.cell.kind) == (first, "transfer")
     assert fall.fallen >= len(stored) - 2, "nearly all of what broke one breaks the other"

@@ -147,13 +147,13 @@ def test_a_cancelled_evaluation_stops_its_worker_and_leaves_no_verdict(evaluatio
 
 def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(evaluation: Evaluation) -> None:
     def lose(task: Task) -> None:
-        Shard.objects.filter(start=task.shard[0]).update(lease_owner="another", claims=7, log="theirs")
+        Shard.objects.filter(start=task.shard[0]).update(lease_owner="another", lease_number=7, log="theirs")
 
     began = time.monotonic()
     work_once(judge=FakeJudge(seconds=30, plan=[lose]))
     assert time.monotonic() - began < 15
     shard = evaluation.shards.get(index=0)
-    assert (shard.state, shard.lease_owner, shard.log, shard.outcome) == (Shard.State.CLAIMED, "another", "theirs", None)
+    assert (shard.state, shard.lease_owner, shard.log, shard.outcome) == (Shard.State.LEASED, "another", "theirs", None)
 
 
 def test_a_worker_asked_to_stop_gives_its_shard_back(evaluation: Evaluation) -> None:

@@ -63,7 +63,7 @@ class Installation:
     def wait_for(self, what: Callable[[], bool], *, seconds: float = 30) -> None:
         until = time.monotonic() + seconds
         while not what():
-            assert time.monotonic() < until, self.read("select state, claims, attempts from jobs_shard")
+            assert time.monotonic() < until, self.read("select state, lease_number, attempts from jobs_shard")
             time.sleep(0.03)
 
     def shards(self, state: str) -> int:
@@ -101,20 +101,20 @@ def installation(prepared: Path, tmp_path: Path) -> Iterator[Installation]:
 
 def test_kill_9_of_a_worker_mid_evaluation_ends_in_a_completed_evaluation_after_restart(installation: Installation) -> None:
     worker = installation.start_worker()
-    installation.wait_for(lambda: installation.shards("done") == 1 and installation.shards("claimed") == 1)
+    installation.wait_for(lambda: installation.shards("done") == 1 and installation.shards("leased") == 1)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     assert installation.state() == "running"
     installation.start_worker()
     installation.wait_for(lambda: installation.state() == "completed")
     assert installation.robust_bits() == installation.undisturbed_bits()
-    claims = [row[0] for row in installation.read('select claims from jobs_shard order by "index"')]
-    assert claims == [1, 2, 1, 1], "only the shard that the dead worker held was run again"
+    numbers = [row[0] for row in installation.read('select lease_number from jobs_shard order by "index"')]
+    assert numbers == [1, 2, 1, 1], "only the shard that the dead worker held was run again"
 
 
 def test_a_worker_that_was_frozen_past_its_lease_cannot_write_over_the_one_that_took_over(installation: Installation) -> None:
     frozen = installation.start_worker()
-    installation.wait_for(lambda: installation.shards("claimed") == 1)
+    installation.wait_for(lambda: installation.shards("leased") == 1)
     frozen.send_signal(signal.SIGSTOP)
     installation.start_worker()
     installation.wait_for(lambda: installation.shards("done") == 4)
@@ -127,9 +127,9 @@ def test_a_worker_that_was_frozen_past_its_lease_cannot_write_over_the_one_that_
 
 def test_workers_asked_to_stop_give_their_shards_back_and_exit_cleanly(installation: Installation) -> None:
     workers = [installation.start_worker(shard_seconds=60) for _ in range(2)]
-    installation.wait_for(lambda: installation.shards("claimed") == 2)
+    installation.wait_for(lambda: installation.shards("leased") == 2)
     workers[0].send_signal(signal.SIGTERM)
     workers[1].send_signal(signal.SIGINT)
     assert [worker.wait(timeout=10) for worker in workers] == [0, 0]
-    assert installation.shards("claimed") == 0
+    assert installation.shards("leased") == 0
     assert installation.read("select max(attempts) from jobs_shard") == [(0,)]

@@ -1,1 +1,1 @@
-"""One mechanism for judged work: trials and their shards are queued, claimed, kept, merged, finished and swept here."""
+"""One mechanism for judged work: trials and their shards are queued, leased, kept, merged, finished and swept here."""

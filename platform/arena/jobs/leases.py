@@ -1,6 +1,6 @@
-"""Shards are claimed row by row: leases by conditional UPDATE, heartbeats, and fencing of workers that come late.
+"""Shards are leased row by row: by conditional UPDATE, heartbeats, and fencing of workers that come late.
 
-Every write of a worker names the claim it was given. The row count tells whether it still holds; a worker whose lease
+Every write of a worker names the lease it was given. The row count tells whether it still holds; a worker whose lease
 was returned and taken by another changes nothing any more. Times are the database's: what a worker's own clock says, which
 may be an hour off, decides nothing. Conditions name columns of the shard itself only, never a
 join: PostgreSQL re-checks those against the newest row when two updates meet.
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on a shard. number: how many times it had been claimed, this claim included."""
+    """The right to work on a shard. number: how many times it had been leased, this lease included."""
 
     shard_id: int
     trial_id: int
@@ -47,11 +47,11 @@ class Lease:
 
 def take(lease: Lease) -> bool:
     """One try for one shard; False when another worker was faster."""
-    waiting = Shard.objects.filter(pk=lease.shard_id, state=Shard.State.QUEUED, claims=lease.number - 1)
+    waiting = Shard.objects.filter(pk=lease.shard_id, state=Shard.State.QUEUED, lease_number=lease.number - 1)
     return (
         waiting.update(
-            state=Shard.State.CLAIMED,
-            claims=lease.number,
+            state=Shard.State.LEASED,
+            lease_number=lease.number,
             lease_owner=lease.owner,
             lease_until=Now() + _lease_time(),
             progress=None,
@@ -103,14 +103,14 @@ def retry_later(lease: Lease, failure: PlatformFailed, *, log: str) -> bool:
 
 def give_back_later(lease: Lease, *, seconds: float) -> bool:
     """Returns the shard undone after a failure that was not its own: no attempt is spent, other shards go first."""
-    if lease.number >= settings.REDOUBT_MAX_CLAIMS:
+    if lease.number >= settings.REDOUBT_MAX_LEASES:
         hopeless = PlatformFailed("lost", f"The platform failed at it {lease.number} times.")
         return _leave(lease, state=Shard.State.DONE, outcome=outcomes.dump(hopeless))
     return _leave(lease, state=Shard.State.QUEUED, progress=None, not_before=Now() + timedelta(seconds=seconds))
 
 
 def refund(lease: Lease) -> bool:
-    """Takes back the attempt that this claim spent, once its failure turned out to be the machine's."""
+    """Takes back the attempt that this lease spent, once its failure turned out to be the machine's."""
     unfinished = Shard.objects.filter(pk=lease.shard_id, attempts__gt=0).exclude(state=Shard.State.DONE)
     return unfinished.update(attempts=F("attempts") - 1) > 0
 
@@ -118,11 +118,11 @@ def refund(lease: Lease) -> bool:
 def return_expired() -> int:
     """Returns the shards of workers that stopped renewing; how many they were.
 
-    A shard that was claimed many times without ever ending is taken to kill its workers and fails.
+    A shard that was leased many times without ever ending is taken to kill its workers and fails.
     """
-    expired = Shard.objects.filter(state=Shard.State.CLAIMED, lease_until__lt=Now())
-    hopeless = PlatformFailed("lost", f"Its worker died {settings.REDOUBT_MAX_CLAIMS} times.")
-    returned = expired.filter(claims__gte=settings.REDOUBT_MAX_CLAIMS).update(
+    expired = Shard.objects.filter(state=Shard.State.LEASED, lease_until__lt=Now())
+    hopeless = PlatformFailed("lost", f"Its worker died {settings.REDOUBT_MAX_LEASES} times.")
+    returned = expired.filter(lease_number__gte=settings.REDOUBT_MAX_LEASES).update(
         state=Shard.State.DONE, outcome=outcomes.dump(hopeless), lease_owner="", lease_until=None
     )
     returned += expired.update(state=Shard.State.QUEUED, lease_owner="", lease_until=None, progress=None)
@@ -132,7 +132,7 @@ def return_expired() -> int:
 
 
 def _held(lease: Lease) -> QuerySet[Shard]:
-    held = {"state": Shard.State.CLAIMED, "lease_owner": lease.owner, "claims": lease.number}
+    held = {"state": Shard.State.LEASED, "lease_owner": lease.owner, "lease_number": lease.number}
     return Shard.objects.filter(pk=lease.shard_id, **held)
 
 

@@ -68,14 +68,14 @@ class Trial(models.Model):
 class Shard(models.Model):
     """A range of a trial's examples, the unit that one worker at a time holds.
 
-    start, stop: positions among the ranked examples. claims: goes up with every claim and fences late workers. attempts:
+    start, stop: positions among the ranked examples. lease_number: goes up with every lease and fences late workers. attempts:
     failures of the platform so far that were this shard's, not those of a machine that can do nothing right now. outcome,
     inputs: what was found, and what broke the defense, until the trial is finished. seconds: spent on it, for fair sharing.
     """
 
     class State(models.TextChoices):
         QUEUED = "queued"
-        CLAIMED = "claimed"
+        LEASED = "leased"
         DONE = "done"
 
     trial = models.ForeignKey(Trial, on_delete=models.CASCADE, related_name="shards")
@@ -86,7 +86,7 @@ class Shard(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
-    claims = models.PositiveIntegerField(default=0)
+    lease_number = models.PositiveIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
     progress = models.JSONField(null=True, blank=True)
     outcome = models.JSONField(null=True, blank=True)

@@ -14,7 +14,7 @@ class ShardProgress:
 
     examples: int
     done: bool
-    claimed: bool
+    leased: bool
     progress: Progress | None
 
 
@@ -44,7 +44,7 @@ def combine(shards: Sequence[ShardProgress], *, elapsed: float) -> LiveProgress:
     """The progress of the evaluation made of `shards` (in order). elapsed: seconds since the evaluation started."""
     total = sum(shard.examples for shard in shards)
     done = sum(_done(shard) for shard in shards)
-    running = [shard for shard in shards if shard.claimed and shard.progress]
+    running = [shard for shard in shards if shard.leased and shard.progress]
     behind = min(running, key=_done).progress if running else None
     return LiveProgress(
         stage=behind.stage if behind else "starting",

@@ -90,6 +90,6 @@ def _shard_progress(shard: Shard) -> ShardProgress:
     return ShardProgress(
         examples=shard.stop - shard.start,
         done=shard.state == Shard.State.DONE,
-        claimed=shard.state == Shard.State.CLAIMED,
+        leased=shard.state == Shard.State.LEASED,
         progress=Progress(**shard.progress) if shard.progress else None,
     )

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.db.models import Exists, OuterRef
 
-from arena.jobs import claims, finishing, leases, outcomes, quarantine, queueing
+from arena.jobs import finishing, leases, lines, outcomes, quarantine, queueing
 from arena.jobs.each import each
 from arena.jobs.events import swept
 from arena.jobs.judges import Line
@@ -63,7 +63,7 @@ def sweep_forever(stop: threading.Event) -> None:
 
 def _wake_idle() -> None:
     """A message for each shard that waits, unless there is one: then a worker is on its way, or none is free."""
-    looks, all_of_them = claims.claimable(Line.FIRST).count(), claims.claimable(*Line).count()
+    looks, all_of_them = lines.leasable(Line.FIRST).count(), lines.leasable(*Line).count()
     try:
         for queue, waiting in ((queueing.LOOKS, looks), (queueing.WORK, all_of_them)):
             if waiting and not queueing.awake(queue):

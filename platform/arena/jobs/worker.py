@@ -1,4 +1,4 @@
-"""The worker: claims a shard, has it judged, stores the outcome, and settles the trial with its last shard."""
+"""The worker: leases a shard, has it judged, stores the outcome, and settles the trial with its last shard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itertools import cycle
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from arena.jobs import claims, finishing, leases, outcomes, quarantine
+from arena.jobs import finishing, leases, lines, outcomes, quarantine
 from arena.jobs.judges import Judge, Line, judge_named
 from arena.jobs.keeper import Keeper
 from arena.jobs.leases import Lease
@@ -47,9 +47,9 @@ def work_once(
     challenge_id: int | None = None,
     without: frozenset[int] = frozenset(),
 ) -> bool:
-    """Works on the shard that is first in this line (see `claims.claim`); False when none waits."""
+    """Works on the shard that is first in this line (see `lines.lease_first`); False when none waits."""
     owner, stop = owner or worker_name(), stop or threading.Event()
-    lease = claims.claim(line, owner=owner, only=only, challenge_id=challenge_id, without=without)
+    lease = lines.lease_first(line, owner=owner, only=only, challenge_id=challenge_id, without=without)
     if lease is None:
         return False
     _carry_out(lease, stop)

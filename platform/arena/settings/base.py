@@ -175,7 +175,7 @@ REDOUBT_MACHINE = env.str("REDOUBT_MACHINE", default=socket.gethostname())  # wh
 REDOUBT_LEASE_SECONDS = env.float("REDOUBT_LEASE_SECONDS", default=30.0)
 REDOUBT_RETRY_SECONDS = env.float("REDOUBT_RETRY_SECONDS", default=5.0)
 REDOUBT_MAX_ATTEMPTS = 3  # platform failures of one shard before the evaluation gives up
-REDOUBT_MAX_CLAIMS = 12  # claims of one shard before it is taken to kill its workers
+REDOUBT_MAX_LEASES = 12  # leases of one shard before it is taken to kill its workers
 REDOUBT_PROGRESS_SECONDS = 0.34
 REDOUBT_LOG_BYTES = 64 * 1024
 

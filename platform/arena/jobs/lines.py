@@ -20,7 +20,7 @@ _REMEMBERED = timedelta(hours=1)
 _OLDEST_FIRST = ("trial__created", "trial_id", "index")
 
 
-def claimable(*lines: Line, without: frozenset[int] = frozenset()) -> QuerySet[Shard]:
+def leasable(*lines: Line, without: frozenset[int] = frozenset()) -> QuerySet[Shard]:
     """The shards of these lines that could be worked on now. without: not those of these challenges.
 
     What is to be finished before a trial keeps it waiting.
@@ -36,7 +36,7 @@ def claimable(*lines: Line, without: frozenset[int] = frozenset()) -> QuerySet[S
     return waiting.exclude(trial__challenge__in=without) if without else waiting
 
 
-def claim(
+def lease_first(
     line: Line,
     *,
     owner: str,
@@ -44,50 +44,50 @@ def claim(
     challenge_id: int | None = None,
     without: frozenset[int] = frozenset(),
 ) -> Lease | None:
-    """Claims the shard that is first in this line, or that keeps the first one waiting; None when there is none to be had.
+    """Leases the shard that is first in this line, or that keeps the first one waiting; None when there is none to be had.
 
     only: of this trial and what comes before it. challenge_id: of this challenge only. without: of none of these challenges.
     """
     wanted = Q() if only is None else Q(trial=only) | Q(trial__before=only)
     if challenge_id is not None:
         wanted &= Q(trial__challenge=challenge_id)
-    waiting = claimable(line, without=without).filter(wanted)
+    waiting = leasable(line, without=without).filter(wanted)
     if line is Line.FAIR:
-        return _claim_fairly(waiting, owner)
+        return _fairly(waiting, owner)
     if line is Line.OLDEST:
-        held = claimable(*Line, without=without).filter(wanted, trial__before__state__in=Trial.UNFINISHED)
+        held = leasable(*Line, without=without).filter(wanted, trial__before__state__in=Trial.UNFINISHED)
         first = held.order_by("trial__before__created", "trial__before", *_OLDEST_FIRST)
-        if (lease := _claim_first(first, owner)) is not None:
+        if (lease := _first_of(first, owner)) is not None:
             return lease
-    return _claim_first(waiting.order_by(*_OLDEST_FIRST), owner)
+    return _first_of(waiting.order_by(*_OLDEST_FIRST), owner)
 
 
-def _claim_fairly(waiting: QuerySet[Shard], owner: str) -> Lease | None:
+def _fairly(waiting: QuerySet[Shard], owner: str) -> Lease | None:
     """Of the team served least, and there of the most urgent trial."""
     for team in fair_order(_loads(set(waiting.order_by().values_list("trial__team_id", flat=True).distinct()))):
         first = waiting.filter(trial__team_id=team).order_by("trial__priority", *_OLDEST_FIRST)
-        if (lease := _claim_first(first, owner)) is not None:
+        if (lease := _first_of(first, owner)) is not None:
             return lease
     return None
 
 
 def _loads(teams: set[int]) -> list[Load]:
-    recent = Q(state=Shard.State.CLAIMED) | Q(finished__gt=Now() - _REMEMBERED)
+    recent = Q(state=Shard.State.LEASED) | Q(finished__gt=Now() - _REMEMBERED)
     rows = (
         Shard.objects.filter(recent, trial__team__in=teams, trial__judge__in=of_line(Line.FAIR))
         .order_by()
         .values_list("trial__team_id")
-        .annotate(running=Count("pk", filter=Q(state=Shard.State.CLAIMED)), served=Sum("seconds"))
+        .annotate(running=Count("pk", filter=Q(state=Shard.State.LEASED)), served=Sum("seconds"))
     )
     known = {team: Load(team, running, served or 0.0) for team, running, served in rows}
     return [known.get(team, Load(team, 0, 0.0)) for team in teams]
 
 
-def _claim_first(waiting: QuerySet[Shard], owner: str) -> Lease | None:
+def _first_of(waiting: QuerySet[Shard], owner: str) -> Lease | None:
     """The first of these shards that can be had."""
-    columns = ("pk", "trial_id", "trial__challenge_id", "trial__judge", "claims")
-    for pk, trial_id, challenge_id, judge, claims in waiting.values_list(*columns)[:_CANDIDATES]:
-        lease = Lease(pk, trial_id, challenge_id, judge, owner, claims + 1)
+    columns = ("pk", "trial_id", "trial__challenge_id", "trial__judge", "lease_number")
+    for pk, trial_id, challenge_id, judge, number in waiting.values_list(*columns)[:_CANDIDATES]:
+        lease = Lease(pk, trial_id, challenge_id, judge, owner, number + 1)
         if _take(lease):
             return lease
     return None
