@@ -14,7 +14,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from evaluator.certify.branch_and_bound import branch_and_bound
 from evaluator.certify.crown import crown
 from evaluator.data import Examples
 from evaluator.ensembles.standard import standard
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import evaluate
 from evaluator.threats import Linf
 from tests.evaluator.support import sdp_images, sdp_model
@@ -91,7 +91,7 @@ def falls(name: str, image: int) -> bool:
     threat, (x, y) = Linf(NETWORKS[name].epsilon), sdp_images(NETWORKS[name].images)
     own = torch.tensor([image])
     part = Examples(own, x[own], y[own], 10)
-    verdict = evaluate(lambda: nullcontext(sdp_model(name)), part, threat, standard(threat), seed=0)
+    verdict = evaluate(Defense.of(sdp_model(name)), part, threat, standard(threat), seed=0)
     return not bool(verdict.robust)
 
 

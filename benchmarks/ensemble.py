@@ -18,7 +18,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from benchmarks.pages import provenance, write_section
 from evaluator.data import Examples, examples
 from evaluator.data.fetching import cache_folder
 from evaluator.ensembles.standard import Standard
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import evaluate
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
@@ -133,7 +133,7 @@ def ours(case: Case, ensemble: Standard, label: str = "ours") -> Line:
     took = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        verdict = evaluate(lambda: nullcontext(case.model), case.examples, case.threat, ensemble, seed=0)
+        verdict = evaluate(Defense.of(case.model), case.examples, case.threat, ensemble, seed=0)
         took.append(time.perf_counter() - begun)
     seconds = statistics.median(took)
     return Line(

@@ -16,13 +16,13 @@ import contextlib
 import io
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.pages import PAGE, provenance, write_section
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
 from evaluator.checks import Honest
 from evaluator.data import examples
@@ -30,9 +30,12 @@ from evaluator.data.tensors import Examples
 from evaluator.defenses.reference.golden import GOLDEN, Golden
 from evaluator.ensembles.standard import Standard
 from evaluator.host.load import read_manifest
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
-from evaluator.judging.verification import classify
 from evaluator.manifests.data_specs import DataSpec
+from evaluator.models.access import scores
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import ARGMAX, Reading, reading_of
 from evaluator.threats import Linf
 from tests.evaluator.hosts import hosted
 
@@ -76,13 +79,13 @@ HEAD = (
 )
 
 
-def naive(model: nn.Module, part: Examples, threat: Linf, *, rejects: bool = False) -> Tensor:
+def naive(model: nn.Module, part: Examples, threat: Linf, reading: Reading = ARGMAX) -> Tensor:
     """(n,) bool: stands after PGD-100 on the cross-entropy, which knows of no detector."""
     points = PGD(steps=100, loss="ce")(model, part.x, part.y, threat)
-    return _stands(model, points, part.y, rejects)
+    return _stands(model, points, part, reading)
 
 
-def autoattack(model: nn.Module, part: Examples, threat: Linf, version: str, *, quick: bool, rejects: bool = False) -> Tensor:
+def autoattack(model: nn.Module, part: Examples, threat: Linf, version: str, *, quick: bool, reading: Reading) -> Tensor:
     """(n,) bool: stands after pyautoattack, which knows of no detector either."""
     from pyautoattack import AutoAttack
 
@@ -94,39 +97,40 @@ def autoattack(model: nn.Module, part: Examples, threat: Linf, version: str, *, 
         attack.apgd_targeted.n_iter, attack.apgd_targeted.n_target_classes = 50, 3
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         points, _ = attack.run_standard_evaluation(part.x, part.y, batch_size=len(part))
-    return _stands(model, points, part.y, rejects)
+    return _stands(model, points, part, reading)
 
 
-def _stands(model: nn.Module, x: Tensor, y: Tensor, rejects: bool) -> Tensor:
-    """(n,) bool: classified correctly or rejected."""
-    labels = classify(model, x, rejects=rejects)
-    return (labels == y) | (labels < 0)
+def _stands(model: nn.Module, points: Tensor, part: Examples, reading: Reading) -> Tensor:
+    """(n,) bool: classified correctly or rejected, by one answer."""
+    labels = reading.labels(scores(model, points))
+    return (labels == part.y) | (labels < 0)
 
 
 def judge(golden: Golden, part: Examples, *, quick: bool) -> Verdict:
     """The official evaluation, behind the model host."""
     manifest = read_manifest(golden.folder)
-    votes = Votes(manifest.votes)
     inner = Standard(fallback=()) if quick else Standard()
-    ensemble = Honest(inner, manifest.randomized, votes, bpda=manifest.bpda is not None)
-    scored = votes if manifest.randomized else None
-    return evaluate(lambda: _fresh(golden), part, golden.threat, ensemble, seed=0, votes=scored, rejects=manifest.detector)
+    ensemble = Honest(inner, bpda=manifest.bpda is not None)
+    defense = Defense(lambda: hosted(golden.folder, classes=10, reply_seconds=REPLY_SECONDS), reading_of(manifest))
+    return evaluate(defense, part, golden.threat, ensemble, seed=0)
 
 
-def _fresh(golden: Golden) -> contextlib.AbstractContextManager[nn.Module]:
-    return hosted(golden.folder, classes=10, reply_seconds=REPLY_SECONDS)
+@contextlib.contextmanager
+def _fresh(golden: Golden, reading: Reading) -> Iterator[nn.Module]:
+    with hosted(golden.folder, classes=10, reply_seconds=REPLY_SECONDS) as model:
+        yield MeteredModel(model, Meter(), classes=10, reading=reading)
 
 
 def measure(golden: Golden, part: Examples, *, quick: bool) -> Row:
     """One line of the table."""
-    rejects = read_manifest(golden.folder).detector
-    with _fresh(golden) as model:
-        clean = classify(model, part.x, rejects=rejects) == part.y
-        claimed = naive(model, part, golden.threat, rejects=rejects) & clean
+    reading = reading_of(read_manifest(golden.folder))
+    with _fresh(golden, reading) as model:
+        clean = reading.labels(scores(model, part.x)) == part.y
+        claimed = naive(model, part, golden.threat, reading) & clean
     believed = {}
     for version in ("standard", "rand"):
-        with _fresh(golden) as model:
-            stands = autoattack(model, part, golden.threat, version, quick=quick, rejects=rejects)
+        with _fresh(golden, reading) as model:
+            stands = autoattack(model, part, golden.threat, version, quick=quick, reading=reading)
         believed[version] = int((stands & clean).sum())
     verdict = judge(golden, part, quick=quick)
     return Row(golden, int(clean.sum()), int(claimed.sum()), believed["standard"], believed["rand"], verdict)

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,6 +46,23 @@ def test_the_defense_of_the_guide_answers_with_logits(tmp_path: Path) -> None:
     (tmp_path / "defense.toml").write_text(blocks("defense-submissions.md", "toml")[1])
     (tmp_path / "defense.py").write_text(blocks("defense-submissions.md", "python")[0])
     assert load_submission(tmp_path)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_the_library_s_example_attacks_and_judges_a_model() -> None:
+    (example,) = blocks("../README.md", "python")
+    scope: dict[str, Any] = {}
+    exec(example, scope)
+    assert scope["x_adv"].shape == (8, 1, 28, 28)
+    assert bool(scope["verdict"].correct.all())
+    assert int(scope["verdict"].robust.sum()) == 0, "a random linear model withstands nothing"
+
+
+def test_reading_one_array_loads_no_attacks() -> None:
+    """... though the names that a library user needs lie in the same package."""
+    code = (
+        "import sys, evaluator.judging.array_claims; assert not [m for m in sys.modules if m.startswith('evaluator.attacks')]"
+    )
+    subprocess.run([sys.executable, "-c", f"{code}; from evaluator.judging import *; evaluate, verify"], check=True)
 
 
 def commands() -> list[tuple[str, str]]:

@@ -18,15 +18,13 @@ from evaluator.adaptive.fixed_seeds import fixed_seeds
 from evaluator.adaptive.joint import Joint
 from evaluator.adaptive.relentless import Relentless
 from evaluator.adaptive.rescaled import rescaled, vanishing
-from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.square import Square
 from evaluator.attacks.substitute import Substitute
-from evaluator.models.access import LabelOracle, scores
+from evaluator.models.access import scores
 from evaluator.models.meter import MeteredModel
-from evaluator.models.rejection import Decisions
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
 
@@ -61,22 +59,21 @@ class Automatic:
 
     declared: the submission names stand-ins of its own. random: answers are random, so gradients are averaged over as many
     passes as their noise asks for, at most most_samples (more, up to 64, for those that stand after that), on fresh draws and
-    on fixed seeds, and success is scored by `votes` on fresh randomness; the few that stand at the end are sought once more by
-    the mean of 64 answers' probabilities. Where the batch rejects, its detector is fooled together with the classifier. steps:
-    of every gradient attack (the last try through each backward pass takes three times as many); queries: of Square and of the
-    last resort, which sees decisions alone.
+    on fixed seeds, and success is scored by the batch's votes on fresh randomness; the few that stand at the end are sought
+    once more by the mean of 64 answers' probabilities. A detector is fooled together with the classifier. steps: of every
+    gradient attack (the last try through each backward pass takes three times as many); queries: of Square and of the last
+    resort, which sees decisions alone.
     """
 
     declared: bool = False
     random: bool = False
-    votes: Votes = SINGLE
     most_samples: int = 16
     steps: int = 50
     queries: int = 2000
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat) -> Found:
         """batch: the examples that still stand. model: as it is asked in the official search, unmodified."""
-        points, by = threat.start(batch.x), [""] * len(batch)
+        points, by, votes = threat.start(batch.x), [""] * len(batch), batch.reading.scored
         active = torch.arange(len(batch), device=batch.x.device)
         chance = torch.ones(len(batch), dtype=torch.float64, device=batch.x.device)
         for name, asked, attack in self._ways(model, batch, threat):
@@ -89,8 +86,8 @@ class Automatic:
             for position in active[better].tolist():
                 by[position] = name
             points[active[better]], chance[active[better]] = found[better], p_values[better]
-            active = active[chance[active] >= self.votes.strict.level]
-        broken, fell = chance < self.votes.strict.level, chance < self.votes.level
+            active = active[chance[active] >= votes.strict.level]
+        broken, fell = chance < votes.strict.level, chance < votes.level
         return Found(points, broken, fell & ~broken, tuple(name if lost else "" for name, lost in zip(by, fell, strict=True)))
 
     def _ways(self, model: MeteredModel, batch: Batch, threat: Threat) -> Iterator[tuple[str, Model, Attack]]:
@@ -99,7 +96,7 @@ class Automatic:
         able = {name: seen for name in names if (seen := rewired(model, name)) is not None}
         climb = Relentless if self.random else APGD
         for backward, seen in able.items():
-            if batch.rejects:
+            if batch.reading.refuses:
                 name = {"own": "declared detector", "declared": "declared detector and stand-ins"}.get(backward, backward)
                 yield f"{name}, joint loss", seen, Joint(steps=self.steps)
                 yield f"{name}, orthogonal gradients", seen, Joint(steps=3 * self.steps, by="orthogonal")
@@ -133,8 +130,7 @@ class Automatic:
         if Square.can_do(threat) and not self.random:
             yield "random search", model, Square(queries=self.queries, restarts=2)
         if HopSkipJump.can_do(threat) and not self.random:
-            oracle = Decisions(model) if batch.rejects else LabelOracle(model)
-            yield "decisions alone", oracle, HopSkipJump(queries=self.queries)
+            yield "decisions alone", batch.reading.decisions(model), HopSkipJump(queries=self.queries)
 
     def _samples(self, model: MeteredModel, pilot: Batch) -> int:
         """How many passes the noise of the gradient asks for: 1 where answers are not random, else 4 to 64."""
@@ -144,7 +140,8 @@ class Automatic:
         """(n,) float64 on the unmodified model, small where it loses: by votes where answers are random, else 0 or 1."""
         rendered = threat.apply(batch.x, points)
         if self.random:
-            p_values = self.votes.p_values(self.votes.counts(model, rendered, model.classes), batch.y)
+            votes = batch.reading.scored
+            p_values = votes.p_values(votes.counts(model, rendered, model.classes), batch.y)
         elif isinstance(threat, Physical):
             fell = threat.succeeds(model, batch.x, points, batch.success, batch.draws.fork("views"))
             p_values = (~fell).double()

@@ -1,7 +1,7 @@
 """Fixed-seed EOT: a random model under a few seeds is a deterministic one, whose mean can be climbed without noise.
 
 Sample average approximation by common random numbers, the counterpart of `EOT` on fresh draws. What it finds may fit its seeds
-only, so success is scored on fresh randomness all the same (`evaluator.adaptive.votes`).
+only, so success is scored on fresh randomness all the same (`evaluator.models.reading.Votes`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from evaluator.attacks.gradients import glance, gradient_of
 from evaluator.attacks.losses import margin
 from evaluator.attacks.rows import wide
 from evaluator.attacks.validation import at_least, one_of
-from evaluator.models.rejection import detector_score, rejected
+from evaluator.errors import InputError
 from evaluator.threats.base import Threat
 
 _GROWTH = 1.3
@@ -31,7 +31,7 @@ class _Sight(NamedTuple):
 
 @dataclass(frozen=True)
 class Joint(Attack):
-    """Climbs the margin m and minus the detector's score D, which the row mean of the logits carries (`models.rejection`).
+    """Climbs the margin m and minus the detector's score D, of a defense that declares one (`models.reading`).
 
     by: "sum" climbs m / |m_0| - c D / |D_0|, whose weight c grows in every step in which the input is refused and shrinks in
     every other. "orthogonal" climbs m until the label is wrong and then -D, each without its component along the other's
@@ -68,8 +68,8 @@ class Joint(Attack):
         with torch.enable_grad():
             leaf = points.detach().requires_grad_(True)
             logits = model(threat.apply(batch.x, leaf)).float()
-            goals = torch.stack([margin(logits, batch), -detector_score(logits)], dim=1)
-            success, refused = batch.success(logits.detach()), rejected(logits.detach())
+            goals = torch.stack([margin(logits, batch), -_score(logits, batch)], dim=1)
+            success, refused = batch.success(logits.detach()), batch.reading.refused(logits.detach())
             if self.by == "sum":
                 return _Sight(success, refused, gradient_of((goals * weights).sum(), leaf))
             towards_label = gradient_of(goals[:, 0].sum(), leaf, retain=True)
@@ -79,9 +79,17 @@ class Joint(Attack):
         return _Sight(success, refused, direction)
 
 
+def _score(logits: Tensor, batch: Batch) -> Tensor:
+    """(n,) the detector's. Raises InputError for a defense that declares none."""
+    score = batch.reading.answer(logits).score
+    if score is None:
+        raise InputError("Joint fools a classifier together with its detector; this defense declares none.")
+    return score
+
+
 def _sizes(logits: Tensor, batch: Batch) -> Tensor:
     """(n, 2) the sizes of margin and score; a score of 0 is no unit."""
-    return torch.stack([margin(logits, batch).abs(), detector_score(logits).abs()], dim=1).clamp_min(1e-3)
+    return torch.stack([margin(logits, batch).abs(), _score(logits, batch).abs()], dim=1).clamp_min(1e-3)
 
 
 def _without(gradient: Tensor, other: Tensor) -> Tensor:

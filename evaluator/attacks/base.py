@@ -18,7 +18,7 @@ from torch import Tensor
 from evaluator.draws import Draws
 from evaluator.errors import InputError
 from evaluator.models.evidence import Evidence
-from evaluator.models.rejection import label_or_rejection
+from evaluator.models.reading import ARGMAX, Reading
 from evaluator.threats.base import Threat
 
 Model = Callable[[Tensor], Tensor]
@@ -30,8 +30,8 @@ class Batch:
 
     x: (n, *shape) float32 clean inputs in [0, 1]; y: (n,) int64 true labels; draws: one random stream per example;
     target: (n,) int64 the class that a targeted attack must reach, else None; aim: (n,) int64 a class that losses steer
-    towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None. rejects: the model has a
-    declared detector, and an input that it refuses is no success. evidence: where successes are noted, whoever asked, under the
+    towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None. reading: how
+    answers are read; an input that is refused is no success. evidence: where successes are noted, whoever asked, under the
     examples' numbers there, `rows` (n,) int64; both or neither.
     """
 
@@ -40,7 +40,7 @@ class Batch:
     draws: Draws
     target: Tensor | None = None
     aim: Tensor | None = None
-    rejects: bool = False
+    reading: Reading = ARGMAX
     evidence: Evidence | None = None
     rows: Tensor | None = None
 
@@ -52,7 +52,7 @@ class Batch:
         target = None if self.target is None else self.target[keep]
         aim = None if self.aim is None else self.aim[keep]
         rows = None if self.rows is None else self.rows[keep]
-        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.rejects, self.evidence, rows)
+        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.reading, self.evidence, rows)
 
     def fork(self, name: int | str) -> Batch:
         """The same examples with independent random streams (one per restart or sub-attack)."""
@@ -73,7 +73,7 @@ class Batch:
 
     def success(self, logits: Tensor) -> Tensor:
         """(n,) bool: the adversary's goal is met. Untargeted: argmax != y; targeted: argmax == target; never where refused."""
-        labels = label_or_rejection(logits, self.rejects)
+        labels = self.reading.labels(logits)
         return (labels != self.y) & (labels >= 0) if self.target is None else labels == self.target
 
 

@@ -24,6 +24,7 @@ from evaluator.ensembles.outputs import are_probabilities, unsquashed
 from evaluator.errors import InputError
 from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
 from evaluator.models.meter import MeteredModel
+from evaluator.models.reading import ARGMAX, Reading
 from evaluator.records.report import CheckRecord, Curve, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.traits import Trait
@@ -47,17 +48,15 @@ class Inspectable(Protocol):
 class Subject:
     """The model under examination, asked about a sample, and what several checks share (measured once, on demand).
 
-    model: charged and checked (`MeteredModel`); batch: examples it classifies correctly; randomized: the manifest declares
-    that answers are random; detector: it declares a detector, whose score the logits carry (`models.rejection`); controls:
-    images of the same split that do not rank, to compare with. The climbs look at the classifier alone: whether the detector
-    can be fooled with it is for the attack to find out.
+    model: charged and checked (`MeteredModel`); batch: examples it classifies correctly, read as a plain classifier's, since
+    climbs look at the classifier alone: whether a detector can be fooled with it is for the attack to find out; reading: how
+    its answers are declared to be read; controls: images of the same split that do not rank, to compare with.
     """
 
     model: MeteredModel
     batch: Batch
     threat: Threat
-    randomized: bool = False
-    detector: bool = False
+    reading: Reading = ARGMAX
     controls: Batch | None = None
 
     @cached_property

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evaluator.adaptive.automatic import rewired
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Batch
 from evaluator.checks.honest import MOST_SAMPLES, Averaged
 from evaluator.ensembles.base import Ensemble, Search, Step
@@ -19,7 +18,7 @@ from evaluator.threats.base import Threat
 class Declared:
     """`inner` against a defense as declared; no checks and no adaptive attack (those are `evaluator.checks.honest.Honest`'s).
 
-    A declared detector is the batch's affair (`Batch.rejects`), declared votes are the verification's (`votes_of`).
+    How answers are read, and whether they are random, is the batch's affair (`Batch.reading`).
     """
 
     inner: Ensemble
@@ -32,14 +31,9 @@ class Declared:
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         asked = (rewired(model, "declared") if self.manifest.bpda is not None else None) or model
-        if self.manifest.randomized:
+        if batch.reading.random:
             asked = Averaged(asked, MOST_SAMPLES)
         return self.inner.run(asked, batch, threat, observe)
-
-
-def votes_of(manifest: DefenseManifest) -> Votes | None:
-    """How the answers of a defense that declares random ones are scored; None for every other."""
-    return Votes(manifest.votes) if manifest.randomized else None
 
 
 def declarations(manifest: DefenseManifest) -> list[str]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from evaluator.adaptive.automatic import Automatic, Found, rewired
 from evaluator.adaptive.eot_samples import choose_samples
-from evaluator.adaptive.votes import SINGLE, Votes
 from evaluator.attacks.base import Batch
 from evaluator.attacks.gradients import glance
 from evaluator.checks.base import Finding, Severity, Subject
@@ -21,6 +20,7 @@ from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.tally import Tally
 from evaluator.models.evidence import Evidence
 from evaluator.models.meter import MeteredModel
+from evaluator.models.reading import ARGMAX, Reading
 from evaluator.models.reservoir import View
 from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
@@ -38,14 +38,12 @@ MOST_SAMPLES = 8  # passes averaged per question of the official search; the ada
 class Honest:
     """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
-    randomized, votes: the manifest declares random answers and how many of them are one; bpda: it declares stand-ins,
-    through which the checks and the search then differentiate; controls: images of the split that do not rank. What the
-    checks and the adaptive attack spend and break are two records of their own, after those of `inner`.
+    bpda: the manifest declares stand-ins, through which the checks and the search then differentiate; controls: images of the
+    split that do not rank. Whether answers are random, or may be refused, the batch's reading says. What the checks and the
+    adaptive attack spend and break are two records of their own, after those of `inner`.
     """
 
     inner: Ensemble
-    randomized: bool = False
-    votes: Votes = SINGLE
     bpda: bool = False
     controls: Batch | None = None
 
@@ -56,21 +54,20 @@ class Honest:
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         observe(Step(CHECKS, 0, len(batch)))
-        checked, findings, random = Tally(), list[Finding](), self.randomized
+        checked, findings, random = Tally(), list[Finding](), batch.reading.random
         asked = (rewired(model, "declared") if self.bpda else None) or model
         evidence = Evidence(batch.x, threat)
         with checked.spending(model.meter):
             sample = sampled(batch.noting(evidence))
             if len(sample):
-                subject = Subject(
-                    asked, dataclasses.replace(sample, rejects=False), threat, self.randomized, batch.rejects, self.controls
-                )
+                plain = dataclasses.replace(sample, reading=ARGMAX)
+                subject = Subject(asked, plain, threat, batch.reading, self.controls)
                 findings, random = examine(subject), subject.random
                 if random:
                     asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
         checked.tried = len(sample)
         search = self.inner.run(asked, batch, threat, observe)
-        flags = self._told(joined(search.flags, findings), batch.rejects)
+        flags = self._told(joined(search.flags, findings), batch.reading)
         loosely = search.broken_by
         if random:
             loosely, strictly = self._outvoted(search, model, batch, threat)
@@ -80,12 +77,13 @@ class Honest:
                 missed = self._missed(evidence, search, model, batch, threat)
             checked.broken = len(missed)
             search.points[missed], search.broken_by[missed] = evidence.points[missed], len(search.records)
-            flags += self._doubts(len(missed), len(sample), batch.rejects or isinstance(threat, Physical))
+            flags += self._doubts(len(missed), len(sample), batch.reading.refuses or isinstance(threat, Physical))
         standing = (search.broken_by < 0).nonzero().squeeze(1)
         records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
-        attack = Automatic(declared=self.bpda, random=random, votes=self.votes)
+        attack = Automatic(declared=self.bpda, random=random)
         spent, points, broken_by = Tally(), search.points.clone(), search.broken_by.clone()
-        doubted = self.randomized or self.bpda or batch.rejects or any(flag.severity == "unverified" for flag in flags)
+        declared = self.bpda or batch.reading.random or batch.reading.refuses
+        doubted = declared or any(flag.severity == "unverified" for flag in flags)
         if doubted and len(standing):
             observe(Step(ADAPTIVE, len(batch) - len(standing), len(standing)))
             with spent.spending(model.meter):
@@ -94,7 +92,7 @@ class Honest:
             fell = standing[taken]
             points[fell], broken_by[fell] = found.points[taken], len(records)
             spent.tried, spent.broken = len(standing), len(fell)
-            flags += self._undeclared(found)
+            flags += self._undeclared(found, batch.reading)
         broken_by = torch.where(broken_by < 0, loosely, broken_by)
         records.append(AttackRecord(name=ADAPTIVE, survivors=int((broken_by < 0).sum()), **vars(spent)))
         return Search(points, broken_by, records, flags, [finding.record for finding in findings])
@@ -131,22 +129,24 @@ class Honest:
             return search.broken_by, search.broken_by
         claimed = (search.broken_by >= 0).nonzero().squeeze(1)
         rendered = threat.apply(batch.x[claimed], search.points[claimed])
-        counts, truth = self.votes.counts(model, rendered, model.classes), batch.y[claimed]
+        votes, truth = batch.reading.scored, batch.y[claimed]
+        counts = votes.counts(model, rendered, model.classes)
         loosely, strictly = search.broken_by.clone(), search.broken_by.clone()
-        loosely[claimed[~self.votes.broken(counts, truth)]] = -1
-        strictly[claimed[~self.votes.strict.broken(counts, truth)]] = -1
+        loosely[claimed[~votes.broken(counts, truth)]] = -1
+        strictly[claimed[~votes.strict.broken(counts, truth)]] = -1
         return loosely, strictly
 
-    def _told(self, flags: list[Flag], rejects: bool) -> list[Flag]:
+    def _told(self, flags: list[Flag], reading: Reading) -> list[Flag]:
         """What a declaration explains is information: a stand-in's gradient is meant to differ from the function's, and the
         climbs of the search, which a detector stops, know of none."""
-        explained = (EXPLAINED if self.bpda else set[str]()) | ({"black-box-beats-white-box"} if rejects else set[str]())
+        stopped = {"black-box-beats-white-box"} if reading.refuses else set[str]()
+        explained = (EXPLAINED if self.bpda else set[str]()) | stopped
         return [flag.model_copy(update={"severity": "info"}) if flag.check in explained else flag for flag in flags]
 
-    def _undeclared(self, found: Found) -> list[Flag]:
+    def _undeclared(self, found: Found, reading: Reading) -> list[Flag]:
         """A flag where the adaptive attack won by means that the entry did not declare."""
         by = Counter(name for name in found.by if name and not name.startswith("declared"))
-        if not by or self.randomized:
+        if not by or reading.random:
             return []
         ways = ", ".join(f"{count} by {name}" for name, count in by.most_common())
         evidence = (
@@ -159,7 +159,7 @@ class Averaged(MeteredModel):
     """A random model as the mean of `samples` passes, each of them charged."""
 
     def __init__(self, once: MeteredModel, samples: int) -> None:
-        super().__init__(once, once.meter, classes=once.classes)
+        super().__init__(once, once.meter, classes=once.classes, reading=once.reading)
         self.once, self.samples = once, samples
 
     def forward(self, x: Tensor) -> Tensor:

@@ -29,4 +29,4 @@ class Randomness(Check):
             f"{int(moved.sum())} of {len(moved)} inputs were answered differently when repeated; "
             f"{int(correct.min())} to {int(correct.max())} were correct."
         )
-        return self.says(fired, evidence, severity="info" if subject.randomized else None)
+        return self.says(fired, evidence, severity="info" if subject.reading.random else None)

@@ -127,8 +127,9 @@ costs nothing: with 32 answers and 1e-5 one image of noise layers in 180 was los
 
 A defense that declares `detector = true` answers one column more, the detector's score; above 0 it refuses. A clean image
 that is refused is an error, and a perturbed one that is refused is no success, in the search, in its verification, in every
-cell of the matrix and in replays. The score travels as a shift of all logits (minus their mean), which changes neither
-label nor loss, so every attack runs as it is and only its successes are counted otherwise. What stands then is attacked
+cell of the matrix and in replays. The score is a column of its own up to the scorer. An attack sees logits whose mean in
+each row is minus the score: this changes neither label nor loss, so every attack runs as it is. Only its successes are
+counted otherwise (`evaluator.models.reading`). What stands then is attacked
 first by two joint losses: the sum of margin and minus score, whose weight follows who is fooled, and the gradient of the
 one without its part along the other's (Bryniarski et al. 2021). The checks look at the classifier; `zero-gradients` looks
 at the score as well. Random answers and certificates cannot be declared together with a detector. One that is not declared

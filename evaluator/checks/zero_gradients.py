@@ -8,7 +8,6 @@ from torch import Tensor
 from evaluator.attacks.gradients import gradient_of
 from evaluator.attacks.losses import cross_entropy, difference_of_logits_ratio
 from evaluator.checks.base import Check, Finding, Subject, register
-from evaluator.models.rejection import detector_score
 
 _ROUNDED = 1e-9
 
@@ -35,7 +34,7 @@ class ZeroGradients(Check):
             flat_ce, flat_dlr = max(flat_ce, int(ce.sum())), max(flat_dlr, int(dlr.sum()))
             flat_score = max(flat_score, int(score.sum()))
         evidence = f"of {len(subject.batch)} examples the gradient is zero for {flat_ce} (cross-entropy) and {flat_dlr} (DLR)."
-        if subject.detector:
+        if subject.reading.refuses:
             evidence = f"{evidence[:-1]}, that of the detector's score for {flat_score}."
         hidden = max(flat_dlr, flat_score) > 0
         return self.says(hidden or flat_ce > 0, evidence, severity="unverified" if hidden else "info")
@@ -51,7 +50,8 @@ def _zeros(subject: Subject, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = subject.readable(leaf).float()
         ce = gradient_of(cross_entropy(logits, subject.batch).sum(), leaf, retain=True)
         dlr = gradient_of(difference_of_logits_ratio(logits, subject.batch).sum(), leaf, retain=True)
-        score = gradient_of(detector_score(logits).sum(), leaf) if subject.detector else torch.ones_like(leaf)
+        own = subject.reading.answer(logits).score
+        score = torch.ones_like(leaf) if own is None else gradient_of(own.sum(), leaf)
     right = ~subject.batch.success(logits.detach())  # beyond the boundary DLR may be constant: y third of all, say
     sizes = [gradient.flatten(1).abs().amax(dim=1) for gradient in (ce, dlr, score)]
     nothing = _ROUNDED * torch.maximum(sizes[0], sizes[1])  # the mean of a row without a score has a gradient of rounding

@@ -175,7 +175,7 @@ class Queue:
 
     def _drop_fallen(self, slots: Slots, logits: Tensor, points: Tensor) -> Slots:
         """Records who fell at `points` and frees their slots."""
-        fell = Batch(slots.x, slots.y, self.batch.draws, rejects=self.batch.rejects).success(logits)
+        fell = Batch(slots.x, slots.y, self.batch.draws, reading=self.batch.reading).success(logits)
         if not bool(fell.any()):
             return slots
         where = fell.cpu()

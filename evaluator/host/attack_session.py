@@ -23,9 +23,8 @@ from evaluator.host.query_ledger import Ledger, OutsideThreat, check_all
 from evaluator.host.wire import ENVELOPE_BYTES, FrameTooLarge, Message, Transport, WireError, receive, send
 from evaluator.manifests.spec import Access, AccessSpec
 from evaluator.manifests.threat_specs import ThreatSpec
-from evaluator.models.access import LabelOracle
 from evaluator.models.meter import BudgetExhausted, MeteredModel
-from evaluator.models.rejection import Decisions
+from evaluator.models.reading import Reading
 from evaluator.records.report import SubmissionReason
 from evaluator.threats import build
 
@@ -68,7 +67,7 @@ class AttackSession:
 
     transport: to an attack host that has said it is ready. model: the defense, metered with the attack's budget; its `tick`
     is polled between questions too, so that a cancelled session ends while the attack computes. seconds: wall clock of the
-    whole session. seed: of the attack's randomness. rejects: the defense declares a detector, and says so at every level.
+    whole session. seed: of the attack's randomness. What a declared detector refuses is seen at every level (`model.reading`).
     """
 
     def __init__(
@@ -82,12 +81,11 @@ class AttackSession:
         seed: int,
         seconds: float,
         tick: Callable[[], None] = lambda: None,
-        rejects: bool = False,
     ) -> None:
         if model.meter.budget is None:
             raise ValueError("an attack needs a budget")
         self._model, self._examples, self._spec, self._level = model, examples, threat, access.level
-        self._seed, self._seconds, self._rejects = seed, seconds, rejects
+        self._seed, self._seconds = seed, seconds
         self._transport = Patient(transport, time.monotonic() + seconds, tick)
         self._ledger = Ledger(examples.x, build(threat), access, rows=model.meter.budget)
         self._graphs: OrderedDict[str, _Graph] = OrderedDict()
@@ -164,7 +162,7 @@ class AttackSession:
             logits = self._blaming(lambda: self._model(leaf), ordinary=ordinary)
         if keep is not None:
             self._hold(keep, _Graph(leaf, logits, charged, ordinary))
-        return Message("logits", {}, {"logits": _shown(logits.detach(), self._level, rejects=self._rejects)})
+        return Message("logits", {}, {"logits": _shown(logits.detach(), self._level, self._model.reading)})
 
     def _price(self, question: Message) -> Message:
         """What a question would cost, so that a batch of several is asked only where all of them can be paid."""
@@ -253,11 +251,9 @@ def _positions(named: Tensor, *, rows: int, below: int) -> bool:
     return named.dtype == torch.int64 and named.shape == (rows,) and bool(((named >= 0) & (named < below)).all())
 
 
-def _shown(logits: Tensor, level: Access, *, rejects: bool) -> Tensor:
+def _shown(logits: Tensor, level: Access, reading: Reading) -> Tensor:
     """The answer at an access level (`evaluator.models.access`); a refusal of a declared detector stays visible."""
-    if level != "labels":
-        return logits
-    return Decisions(lambda x: x)(logits) if rejects else LabelOracle(lambda x: x)(logits)
+    return reading.decisions(lambda x: x)(logits) if level == "labels" else logits
 
 
 def _told(message: Message) -> SubmissionError:

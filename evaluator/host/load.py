@@ -14,7 +14,6 @@ from evaluator.host.importing import imported
 from evaluator.host.placing import folded
 from evaluator.host.telling import told
 from evaluator.manifests.spec import DefenseManifest, load_manifest
-from evaluator.models.rejection import with_score
 from evaluator.records.report import SubmissionReason
 from evaluator.torchvision_compat import let_torchvision_be_imported
 
@@ -57,7 +56,7 @@ def load_python(folder: Path, manifest: DefenseManifest) -> nn.Module:
         what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
         raise SubmissionError(SubmissionReason.LOAD, what, where=entry)
     plain = Scripted(model) if isinstance(model, torch.jit.ScriptModule) else model
-    return frozen(_answering_with_score(plain) if manifest.detector else plain)
+    return frozen(plain)
 
 
 def load_function(folder: Path, entry: str, signature: str, *, where: str) -> Callable[..., Any]:
@@ -89,12 +88,6 @@ def load_submission(folder: Path) -> nn.Module:
             what = "ONNX submissions are not run by this version."
             help = 'Submit the weights as format = "safetensors" or wrap the model as format = "python".'
             raise SubmissionError(SubmissionReason.UNSUPPORTED, what, where=MANIFEST, help=help)
-
-
-def _answering_with_score(model: nn.Module) -> nn.Module:
-    """A hook, not a wrapper: the names of submodules stay those that a `bpda` file declares."""
-    model.register_forward_hook(lambda part, inputs, answers: with_score(answers))
-    return model
 
 
 class Scripted(nn.Module):

@@ -7,8 +7,6 @@ example's certificate is void, the report keeps the witness, and the entry is fl
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,13 +23,13 @@ from evaluator.certify.strangers import Strangers
 from evaluator.certify.tracing import trace
 from evaluator.data.tensors import Examples
 from evaluator.errors import InputError
+from evaluator.judging.defense import OpenModel
 from evaluator.judging.smoothed_classifier import SmoothedClassifier
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec, check_request
 from evaluator.records.certificate_record import MOST_WITNESSES, accuracies, alarm, average_radius, pack_radii, unpack_radii
 from evaluator.records.report import CertificateRecord, Flag, Witness
 from evaluator.threats.base import SLACK, Threat
 
-OpenModel = Callable[[], AbstractContextManager[Model]]
 _GROUPS = 16  # of radii, attacked one after the other
 _ATTACK = PGD(steps=50, restarts=2, loss="margin")  # inside certified radii that the search has not looked at
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Model
 from evaluator.data.tensors import Examples
 from evaluator.errors import InputError
 from evaluator.judging.verification import verify
+from evaluator.models.reading import ARGMAX, Reading
 from evaluator.records.adversarial_archive import HALVES, LEVELS, POINTS, STEPS, AdversarialArchive
 from evaluator.threats.base import Threat, flat, rows
 
@@ -58,13 +58,12 @@ def compact_broken(
     threat: Threat,
     points: Tensor,
     seed: int,
-    votes: Votes | None = None,
-    rejects: bool = False,
+    reading: Reading = ARGMAX,
 ) -> AdversarialArchive:
     """The archive of points that were verified to break `model` on each of `fallen`; coarser forms are asked of it again."""
 
     def still_breaks(candidates: Tensor, claimed: Tensor) -> Tensor:
-        return verify(model, fallen, threat, candidates, claimed, seed, votes=votes, rejects=rejects).broken
+        return verify(model, fallen, threat, candidates, claimed, seed, reading).broken
 
     return compact(fallen, threat, points, torch.ones(len(fallen), dtype=torch.bool), still_breaks)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Batch, Model
 from evaluator.checks.audit import CHECK as REPLAY
 from evaluator.checks.audit import KEPT, Auditor, unlike
@@ -19,16 +16,15 @@ from evaluator.ensembles.base import Ensemble
 from evaluator.ensembles.tally import Tally
 from evaluator.judging.closest_points import STAGE, closest
 from evaluator.judging.compaction import compact_broken
-from evaluator.judging.verification import correct_by, disagreements, verify
-from evaluator.judging.watch import Watch
+from evaluator.judging.defense import Defense
+from evaluator.judging.verification import disagreements, read, verify
+from evaluator.judging.watch import Observer, Watch
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reservoir import Reservoir
 from evaluator.records.adversarial_archive import AdversarialArchive
-from evaluator.records.report import AttackRecord, CheckRecord, Flag, Progress
+from evaluator.records.report import AttackRecord, CheckRecord, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
-
-OpenModel = Callable[[], AbstractContextManager[Model]]
 
 
 @dataclass(frozen=True)
@@ -52,47 +48,43 @@ class Verdict:
 
 
 def evaluate(
-    open_model: OpenModel,
+    defense: Defense,
     examples: Examples,
     threat: Threat,
     ensemble: Ensemble,
     *,
     seed: int,
-    batch_size: int = 250,
-    votes: Votes | None = None,
-    rejects: bool = False,
     keep: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    observer: Observer = Observer(),  # noqa: B008 (frozen)
 ) -> Verdict:
     """Judges a model.
 
-    open_model: opens a *fresh* copy each time it is called (a sandboxed host, or the module itself); it is called once for the
-    search and once more to audit what was said and to verify what was found. votes: how a model that declares random answers is
-    scored. rejects: it declares a detector (`models.rejection`). keep: whether to return what broke it in its stored form,
-    whose re-checks are on no meter.
-    Raises SubmissionError when an answer breaks the contract, Cancelled when `cancelled()` says so between two passes.
+    defense: opened once for the search, and once more to audit what was said and to verify what was found. examples: images,
+    labels and ids, the judgement of each independent of the others. threat: what an adversarial input may be. ensemble: the
+    search, in its order. seed: keys all randomness; the same seed gives the same verdict bit for bit. keep: whether to return
+    what broke the model in its stored form, whose re-checks are on no meter. observer: hears progress, and may cancel.
+    Raises SubmissionError when an answer breaks the contract, Cancelled when the observer says so between two passes.
     """
-    watch = Watch(len(examples), Meter(), on_progress, cancelled)
+    watch, reading = Watch(len(examples), Meter(), observer), defense.reading
 
     def metered(model: Model, reservoir: Reservoir | None = None) -> MeteredModel:
-        return MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick, reservoir=reservoir)
+        return MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick, reservoir=reservoir, reading=reading)
 
     kept = Reservoir(KEPT, seed)
-    with open_model() as model:
+    with defense.open() as model:
         watch.stage("clean")
-        clean = correct_by(metered(model), examples, votes, batch_size, rejects)
+        clean = read(metered(model), examples.x, examples.y, examples.classes, reading).correct
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
-        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), rejects=rejects)
+        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), reading=reading)
         search = ensemble.run(metered(model, kept), batch[clean], threat, watch.observe)
-    random = votes is not None or any(flag.check == "randomness" for flag in search.flags)
+    random = reading.random or any(flag.check == "randomness" for flag in search.flags)
     broken_by = torch.full_like(examples.ids, -1)
     broken_by[clean] = search.broken_by
     points = threat.start(examples.x)
     points[clean] = search.points
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
     spent = Tally()
-    with open_model() as model:
+    with defense.open() as model:
         fresh, doubts = metered(model), list[Flag]()
         with spent.spending(watch.meter):
             auditor = Auditor(model, metered, unlike(kept.exchanges(), examples.x), seed, random)
@@ -103,18 +95,19 @@ def evaluate(
                 last = closest(fresh, batch[standing], threat, points[standing], seed)
                 points[standing], broken_by[standing[last.broken]] = last.points, len(search.records)
                 spent.tried, spent.broken, doubts = len(standing), int(last.broken.sum()), [*doubts, *last.flags]
-            if (votes is not None or not random) and not any(flag.check == REPLAY for flag in doubts):
+            undeclared = random and not reading.random
+            if not undeclared and not any(flag.check == REPLAY for flag in doubts):
                 doubts += auditor.grown()
-        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, batch_size, votes, rejects)
+        checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, reading)
         correct = clean & checked.correct
         archive = None
         if keep:
             fallen = correct & checked.broken
-            uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick)
-            archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, votes, rejects)
+            uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick, reading=reading)
+            archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, reading)
     records = [*search.records, AttackRecord(name=STAGE, survivors=int((clean & (broken_by < 0)).sum()), **vars(spent))]
     robust = correct & ~checked.broken
-    flags = [*search.flags, *doubts, *(disagreements(clean, checked, broken_by >= 0) if votes is None else [])]
+    flags = [*search.flags, *doubts, *(disagreements(clean, checked, broken_by >= 0) if not reading.random else [])]
     broken_by = torch.where(checked.broken & correct, broken_by, -1)
     return Verdict(
         correct=correct,

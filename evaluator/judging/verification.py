@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Model
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
-from evaluator.models.rejection import label_or_rejection
+from evaluator.models.reading import ARGMAX, Read, Reading
 from evaluator.records.report import Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
@@ -41,16 +40,13 @@ def verify(
     points: Tensor,
     claimed: Tensor,
     seed: int,
-    batch_size: int = BATCH,
-    votes: Votes | None = None,
-    rejects: bool = False,
+    reading: Reading = ARGMAX,
 ) -> Checked:
     """Scores clean inputs and claims on the fresh model, in fp32, mixed in a secret order so that they look alike.
 
     points: one of `threat` per example; claimed: (n,) bool, those to score; seed: of the order, and of the views on which
-    claims under a physical threat are scored: those must succeed on its share of them. votes: how a model that declares
-    random answers is scored, on fresh randomness; None for every other model. rejects: it declares a detector, whose refusal
-    of a clean image is an error and of a claim its end.
+    claims under a physical threat are scored: those must succeed on its share of them. reading: how answers are read. A refused
+    clean image is an error, and a claim that is refused does not hold.
     """
     broken = claimed & threat.contains(examples.x, points)
     views = threat.samples if isinstance(threat, Physical) else 1
@@ -58,19 +54,11 @@ def verify(
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed % 2**63))
     truth = torch.cat([examples.y, examples.y[broken].repeat(views)])
     n, read_as = len(examples), None
-    if votes is not None:
-        counts = torch.empty(len(inputs), examples.classes, dtype=torch.int64)
-        counts[order] = count(model, inputs[order], examples.classes, votes, batch_size)
-        correct = votes.correct(counts, truth)
-        fell = votes.broken(counts, truth)[n:] if views == 1 else ~correct[n:]
-    else:
-        labels = torch.empty(len(inputs), dtype=torch.int64)
-        labels[order] = classify(model, inputs[order], batch_size, rejects)
-        correct = labels == truth
-        fell = (~correct & (labels >= 0))[n:]
-        if views == 1:
-            read_as = torch.full((n,), -1)
-            read_as[broken] = labels[n:]
+    said = read(model, inputs[order], truth[order], examples.classes, reading)[order.argsort()]
+    correct, fell = said.correct, (said.broken if views == 1 else said.wrong)[n:]
+    if views == 1 and not reading.random:
+        read_as = torch.full((n,), -1)
+        read_as[broken] = said.labels[n:]
     if isinstance(threat, Physical):
         fell = threat.enough(fell.reshape(views, int(broken.sum())).double().mean(dim=0))
     broken[broken.clone()] = fell
@@ -86,24 +74,11 @@ def _shown(threat: Threat, examples: Examples, points: Tensor, seed: int) -> Ite
         yield threat.apply(examples.x, points).float()
 
 
-def classify(model: Model, x: Tensor, batch_size: int = BATCH, rejects: bool = False) -> Tensor:
-    """(n,) int64 labels, -1 where a model with a declared detector (`rejects`) refuses to answer."""
-    with torch.no_grad():
-        labels = [label_or_rejection(model(part), rejects) for part in x.split(batch_size)]
-    return torch.cat(labels) if labels else torch.empty(0, dtype=torch.int64)
-
-
-def correct_by(model: Model, examples: Examples, votes: Votes | None, batch_size: int = BATCH, rejects: bool = False) -> Tensor:
-    """(n,) bool: classified correctly, by votes where answers are declared random; what is refused is not."""
-    if votes is None:
-        return classify(model, examples.x, batch_size, rejects) == examples.y
-    return votes.correct(count(model, examples.x, examples.classes, votes, batch_size), examples.y)
-
-
-def count(model: Model, x: Tensor, classes: int, votes: Votes, batch_size: int = BATCH) -> Tensor:
-    """(n, classes) int64 votes."""
-    counted = [votes.counts(model, part, classes) for part in x.split(batch_size)]
-    return torch.cat(counted) if counted else torch.empty(0, classes, dtype=torch.int64)
+def read(model: Model, x: Tensor, y: Tensor, classes: int, reading: Reading = ARGMAX) -> Read:
+    """What `model` says to x (n, *shape), whose true classes are y (n,), in batches; on the CPU."""
+    parts = [reading.read(model, some, true, classes) for some, true in zip(x.split(BATCH), y.split(BATCH), strict=True)]
+    fields = ("labels", "correct", "wrong", "broken")
+    return Read(*(torch.cat([getattr(part, field).cpu() for part in parts]) for field in fields))
 
 
 def disagreements(clean: Tensor, checked: Checked, claimed: Tensor) -> list[Flag]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from evaluator.ensembles.base import Step
 from evaluator.errors import Cancelled
@@ -13,17 +14,28 @@ from evaluator.records.report import Progress
 _PROGRESS_SECONDS = 0.25
 
 
+def _nothing(progress: Progress) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """For whom a model is judged. on_progress: called at every stage and a few times a second; cancelled: polled before every
+    pass, whether to stop. Without arguments nobody listens and nothing stops it."""
+
+    on_progress: Callable[[Progress], None] = _nothing
+    cancelled: Callable[[], bool] = lambda: False
+
+
 class Watch:
     """Reports how far it is, and asks whether to go on.
 
-    total: examples; meter: whose rows are reported; on_progress: called at every stage and a few times a second in between.
+    total: examples; meter: whose rows are reported; observer: who hears it.
     """
 
-    def __init__(
-        self, total: int, meter: Meter, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
-    ) -> None:
+    def __init__(self, total: int, meter: Meter, observer: Observer) -> None:
         self.meter = meter
-        self._total, self._on_progress, self._cancelled = total, on_progress, cancelled
+        self._total, self._observer = total, observer
         self._begun, self._reported = time.perf_counter(), 0.0
         self._stage, self._attack, self._base, self._settled, self._survivors = "starting", "", 0, 0, total
         self.stage("starting")
@@ -52,13 +64,13 @@ class Watch:
             self._report()
 
     def _go_on(self) -> None:
-        if self._cancelled():
+        if self._observer.cancelled():
             raise Cancelled("the evaluation was cancelled.")
 
     def _report(self) -> None:
         self._reported = self.seconds
         attacked, left = self._settled - self._base, self._total - self._settled
-        self._on_progress(
+        self._observer.on_progress(
             Progress(
                 stage=self._stage,
                 attack=self._attack,

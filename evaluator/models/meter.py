@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
+from evaluator.models.reading import ARGMAX, Reading
 from evaluator.models.reservoir import Reservoir, View, itself
 from evaluator.records.cost import cost
 from evaluator.records.report import SubmissionReason
@@ -63,7 +64,8 @@ class MeteredModel(nn.Module):
     """A model as the scorer sees it: charged, checked, interruptible. Works for in-process modules and for proxies.
 
     classes: the number of logits an answer must have. tick: called before every pass (progress, cancellation). reservoir: keeps
-    a sample of what was asked and answered; view: how `model` was made from the one that the reservoir is about.
+    a sample of what was asked and answered; view: how `model` was made from the one that the reservoir is about. reading: how
+    many columns the model answers, and which logits are made of them.
     Raises SubmissionError when an answer has the wrong type, shape or dtype, or is not finite.
     """
 
@@ -76,9 +78,11 @@ class MeteredModel(nn.Module):
         tick: Callable[[], None] = lambda: None,
         reservoir: Reservoir | None = None,
         view: View = itself,
+        reading: Reading = ARGMAX,
     ) -> None:
         super().__init__()
         self._model, self.meter, self.classes, self._tick = model, meter, classes, tick
+        self.reading = reading
         self._reservoir, self._view = reservoir, view
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,6 +118,7 @@ class MeteredModel(nn.Module):
             tick=self._tick,
             reservoir=self._reservoir if repeatable else None,
             view=lambda model: change(before(model)),
+            reading=self.reading,
         )
 
     def _charge_backward(self, cotangent: Tensor) -> None:
@@ -131,12 +136,14 @@ class MeteredModel(nn.Module):
             raise SubmissionError(
                 SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits."
             )
-        if tuple(logits.shape) != (rows, self.classes):
-            what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {self.classes})."
+        columns = self.reading.columns(self.classes)
+        if tuple(logits.shape) != (rows, columns):
+            what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {columns})."
             raise SubmissionError(SubmissionReason.SHAPE, what, help=_SHAPE_HELP)
         if logits.dtype != torch.float32:
             what = f"the model answered {str(logits.dtype).removeprefix('torch.')}; it must be float32."
             raise SubmissionError(SubmissionReason.DTYPE, what, help="End forward() with .float().")
+        logits = self.reading.climbed(logits)
         if not bool(torch.isfinite(logits).all()):
             bad = (~torch.isfinite(logits)).any(dim=1)
             inside = bad & ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)

@@ -26,6 +26,7 @@ from evaluator.host.wire import Message, Transport, encode, receive
 from evaluator.manifests.spec import AccessSpec
 from evaluator.manifests.threat_specs import LinfSpec, ThreatSpec
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import ARGMAX, Reading
 
 THREAT = LinfSpec(kind="linf", epsilon=0.1)
 
@@ -51,14 +52,14 @@ class Game:
     threat: ThreatSpec = THREAT
     rows: int = 100_000
     seconds: float = 60.0
-    rejects: bool = False
+    reading: Reading = ARGMAX
     tick: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.rows)
 
     def session(self, transport: Transport) -> AttackSession:
-        model = MeteredModel(self.defense, self.meter, classes=self.part.classes, tick=self.tick)
+        model = MeteredModel(self.defense, self.meter, classes=self.part.classes, tick=self.tick, reading=self.reading)
         return AttackSession(
             transport,
             model,
@@ -68,7 +69,6 @@ class Game:
             seed=7,
             seconds=self.seconds,
             tick=self.tick,
-            rejects=self.rejects,
         )
 
     def play(self, attack: Callable[..., Any]) -> Tensor:

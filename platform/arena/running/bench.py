@@ -11,18 +11,20 @@ from arena.running.lanes import Lane, choose, settled_threads
 from arena.running.listening import Listener
 from arena.running.staging import Staged, staged
 from evaluator.attacks.base import Model
-from evaluator.checks.declared import votes_of
 from evaluator.data import Examples
 from evaluator.data import examples as ranked_examples
 from evaluator.ensembles import Ensemble
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.load import load_weights_only, read_manifest
 from evaluator.judging.certification import require
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.watch import Observer
 from evaluator.manifests.architecture_shapes import check_images
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.manifests.spec import DefenseManifest, Pack
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import reading_of
 from evaluator.records.report import SubmissionReason
 from evaluator.threats import Threat, build
 from sandbox import Sandbox
@@ -42,6 +44,11 @@ class Bench:
     def manifest(self) -> DefenseManifest:
         return self.lane.manifest
 
+    @property
+    def defense(self) -> Defense:
+        """What is judged: opened afresh in its lane, its answers read as declared."""
+        return Defense(lambda: self.lane.open(self.examples.classes), reading_of(self.manifest))
+
     def search(
         self, part: Examples, ensemble: Ensemble, *, seed: int, keep: bool = False, listener: Listener | None = None
     ) -> Verdict:
@@ -50,18 +57,8 @@ class Bench:
         keep: whether the verdict holds what broke the defense in its stored form. Raises what `evaluate` raises.
         """
         heard = listener or self.lane.listener
-        return evaluate(
-            lambda: self.lane.open(part.classes),
-            part,
-            self.threat,
-            ensemble,
-            seed=seed,
-            votes=votes_of(self.manifest),
-            rejects=self.manifest.detector,
-            keep=keep,
-            on_progress=heard.on_progress,
-            cancelled=heard.cancelled,
-        )
+        observer = Observer(heard.on_progress, heard.cancelled)
+        return evaluate(self.defense, part, self.threat, ensemble, seed=seed, keep=keep, observer=observer)
 
     def require(self, asked: CertificateSpec, board: CertifiedSpec | None = None) -> None:
         """Raises InputError, before anything is computed, where the certificate cannot be had."""

@@ -13,15 +13,15 @@ from arena.running.bench import Bench
 from arena.running.environments import environment
 from arena.running.listening import Listener
 from arena.running.zone import AttackZone
-from evaluator.checks.declared import votes_of
 from evaluator.data import Examples
 from evaluator.host.attack_session import AttackSession
 from evaluator.judging.claims import Claims, check_claims
 from evaluator.judging.compaction import compact_broken, expand
 from evaluator.judging.verification import Checked, disagreements, verify
-from evaluator.judging.watch import Watch
+from evaluator.judging.watch import Observer, Watch
 from evaluator.manifests.spec import Pack
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import reading_of
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellDigests, CellReport
 from evaluator.records.intervals import clopper_pearson
@@ -31,13 +31,11 @@ from evaluator.threats.base import flat
 
 @dataclass(frozen=True)
 class Ask:
-    """How a source that asks the defense does so: model, metered with the budget; seed: of its randomness; tick: poll it;
-    rejects: it declares a detector."""
+    """How a source that asks the defense does so: model, metered with the budget; seed: of its randomness; tick: poll it."""
 
     model: MeteredModel
     seed: int
     tick: Callable[[], None]
-    rejects: bool = False
 
 
 class Source(Protocol):
@@ -76,7 +74,6 @@ class Played:
                 seed=ask.seed,
                 seconds=self.zone.limits.seconds,
                 tick=ask.tick,
-                rejects=ask.rejects,
             )
             return session.run()
 
@@ -124,26 +121,26 @@ class Cell:
         """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
         threat, lane = self.bench.threat, self.bench.lane
         asked, checks = Meter(budget if self.source.asks else None), Meter()
-        votes, rejects = votes_of(lane.manifest), lane.manifest.detector
-        watch = Watch(len(piece), asked, self.listener.on_progress, self.listener.cancelled)
+        reading = reading_of(lane.manifest)
+        watch = Watch(len(piece), asked, Observer(self.listener.on_progress, self.listener.cancelled))
         first: Checked | None = None
         if self.source.asks:
             watch.stage("attacking", attack=self.name)
             with lane.open(piece.classes) as model:
-                metered = MeteredModel(model, asked, classes=piece.classes, tick=watch.tick)
-                ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick, rejects)
+                metered = MeteredModel(model, asked, classes=piece.classes, tick=watch.tick, reading=reading)
+                ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
-                same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
-                first = verify(same, piece, threat, claims.points, claimed, self.seed, votes=votes, rejects=rejects)
+                same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick, reading=reading)
+                first = verify(same, piece, threat, claims.points, claimed, self.seed, reading)
         else:
             claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
         watch.stage("verifying")
         with lane.open(piece.classes) as model:
-            fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick)
-            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, votes=votes, rejects=rejects)
+            fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick, reading=reading)
+            checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, reading)
             broken = checked.correct & checked.broken
-            archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, votes, rejects)
-        flags = [] if first is None or votes is not None else disagreements(first.correct, checked, first.broken)
+            archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, reading)
+        flags = [] if first is None or reading.random else disagreements(first.correct, checked, first.broken)
         robust = checked.correct & ~broken
         far = threat.distance(piece.x, claims.points).tolist()
         report = CellReport(

@@ -16,7 +16,6 @@ from arena.running.lanes import once_more
 from arena.running.listening import SILENT, Listener, in_pieces
 from arena.running.merging import merge
 from arena.running.outcomes import platform_failed
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest
 from evaluator.data import Examples
@@ -100,8 +99,6 @@ def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -
     challenge, manifest = request.pack.challenge, ready.manifest
     honest = Honest(
         request.ensemble or (SHORT if challenge.evaluation.ensemble == "short" else standard(ready.threat)),
-        randomized=manifest.randomized,
-        votes=Votes(manifest.votes),
         bpda=manifest.bpda is not None,
         controls=_controls(request),
     )

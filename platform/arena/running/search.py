@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from arena.running.bench import bench
 from arena.running.lanes import once_more
 from arena.running.listening import SILENT, Listener
 from evaluator.attacks.base import Attack
-from evaluator.checks.declared import Declared, votes_of
+from evaluator.checks.declared import Declared
 from evaluator.data import Examples
 from evaluator.ensembles import Sequence, Stage
 from evaluator.judging.evaluation import Verdict
-from evaluator.judging.verification import classify, count
+from evaluator.judging.verification import read
 from evaluator.manifests.spec import DefenseManifest, Pack
+from evaluator.models.meter import Meter, MeteredModel
 from sandbox import Sandbox
 
 _SLICE = 50
@@ -64,12 +64,11 @@ def run_search(
             part, threat, manifest = ready.examples, ready.threat, ready.manifest
             ensemble = Sequence(name, (Stage(name, attack),), slice_examples=_SLICE)
             verdict = ready.search(part, Declared(ensemble, manifest), seed=seed)
-            rendered, votes = threat.apply(part.x, verdict.points).detach(), votes_of(manifest)
-            with ready.lane.open(part.classes) as model, torch.no_grad():
-                if votes is None:
-                    answers = classify(model, rendered, rejects=manifest.detector)
-                else:
-                    answers = count(model, rendered, part.classes, votes).argmax(dim=1)
+            rendered = threat.apply(part.x, verdict.points).detach()
+            with ready.defense.open() as model:
+                reading = ready.defense.reading
+                asked = MeteredModel(model, Meter(), classes=part.classes, reading=reading)
+                answers = read(asked, rendered, part.y, part.classes, reading).labels
         return Found(manifest, part, verdict, rendered, answers, threat.distance(part.x, verdict.points))
 
     return once_more(search)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluator.adaptive.automatic import Automatic
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest
@@ -24,9 +23,11 @@ from evaluator.ensembles import Sequence, Stage
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.backward import Backwards, declared_substitutes
 from evaluator.host.load import load_submission, read_manifest
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import Votes, reading_of
 from evaluator.threats import Linf
 from tests.evaluator.hosts import hosted, write_submission
 
@@ -183,16 +184,15 @@ def biased(x: Tensor, generator: torch.Generator) -> Tensor:
 def test_what_the_votes_break_without_room_to_spare_is_the_last_claim() -> None:
     generator, votes = torch.Generator().manual_seed(1), Votes(8)
     part = Examples(torch.arange(16), torch.full((16, 1, 4, 4), 0.5), torch.zeros(16, dtype=torch.int64), classes=2)
-    automatic = Automatic(random=True, votes=votes, most_samples=1, steps=2)
+    automatic = Automatic(random=True, most_samples=1, steps=2)
     model = MeteredModel(lambda x: biased(x, generator), Meter(), classes=2)
-    found = automatic.run(model, Batch(part.x, part.y, Draws(0, part.ids)), THREAT)
+    found = automatic.run(model, Batch(part.x, part.y, Draws(0, part.ids), reading=votes), THREAT)
     assert bool((found.broken | found.barely).all())
     assert bool(found.barely.any())
     assert not bool((found.broken & found.barely).any())
     quick = Sequence("quick", (Stage("PGD", PGD(steps=1, random_start=False)),))
-    verdict = evaluate(
-        lambda: nullcontext(lambda x: biased(x, generator)), part, THREAT, Honest(quick, True, votes), seed=0, votes=votes
-    )
+    defense = Defense.of(lambda x: biased(x, generator), votes)
+    verdict = evaluate(defense, part, THREAT, Honest(quick), seed=0)
     assert int(verdict.correct.sum()) == 16
     assert int(verdict.robust.sum()) <= 1, "a quarter of 64 votes fails the test of verification in one of fifty cases"
 
@@ -215,13 +215,12 @@ def test_several_votes_compare_the_true_class_with_the_leader() -> None:
 def judged(name: str, count: int) -> Verdict:
     folder = FOLDER / name
     manifest = read_manifest(folder)
-    votes = Votes(manifest.votes)
 
     def fresh() -> AbstractContextManager[nn.Module]:
         return hosted(folder, classes=10, reply_seconds=60)
 
-    honest = Honest(QUICK, manifest.randomized, votes, bpda=manifest.bpda is not None)
-    return evaluate(fresh, mnist(count), THREAT, honest, seed=0, votes=votes if manifest.randomized else None)
+    honest = Honest(QUICK, bpda=manifest.bpda is not None)
+    return evaluate(Defense(fresh, reading_of(manifest)), mnist(count), THREAT, honest, seed=0)
 
 
 def test_a_declared_thermometer_falls_and_leaves_no_doubt() -> None:

@@ -11,6 +11,8 @@ from evaluator.defenses.reference.golden import GOLDEN, Golden
 from evaluator.host.load import load_submission, read_manifest
 from evaluator.judging.evaluation import Verdict
 from evaluator.manifests.data_specs import DataSpec
+from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import reading_of
 from tests.evaluator.support import sdp_images
 
 
@@ -45,6 +47,7 @@ def _falls_with_its_flags(golden: Golden, verdict: Verdict) -> None:
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden.name)
 def test_naive_pgd_believes_what_the_golden_line_says(golden: Golden) -> None:
     part = examples(DataSpec(dataset=golden.dataset, split="test", examples=16))
-    rejects = read_manifest(golden.folder).detector
-    stand = float(naive(load_submission(golden.folder), part, golden.threat, rejects=rejects).double().mean())
+    reading = reading_of(read_manifest(golden.folder))
+    model = MeteredModel(load_submission(golden.folder), Meter(), classes=10, reading=reading)
+    stand = float(naive(model, part, golden.threat, reading).double().mean())
     assert stand == pytest.approx(golden.claimed, abs=0.25)

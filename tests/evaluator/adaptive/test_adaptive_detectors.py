@@ -19,14 +19,16 @@ from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage, standard
 from evaluator.errors import InputError, SubmissionError
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.judging.verification import verify
 from evaluator.manifests.spec import DefenseManifest, parse_toml
 from evaluator.models.meter import Meter, MeteredModel
-from evaluator.models.rejection import Decisions, detector_score, rejected, with_score
+from evaluator.models.reading import ARGMAX, Reading, WithDetector
 from evaluator.threats import Linf
 from tests.evaluator.hosts import hosted, write_submission
 
+DETECTOR = WithDetector()
 THREAT = Linf(0.2)
 COUNT, FEATURES = 12, 64
 GREY = 0.5 + 0.001 * torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -53,38 +55,45 @@ class Guarded(nn.Module):
         moved = x.flatten(1) - 0.5
         a, b = (moved @ direction / 4 for direction in directions())
         rises = 2 * a + b - 2
-        return with_score(torch.stack([torch.zeros_like(rises), rises, 4 * a + self.offset], dim=1))
+        return torch.stack([torch.zeros_like(rises), rises, 4 * a + self.offset], dim=1)
 
 
 def examples() -> Examples:
     return Examples(torch.arange(COUNT), GREY, torch.zeros(COUNT, dtype=torch.int64), classes=2)
 
 
-def batch(*, rejects: bool = True) -> Batch:
+def asked(model: nn.Module) -> MeteredModel:
+    """The model as a search sees it."""
+    return MeteredModel(model, Meter(), classes=2, reading=DETECTOR)
+
+
+def batch(reading: Reading = DETECTOR) -> Batch:
     part = examples()
-    return Batch(part.x, part.y, Draws(0, part.ids), rejects=rejects)
+    return Batch(part.x, part.y, Draws(0, part.ids), reading=reading)
 
 
-def judged(model: nn.Module, *, rejects: bool = True) -> Verdict:
-    return evaluate(lambda: nullcontext(model), examples(), THREAT, Honest(standard(THREAT)), seed=0, rejects=rejects)
+def judged(model: nn.Module) -> Verdict:
+    return evaluate(Defense.of(model, DETECTOR), examples(), THREAT, Honest(standard(THREAT)), seed=0)
 
 
 def test_the_score_is_a_shift_that_no_attack_loss_sees() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, score = 5 * torch.randn(6, 10, generator=generator), torch.randn(6, 1, generator=generator)
-    packed = with_score(torch.cat([logits, score], dim=1))
-    assert torch.allclose(detector_score(packed), score[:, 0], atol=1e-5)
-    assert torch.equal(rejected(packed), score[:, 0] > 0)
-    asked = Batch(torch.zeros(6, 1), torch.arange(6), Draws(0, torch.arange(6)))
+    climbed = DETECTOR.climbed(torch.cat([logits, score], dim=1))
+    found = DETECTOR.answer(climbed).score
+    assert found is not None
+    assert torch.allclose(found, score[:, 0], atol=1e-5)
+    assert torch.equal(DETECTOR.refused(climbed), score[:, 0] > 0)
+    part = Batch(torch.zeros(6, 1), torch.arange(6), Draws(0, torch.arange(6)))
     for loss in LOSSES.values():
-        assert torch.allclose(loss(packed, asked), loss(logits, asked), atol=1e-4)
+        assert torch.allclose(loss(climbed, part), loss(logits, part), atol=1e-4)
 
 
 def test_a_score_of_exactly_zero_accepts_whatever_the_size_of_the_logits() -> None:
     generator = torch.Generator().manual_seed(0)
     for size in (1e-3, 1.0, 1e5):
         answers = torch.cat([size * torch.randn(500, 10, generator=generator), torch.zeros(500, 1)], dim=1)
-        assert not bool(rejected(with_score(answers)).any())
+        assert not bool(DETECTOR.refused(DETECTOR.climbed(answers)).any())
 
 
 def test_refusing_a_clean_image_is_an_error() -> None:
@@ -94,25 +103,25 @@ def test_refusing_a_clean_image_is_an_error() -> None:
 
 
 def test_a_refused_input_is_no_success_and_the_same_answers_without_a_detector_fall() -> None:
-    strict, x = Guarded(offset=-0.1), GREY + 0.15
+    strict, x = asked(Guarded(offset=-0.1)), GREY + 0.15
     assert not bool(batch().success(strict(x)).any())
-    assert bool(batch(rejects=False).success(strict(x)).all())
+    assert bool(batch(ARGMAX).success(strict(x)).all())
 
 
 @pytest.mark.parametrize("by", ["sum", "orthogonal"])
 def test_the_joint_loss_goes_round_the_detector_where_the_margin_runs_into_it(by: str) -> None:
-    model, asked = Guarded(), batch()
-    blind = PGD(steps=50, loss="margin", random_start=False)(model, asked.x, asked.y, THREAT)
-    assert bool(((model(blind).argmax(dim=1) != asked.y) & rejected(model(blind))).all()), "fooled, but noticed"
-    points = Joint(steps=100, by=by).run(model, asked, THREAT)  # type: ignore[arg-type]
-    assert bool(asked.success(model(points)).all())
-    assert bool(THREAT.contains(asked.x, points, slack=0).all())
+    model, part = asked(Guarded()), batch()
+    blind = PGD(steps=50, loss="margin", random_start=False)(model, part.x, part.y, THREAT)
+    assert bool(((model(blind).argmax(dim=1) != part.y) & DETECTOR.refused(model(blind))).all()), "fooled, but noticed"
+    points = Joint(steps=100, by=by).run(model, part, THREAT)  # type: ignore[arg-type]
+    assert bool(part.success(model(points)).all())
+    assert bool(THREAT.contains(part.x, points, slack=0).all())
 
 
 def test_a_refused_claim_does_not_outlive_verification() -> None:
     part, claimed = examples(), torch.ones(COUNT, dtype=torch.bool)
-    strict, points = Guarded(offset=-0.1), GREY + 0.15
-    checked = verify(strict, part, THREAT, points, claimed, 0, rejects=True)
+    strict, points = asked(Guarded(offset=-0.1)), GREY + 0.15
+    checked = verify(strict, part, THREAT, points, claimed, 0, DETECTOR)
     assert bool(checked.correct.all())
     assert not bool(checked.broken.any())
     assert bool(verify(strict, part, THREAT, points, claimed, 0).broken.all())
@@ -121,8 +130,8 @@ def test_a_refused_claim_does_not_outlive_verification() -> None:
 def test_orthogonal_gradients_climb_one_goal_and_leave_the_other_where_it_is() -> None:
     watched, free = directions()
     for points in (GREY, GREY + 0.15):
-        sight = Joint(by="orthogonal")._look(Guarded(), batch(), THREAT, points, torch.ones(COUNT, 2))
-        fooled = Guarded()(points).argmax(dim=1) == 1
+        sight = Joint(by="orthogonal")._look(asked(Guarded()), batch(), THREAT, points, torch.ones(COUNT, 2))
+        fooled = Guarded()(points)[:, :2].argmax(dim=1) == 1
         other = torch.where(fooled[:, None], 2 * watched + free, watched)  # the gradient of the goal that waits
         assert bool((sight.direction.flatten(1) * other).sum(dim=1).abs().max() < 1e-3)
         assert bool((sight.direction != 0).flatten(1).any(dim=1).all())
@@ -130,13 +139,13 @@ def test_orthogonal_gradients_climb_one_goal_and_leave_the_other_where_it_is() -
 
 def test_an_example_does_not_depend_on_its_neighbours() -> None:
     for by in ("sum", "orthogonal"):
-        together = Joint(steps=10, by=by).run(Guarded(), batch(), THREAT)
-        alone = Joint(steps=10, by=by).run(Guarded(), batch()[3:4], THREAT)
+        together = Joint(steps=10, by=by).run(asked(Guarded()), batch(), THREAT)
+        alone = Joint(steps=10, by=by).run(asked(Guarded()), batch()[3:4], THREAT)
         assert torch.equal(alone[0], together[3])
 
 
 def test_the_automatic_attack_begins_with_the_joint_loss_and_names_it() -> None:
-    found = Automatic().run(MeteredModel(Guarded(), Meter(), classes=2), batch(), THREAT)
+    found = Automatic().run(asked(Guarded()), batch(), THREAT)
     assert bool(found.broken.all())
     assert set(found.by) <= {"declared detector, joint loss", "declared detector, orthogonal gradients"}
 
@@ -145,13 +154,13 @@ def test_a_declared_detector_is_no_doubt_and_what_falls_is_verified_to_be_accept
     verdict = judged(Guarded())
     assert bool(verdict.correct.all())
     assert not bool(verdict.robust.any())
-    assert bool((~rejected(Guarded()(verdict.points))).all())
+    assert bool((Guarded()(verdict.points)[:, 2] <= 0).all())
     assert [flag for flag in verdict.flags if flag.severity == "unverified"] == []
 
 
 def test_decisions_tell_a_refusal_and_nothing_of_the_logits() -> None:
-    answers = Decisions(Guarded())(torch.cat([GREY[:1], GREY[:1] + 0.15]))
-    assert rejected(answers).tolist() == [False, True]
+    answers = DETECTOR.decisions(asked(Guarded()))(torch.cat([GREY[:1], GREY[:1] + 0.15]))
+    assert DETECTOR.refused(answers).tolist() == [False, True]
     assert answers.argmax(dim=1).tolist() == [0, 1]
     assert len(answers.double().round(decimals=4).unique()) == 4
 
@@ -181,13 +190,16 @@ def scoring(folder: Path, columns: int) -> Path:
     return folder
 
 
-def test_a_host_answers_logits_whose_mean_is_the_declared_score_and_differentiates_it(tmp_path: Path) -> None:
+def test_the_score_is_a_column_of_its_own_on_the_wire_and_has_a_gradient_behind_it(tmp_path: Path) -> None:
     x = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
     last = nn.Linear(36, 4)
     with hosted(scoring(tmp_path / "scoring", 4)) as model:
+        assert model(x).shape == (3, 4)
+        assert torch.equal(model(x), last(x.flatten(1)).detach())
         leaf = x.clone().requires_grad_(True)
-        score = detector_score(model(leaf))
+        score = DETECTOR.answer(MeteredModel(model, Meter(), classes=3, reading=DETECTOR)(leaf)).score
+        assert score is not None
         (slope,) = torch.autograd.grad(score.sum(), leaf)
     assert torch.allclose(score.detach(), last(x.flatten(1))[:, 3].detach(), atol=1e-5)
     assert torch.allclose(slope.flatten(1), last.weight[3].detach().expand(3, -1), atol=1e-5)
@@ -198,7 +210,7 @@ def test_a_detector_without_its_column_is_told_what_is_missing(tmp_path: Path) -
         hosted(scoring(tmp_path / "short", 3)) as model,
         pytest.raises(SubmissionError, match="detector = true one column more"),
     ):
-        MeteredModel(model, Meter(), classes=3)(torch.rand(2, 1, 6, 6))
+        MeteredModel(model, Meter(), classes=3, reading=DETECTOR)(torch.rand(2, 1, 6, 6))
 
 
 @pytest.mark.parametrize(
@@ -227,15 +239,14 @@ class Thresholded(Guarded):
     """The score is a yes or a no."""
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = super().forward(x)
-        plain = logits - logits.mean(dim=1, keepdim=True)
-        return with_score(torch.cat([plain, rejected(logits).float()[:, None]], dim=1))
+        answers = super().forward(x)
+        return torch.cat([answers[:, :2], (answers[:, 2:] > 0).float()], dim=1)
 
 
 def test_a_declared_score_without_a_gradient_is_a_doubt_of_its_own() -> None:
     findings = {}
     for model in (Guarded(), Thresholded()):
-        subject = Subject(MeteredModel(model, Meter(), classes=2), batch(rejects=False), THREAT, detector=True)
+        subject = Subject(asked(model), batch(ARGMAX), THREAT, DETECTOR)
         (findings[type(model)],) = examine(subject, [check for check in registered() if check.name == "zero-gradients"])
     assert not findings[Guarded].fired
     assert (findings[Thresholded].fired, findings[Thresholded].severity) == (True, "unverified")
@@ -246,12 +257,12 @@ class Silent(nn.Module):
     """The same detector, undeclared: what it refuses gets the same answer to everything."""
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = Guarded(offset=-0.5)(x)
-        return torch.where(rejected(logits)[:, None], torch.tensor([0.5, 0.4]), logits)
+        answers = Guarded(offset=-0.5)(x)
+        return torch.where(answers[:, 2:] > 0, torch.tensor([0.5, 0.4]), answers[:, :2])
 
 
 def test_an_undeclared_detector_leaves_the_entry_unverified_and_the_flag_says_what_to_declare() -> None:
     quick = Sequence("quick", (Stage("PGD", PGD(steps=20)),))
-    verdict = evaluate(lambda: nullcontext(Silent()), examples(), THREAT, Honest(quick), seed=0)
+    verdict = evaluate(Defense(lambda: nullcontext(Silent())), examples(), THREAT, Honest(quick), seed=0)
     flags = {flag.check: flag.severity for flag in verdict.flags}
     assert flags["traffic-anomalies"] == "unverified"

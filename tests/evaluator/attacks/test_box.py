@@ -6,7 +6,6 @@ Honest front ends such as (x + 0.01) ** 0.8 have no answer elsewhere. Smoothing 
 from __future__ import annotations
 
 import functools
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles import standard
 from evaluator.host.inspection import inspect
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import evaluate
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.threats import (
@@ -142,7 +142,7 @@ def test_a_whole_evaluation_and_its_adaptive_attack_ask_inside_the_box(threat: s
     model = Watched()
     part = batch(model, 3)
     examples = Examples(torch.arange(3), part.x, part.y, 4)
-    evaluate(lambda: nullcontext(model), examples, THREATS[threat], standard(THREATS[threat]), seed=0, keep=True)
+    evaluate(Defense.of(model), examples, THREATS[threat], standard(THREATS[threat]), seed=0, keep=True)
     model.check()
     Automatic(steps=4, queries=200).run(MeteredModel(model, Meter(), classes=4), part, THREATS[threat])
     model.check()

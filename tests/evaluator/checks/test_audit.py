@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest
@@ -19,8 +18,10 @@ from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage
 from evaluator.ensembles.members import Member, Members
 from evaluator.judging.closest_points import on_grid
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import ARGMAX, Reading, Votes
 from evaluator.models.reservoir import Model, Reservoir, itself
 from evaluator.records.report import Flag
 from evaluator.threats import L2, Linf, Union
@@ -69,8 +70,8 @@ def examples() -> Examples:
     return Examples(torch.arange(COUNT), x, Turning()(x).argmax(dim=1), 4)
 
 
-def judge(fresh: Callable[[], nn.Module], votes: Votes | None = None) -> Verdict:
-    return evaluate(lambda: nullcontext(fresh()), examples(), Linf(0.12), ENSEMBLE, seed=5, votes=votes)
+def judge(fresh: Callable[[], nn.Module], reading: Reading = ARGMAX) -> Verdict:
+    return evaluate(Defense(lambda: nullcontext(fresh()), reading), examples(), Linf(0.12), ENSEMBLE, seed=5)
 
 
 def flagged(verdict: Verdict) -> list[str]:
@@ -97,7 +98,7 @@ def test_answers_that_are_declared_random_may_differ() -> None:
 
 
 def test_randomness_that_a_check_has_seen_is_not_told_twice() -> None:
-    verdict = evaluate(lambda: nullcontext(Noisy()), examples()[:8], Linf(0.12), Honest(ENSEMBLE), seed=5)
+    verdict = evaluate(Defense(lambda: nullcontext(Noisy())), examples()[:8], Linf(0.12), Honest(ENSEMBLE), seed=5)
     assert "randomness" in flagged(verdict)
     assert "replay" not in flagged(verdict)
 
@@ -320,5 +321,5 @@ def test_what_stands_under_a_union_has_a_closest_point_too() -> None:
 
 
 def test_no_examples_have_nothing_to_repeat() -> None:
-    verdict = evaluate(lambda: nullcontext(Turning()), examples()[:0], Linf(0.12), ENSEMBLE, seed=5)
+    verdict = evaluate(Defense(lambda: nullcontext(Turning())), examples()[:0], Linf(0.12), ENSEMBLE, seed=5)
     assert flagged(verdict) == []

@@ -10,6 +10,7 @@ from evaluator.attacks.base import Batch
 from evaluator.checks import Finding, Subject, examine, registered
 from evaluator.draws import Draws
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import ARGMAX, Reading, Votes
 from evaluator.threats import Linf
 from tests.evaluator.cheats import (
     COUNT,
@@ -42,12 +43,12 @@ THREAT = Linf(0.15)
 WORDS_ONLY = ("softmax-output", "dynamic-inference", "non-differentiable-operations")  # nothing there to count
 
 
-def findings(model: nn.Module, *names: str, randomized: bool = False) -> dict[str, Finding]:
+def findings(model: nn.Module, *names: str, reading: Reading = ARGMAX) -> dict[str, Finding]:
     """The named checks (all by default) on examples that the undisturbed network classifies correctly."""
     x = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     batch = Batch(x, net()(x).argmax(dim=1), Draws(0, torch.arange(COUNT)))
     wanted = [check for check in registered() if not names or check.name in names]
-    found = examine(Subject(MeteredModel(model, Meter(), classes=4), batch, THREAT, randomized), wanted)
+    found = examine(Subject(MeteredModel(model, Meter(), classes=4), batch, THREAT, reading), wanted)
     return {finding.check: finding for finding in found}
 
 
@@ -97,7 +98,7 @@ def test_an_undisturbed_network_raises_no_flag() -> None:
 
 
 def test_declared_randomness_is_information_and_nothing_else() -> None:
-    finding = findings(Noisy(), "randomness", randomized=True)["randomness"]
+    finding = findings(Noisy(), "randomness", reading=Votes())["randomness"]
     assert finding.fired
     assert finding.severity == "info"
 
@@ -113,7 +114,7 @@ def test_random_answers_do_not_excuse_a_memory() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x + 0.05 * torch.randn_like(x))
 
-    finding = findings(Both(), "state", randomized=True)["state"]
+    finding = findings(Both(), "state", reading=Votes())["state"]
     assert finding.fired
     assert "1 parameters and buffers changed" in finding.evidence
 
@@ -147,5 +148,5 @@ def test_a_function_whose_inside_cannot_be_seen_is_not_held_against_it() -> None
 
 
 def test_declared_random_parts_are_not_called_crooked() -> None:
-    found = findings(Noisy(), "non-differentiable-operations", "planted-examples", randomized=True)
+    found = findings(Noisy(), "non-differentiable-operations", "planted-examples", reading=Votes())
     assert not any(finding.fired for finding in found.values())

@@ -11,15 +11,17 @@ from hosts import hosted, write_submission
 
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Batch
-from evaluator.checks.declared import Declared, declarations, votes_of
+from evaluator.checks.declared import Declared, declarations
 from evaluator.data import Examples, examples
 from evaluator.defenses.reference.golden import FOLDER
 from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage
 from evaluator.host.load import read_manifest
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.manifests.spec import DataSpec, DefenseManifest
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import reading_of
 from evaluator.threats import Linf
 
 ATTACK = Sequence("pgd", (Stage("pgd", PGD(steps=5)),))
@@ -31,13 +33,11 @@ def manifest(**declared: object) -> DefenseManifest:
 
 def judged(folder: Path, declared: DefenseManifest, part: Examples) -> Verdict:
     return evaluate(
-        lambda: hosted(folder, classes=part.classes),
+        Defense(lambda: hosted(folder, classes=part.classes), reading_of(declared)),
         part,
         Linf(0.3),
         Declared(ATTACK, declared),
         seed=0,
-        votes=votes_of(declared),
-        rejects=declared.detector,
     )
 
 
@@ -64,12 +64,13 @@ class Coin:
 
 def test_declared_randomness_is_averaged_over() -> None:
     meter, x = Meter(), torch.full((2, 1, 4, 4), 0.5)
-    batch = Batch(x, torch.zeros(2, dtype=torch.int64), Draws(0, torch.arange(2)))
     for randomized, passes in ((False, 1), (True, 8)):
+        declared = manifest(randomized=randomized)
+        batch = Batch(x, torch.zeros(2, dtype=torch.int64), Draws(0, torch.arange(2)), reading=reading_of(declared))
         before = meter.forward_rows
         model = MeteredModel(Coin(), meter, classes=2)
         one = Sequence("once", (Stage("once", PGD(steps=1, random_start=False)),))
-        search = Declared(one, manifest(randomized=randomized)).run(model, batch, Linf(0.1), lambda step: None)
+        search = Declared(one, declared).run(model, batch, Linf(0.1), lambda step: None)
         assert search.points.shape == x.shape
         assert (meter.forward_rows - before) % passes == 0
         assert meter.forward_rows - before >= 2 * passes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from evaluator.defenses.recipes import BASELINES
 from evaluator.draws import Draws
 from evaluator.ensembles import Ensemble, Sequence, Stage, standard
 from evaluator.host.load import load_submission
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
@@ -67,7 +67,7 @@ QUICK = Sequence("quick", (Stage("PGD", PGD(steps=10, loss="margin")),))
 
 
 def judged(model: Callable[[Tensor], Tensor], part: Examples, ensemble: Ensemble) -> Verdict:
-    return evaluate(lambda: nullcontext(model), part, Linf(0.3), ensemble, seed=0)
+    return evaluate(Defense.of(model), part, Linf(0.3), ensemble, seed=0)
 
 
 def spent_on_checks(verdict: Verdict) -> AttackRecord:

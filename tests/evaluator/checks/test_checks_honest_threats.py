@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from evaluator.adaptive.over_views import OverViews
 from evaluator.adaptive.relentless import Relentless
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks import PGD
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest, Subject, examine, registered, sampled
@@ -23,9 +22,11 @@ from evaluator.ensembles import Sequence, Stage, standard
 from evaluator.ensembles.in_expectation import InExpectation
 from evaluator.errors import InputError
 from evaluator.host.load import load_submission
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import evaluate
 from evaluator.manifests.spec import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
+from evaluator.models.reading import Votes
 from evaluator.threats import (
     L0,
     L1,
@@ -152,7 +153,7 @@ def test_an_honest_network_is_verified_under_every_kind_of_threat(name: str, thr
     dataset, threats = ("cifar10", ON_CIFAR) if name.startswith("cifar10") else ("mnist", THREATS)
     images = examples(DataSpec(dataset=dataset, split="test", examples=40))
     ensemble = Honest(standard(threats[threat]))
-    verdict = evaluate(lambda: nullcontext(model), images, threats[threat], ensemble, seed=seed)
+    verdict = evaluate(Defense.of(model), images, threats[threat], ensemble, seed=seed)
     assert [(flag.check, flag.evidence) for flag in verdict.flags] == []
 
 
@@ -180,7 +181,7 @@ def test_what_breaks_the_object_and_not_its_views_is_no_break(bpda: bool) -> Non
     climb = Stage("climb", OverViews(Relentless(steps=5, loss="margin"), seed=1))
     ensemble = Honest(InExpectation((climb,), climb, ()), bpda=bpda)
     part = Examples(torch.arange(20), x, model(x).argmax(dim=1), 4)
-    verdict = evaluate(lambda: nullcontext(model), part, threat, ensemble, seed=5)
+    verdict = evaluate(Defense.of(model), part, threat, ensemble, seed=5)
     assert bool(verdict.robust.all())
     assert [(flag.check, flag.evidence) for flag in verdict.flags] == []
 
@@ -197,9 +198,9 @@ def test_a_break_of_the_views_counts_where_a_random_model_withstands_the_object_
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     threat = Physical(Linf(0.01), Views(rotation=90.0), samples=16, threshold=0.5)
     climb = Stage("climb", OverViews(Relentless(steps=2, loss="margin"), seed=1))
-    ensemble = Honest(InExpectation((climb,), climb, ()), randomized=True)
+    ensemble = Honest(InExpectation((climb,), climb, ()))
     part = Examples(torch.arange(6), images, torch.zeros(6, dtype=torch.int64), 2)
-    verdict = evaluate(lambda: nullcontext(Straight()), part, threat, ensemble, seed=5, votes=Votes(1))
+    verdict = evaluate(Defense(lambda: nullcontext(Straight()), Votes()), part, threat, ensemble, seed=5)
     assert bool(verdict.correct.all())
     assert not bool(verdict.robust.any())
 
@@ -244,11 +245,11 @@ def test_a_verdict_and_its_flags_depend_on_no_clock(monkeypatch: pytest.MonkeyPa
     images = examples(DataSpec(dataset="mnist", split="test", examples=9))
     quick = Honest(Sequence("quick", (Stage("PGD", PGD(steps=10, loss="margin")),)))
     steady = load_submission(BASELINES / "mnist-standard")
-    calm = evaluate(lambda: nullcontext(steady), images, Linf(0.1), quick, seed=3)
+    calm = evaluate(Defense.of(steady), images, Linf(0.1), quick, seed=3)
     clock = Clock()
     for name in ("perf_counter", "monotonic", "time", "process_time"):
         monkeypatch.setattr(f"time.{name}", clock)
-    busy = evaluate(lambda: nullcontext(Unsteady(clock)), images, Linf(0.1), quick, seed=3)
+    busy = evaluate(Defense(lambda: nullcontext(Unsteady(clock))), images, Linf(0.1), quick, seed=3)
     monkeypatch.undo()
     assert busy.seconds > 1000
     assert [flag.model_dump() for flag in busy.flags] == [flag.model_dump() for flag in calm.flags]

@@ -17,7 +17,7 @@ from evaluator.host.attack_proxy import Budget, ProxyModel, QueryRefused
 from evaluator.host.attack_session import AttackFault
 from evaluator.manifests.spec import AccessSpec
 from evaluator.models.meter import BudgetExhausted, Meter, MeteredModel
-from evaluator.models.rejection import rejected, with_score
+from evaluator.models.reading import WithDetector
 from evaluator.threats import L2, Linf, Threat
 
 HONEST = """
@@ -119,10 +119,10 @@ def test_a_declared_detector_s_refusals_are_seen_at_every_level_that_answers(lev
         return x
 
     def defense(x: Tensor) -> Tensor:
-        return with_score(torch.cat([net()(x), score], dim=1))
+        return torch.cat([net()(x), score], dim=1)
 
-    Game(access=AccessSpec(level=level), defense=defense, rejects=True).play(attack)  # type: ignore[arg-type]
-    assert torch.equal(rejected(seen[0]), score[:, 0] > 0)
+    Game(access=AccessSpec(level=level), defense=defense, reading=WithDetector()).play(attack)  # type: ignore[arg-type]
+    assert torch.equal(WithDetector().refused(seen[0]), score[:, 0] > 0)
     assert torch.equal(seen[0].argmax(dim=1), net()(examples().x).argmax(dim=1))
 
 

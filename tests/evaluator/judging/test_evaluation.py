@@ -14,7 +14,9 @@ from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.data.tensors import Examples
 from evaluator.ensembles import Sequence, Stage
 from evaluator.errors import Cancelled, SubmissionError
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.watch import Observer
 from evaluator.records.report import Progress
 from evaluator.threats import Linf, Threat
 
@@ -36,7 +38,7 @@ def examples(count: int = 40) -> Examples:
 
 
 def judge(model: Model, part: Examples, ensemble: Sequence = ENSEMBLE, seed: int = 5, **options: object) -> Verdict:
-    return evaluate(lambda: nullcontext(model), part, THREAT, ensemble, seed=seed, **options)  # type: ignore[arg-type]
+    return evaluate(Defense.of(model), part, THREAT, ensemble, seed=seed, **options)  # type: ignore[arg-type]
 
 
 def test_bits_say_what_an_independent_check_says() -> None:
@@ -108,14 +110,14 @@ class Forgetful(nn.Module):
 
 
 def test_a_claim_that_a_fresh_model_does_not_repeat_is_a_flag_and_no_fall() -> None:
-    verdict = evaluate(lambda: nullcontext(Forgetful()), examples(), Linf(1e-6), ENSEMBLE, seed=1)
+    verdict = evaluate(Defense(lambda: nullcontext(Forgetful())), examples(), Linf(1e-6), ENSEMBLE, seed=1)
     assert [flag.check for flag in verdict.flags if flag.severity == "unverified"] == ["replay", "claim-repeat"]
     assert torch.equal(verdict.robust, verdict.correct)
 
 
 def test_progress_moves_from_the_clean_pass_to_the_verification_and_never_backwards() -> None:
     seen: list[Progress] = []
-    judge(net(), examples(), on_progress=seen.append)
+    judge(net(), examples(), observer=Observer(on_progress=seen.append))
     assert [stage for i, stage in enumerate(p.stage for p in seen) if i == 0 or seen[i - 1].stage != stage] == [
         "starting",
         "clean",
@@ -135,7 +137,7 @@ def test_a_cancelled_evaluation_stops_before_the_next_pass() -> None:
         return net()(x)  # type: ignore[no-any-return]
 
     with pytest.raises(Cancelled):
-        judge(model, examples(), cancelled=lambda: len(calls) >= 5)
+        judge(model, examples(), observer=Observer(cancelled=lambda: len(calls) >= 5))
     assert len(calls) == 5
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator.adaptive.votes import Votes
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.data.tensors import Examples
 from evaluator.ensembles import Ensemble, Sequence, Stage, standard
 from evaluator.judging.closest_points import STAGE
+from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.judging.verification import verify
+from evaluator.models.reading import Votes
 from evaluator.threats import L0, L2, Linf, Threat
 from evaluator.threats.corruptions import Corruptions
 from evaluator.threats.physical import Physical, Views
@@ -44,7 +44,7 @@ def gray(count: int, value: float = 0.5) -> Examples:
 
 
 def judged(model: nn.Module, part: Examples, threat: Threat, ensemble: Ensemble | None = None, seed: int = 3) -> Verdict:
-    return evaluate(lambda: nullcontext(model), part, threat, ensemble or standard(threat), seed=seed)
+    return evaluate(Defense.of(model), part, threat, ensemble or standard(threat), seed=seed)
 
 
 def mean_above(limit: float) -> nn.Module:
@@ -191,7 +191,7 @@ def test_a_random_defense_is_judged_on_views_by_votes() -> None:
     part, threat = gray(3), Physical(Linf(0.3), TURNING, samples=5)
     points = threat.project(part.x, part.x + 1)
     for limit, falls in ((0.4, True), (0.9, False)):
-        checked = verify(mean_above(limit), part, threat, points, torch.ones(3, dtype=torch.bool), 1, votes=Votes(3))
+        checked = verify(mean_above(limit), part, threat, points, torch.ones(3, dtype=torch.bool), 1, Votes(3))
         assert checked.broken.tolist() == [falls] * 3
 
 
