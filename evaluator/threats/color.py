@@ -12,6 +12,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
@@ -99,33 +100,32 @@ class Color(Threat):
         """
         if self.smoothness >= 2 * self.epsilon:
             return grid.clamp(-self.epsilon, self.epsilon)
-        result, grid = grid.clone(), grid.clone()
-        active = torch.arange(len(grid), device=grid.device)
-        sets = [(axis, first) for axis in range(2, grid.dim()) for first in (0, 1) if grid.shape[axis] - first > 1]
+        result, grid = torch.empty_like(grid), _nodes_first(grid)
+        active = torch.arange(len(result), device=grid.device)
+        sets = [(axis, first) for axis in range(grid.dim() - 2) for first in (0, 1) if grid.shape[axis] - first > 1]
         over, apart = torch.zeros_like(grid), [torch.zeros_like(_pairs(grid, *part)[0]) for part in sets]
         for cycle in range(_CYCLES):
-            wanted = grid + over
-            grid = wanted.clamp(-self.epsilon, self.epsilon)
-            before, over = over, wanted - grid
-            moves = [over - before]
+            wanted, before = grid + over, over
+            grid, over = wanted.clamp(-self.epsilon, self.epsilon), functional.softshrink(wanted, self.epsilon)
+            moves = []
             for number, part in enumerate(sets):
                 left, right = _pairs(grid, *part)
-                gap = (right - left).add_(apart[number], alpha=2)
-                excess = (gap - gap.clamp(-self._gap, self._gap)).div_(2)
-                move = excess - apart[number]
-                left += move
-                right -= move
+                excess = functional.softshrink((right - left).add_(apart[number]), self._gap)
+                move = excess - apart[number]  # twice what each node moves, as `apart` is twice the correction
+                left.add_(move, alpha=0.5)
+                right.sub_(move, alpha=0.5)
                 apart[number] = excess
                 moves.append(move)
             if cycle % _CHECK == 0:
-                going = torch.stack([flat(move).abs().amax(dim=1) for move in moves]).amax(dim=0) > _TOLERANCE * self.epsilon
-                result[active] = grid
-                if not bool(going.any()):
-                    return result
+                farthest = [_farthest(over - before), *(_farthest(move) / 2 for move in moves)]
+                going = torch.stack(farthest).amax(dim=0) > _TOLERANCE * self.epsilon
                 if not bool(going.all()):
-                    grid, over, active = grid[going], over[going], active[going]
-                    apart = [correction[going] for correction in apart]
-        result[active] = grid
+                    result[active] = _rows_first(grid)
+                    if not bool(going.any()):
+                        return result
+                    grid, over, active = grid[..., going], over[..., going], active[going]
+                    apart = [correction[..., going] for correction in apart]
+        result[active] = _rows_first(grid)
         return result
 
     def _contracted(self, grid: Tensor) -> Tensor:
@@ -153,24 +153,25 @@ class Color(Threat):
         shape = grid.shape[1:]
         numbers = torch.meshgrid(*[torch.arange(self.nodes, device=x.device)] * (grid.dim() - 2), indexing="ij")
         parity = torch.stack(numbers).sum(dim=0) % 2
+        grid, parity = _nodes_first(grid), parity[..., None, None]
         for _ in range(_SWEEPS if self.smoothness < 2 * self.epsilon else 1):
-            share = draws.uniform(*shape).double()
+            share = _nodes_first(draws.uniform(*shape).double())
             for color in (0, 1):
                 low, high = self._interval(grid)
                 grid = torch.where(parity == color, low + (high - low) * share, grid)
-        return self.project(x, grid.to(x.dtype))
+        return self.project(x, _rows_first(grid).to(x.dtype))
 
     def _interval(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each node may lie, given its neighbors."""
-        low, high = torch.full_like(grid, -self.epsilon), torch.full_like(grid, self.epsilon)
-        for axis in range(2, grid.dim()):
+        """Where each node of the grid (nodes, ..., C, n) may lie, given its neighbors."""
+        smallest, largest = torch.full_like(grid, torch.inf), torch.full_like(grid, -torch.inf)
+        for axis in range(grid.dim() - 2):
             size = grid.shape[axis] - 1
             for own, other in ((0, 1), (1, 0)):
                 neighbor = grid.narrow(axis, other, size)
-                part_low, part_high = low.narrow(axis, own, size), high.narrow(axis, own, size)
-                torch.maximum(part_low, neighbor - self._gap, out=part_low)
-                torch.minimum(part_high, neighbor + self._gap, out=part_high)
-        return low, high
+                least, most = smallest.narrow(axis, own, size), largest.narrow(axis, own, size)
+                torch.minimum(least, neighbor, out=least)
+                torch.maximum(most, neighbor, out=most)
+        return largest.sub_(self._gap).clamp_min_(-self.epsilon), smallest.add_(self._gap).clamp_max_(self.epsilon)
 
     def steepest_step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
         """The steepest step in the largest displacement; smoothness is left to `project`, as the box is for balls."""
@@ -179,6 +180,21 @@ class Color(Threat):
     def distance(self, x: Tensor, z: Tensor) -> Tensor:
         grid = z.double()
         return torch.maximum(flat(grid).abs().amax(dim=1), self._largest_gap(grid) * (self.epsilon / self.smoothness))
+
+
+def _nodes_first(grid: Tensor) -> Tensor:
+    """(n, C, nodes, ...) -> (nodes, ..., C, n): neighbors along every axis are whole blocks of memory."""
+    return grid.permute(*range(2, grid.dim()), 1, 0).contiguous()
+
+
+def _rows_first(grid: Tensor) -> Tensor:
+    """(nodes, ..., C, n) -> (n, C, nodes, ...)."""
+    return grid.permute(grid.dim() - 1, grid.dim() - 2, *range(grid.dim() - 2)).contiguous()
+
+
+def _farthest(move: Tensor) -> Tensor:
+    """(n,) the largest absolute value of each row of (nodes, ..., C, n)."""
+    return move.abs().flatten(0, -2).amax(dim=0)
 
 
 def _pairs(grid: Tensor, axis: int, first: int) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ Laidlaw and Feizi 2019, "Functional Adversarial Attacks", sec. 5 (combined threa
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Self
@@ -101,7 +102,7 @@ class Sum(Threat):
         unused = flat(self.join(self.split(z), z) != z).any(dim=1)
         return torch.where(unused, torch.inf, torch.stack(shares).amax(dim=0))
 
-    @property
+    @functools.cached_property
     def _members(self) -> tuple[Threat, ...]:
         """The parts, the balls among them freed of the image box: `apply` clips the rendered sum instead."""
         return tuple(part.around_zero() if isinstance(part, Ball) else part for part in self.parts)
@@ -111,15 +112,22 @@ class Sum(Threat):
         """What a part's point is measured from: zero for a perturbation."""
         return torch.zeros_like(x) if isinstance(member, Ball) else x
 
-    def _shapes(self, z: Tensor) -> list[tuple[int, ...]]:
+    def _shapes(self, z: Tensor) -> tuple[tuple[int, ...], ...]:
         """The parts' point shapes, from the number of planes alone: only one number of image channels gives it."""
-        height, width = z.shape[2:]
-        for channels in range(1, z.shape[1] + 1):
-            image = torch.empty(1, channels, height, width, device="meta")
-            shapes = [tuple(member.start(image).shape[1:]) for member in self._members]
-            if sum(_planes(shape, height * width) for shape in shapes) == z.shape[1]:
-                return shapes
-        raise InputError(f"{tuple(z.shape)} are not points of this sum.", help="They are shaped as threat.start(x) is.")
+        shapes = _shapes(self, *z.shape[1:])
+        if shapes is None:
+            raise InputError(f"{tuple(z.shape)} are not points of this sum.", help="They are shaped as threat.start(x) is.")
+        return shapes
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(threat: Sum, planes: int, height: int, width: int) -> tuple[tuple[int, ...], ...] | None:
+    for channels in range(1, planes + 1):
+        image = torch.empty(1, channels, height, width, device="meta")
+        shapes = tuple(tuple(member.start(image).shape[1:]) for member in threat._members)
+        if sum(_planes(shape, height * width) for shape in shapes) == planes:
+            return shapes
+    return None
 
 
 def _planes(shape: tuple[int, ...], pixels: int) -> int:
