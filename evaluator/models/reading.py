@@ -214,7 +214,6 @@ class WithDetector(Reading):
 
 
 ARGMAX = Argmax()
-SINGLE = Votes()  # a defense that answers once
 
 
 def reading_of(manifest: DefenseManifest) -> Reading:
