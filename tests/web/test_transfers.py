@@ -105,6 +105,16 @@ def test_no_shard_is_searched_while_a_replay_waits_and_a_message_about_one_plays
     assert work_once(judge=judge, only=current(twin).key)
 
 
+def test_a_re_evaluation_waits_for_replays_that_were_queued_before_it(challenge: Challenge) -> None:
+    judged(challenge, person("alice"), "First", 1)
+    twin = enter(challenge, person("bob"), name="Twin")
+    again = enqueue(submission=twin)
+    judge, player = Finder(), FakePlayer()
+    assert Cell.objects.get(defense=twin).before_id == again.key
+    assert work_once(judge=judge, player=player, only=again.key)
+    assert (judge.searched, player.played) == ([], [("replay", "replay")])
+
+
 def test_each_example_has_one_stored_input_however_often_it_was_found(challenge: Challenge) -> None:
     alice = person("alice")
     first = judged(challenge, alice, "First", 1, 2, 3)
