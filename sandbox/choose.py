@@ -49,11 +49,15 @@ def open_sandbox(preference: str | None = None) -> Sandbox:
     raise SandboxError(f"No sandbox can run untrusted code here, so none is run. {' '.join(missing)}")
 
 
-def open_sandbox_or_none(preference: str) -> Sandbox:
-    """As `open_sandbox`, but where "auto" finds none, one that refuses every job: entries that are weights alone need none."""
+def open_sandbox_or_none(preference: str | None, *, wait: bool = False) -> Sandbox:
+    """As `open_sandbox`, but where "auto" finds none, one that refuses every job: entries that are weights alone need none.
+
+    wait: one that is named and does not answer is waited for, instead of a SandboxError.
+    """
     try:
         return open_sandbox(preference)
     except SandboxError as error:
-        if preference != "auto":
+        named = preference not in (None, "auto")
+        if named and not wait:
             raise
-        return NoSandbox(str(error))
+        return NoSandbox(str(error), awaited=named)
