@@ -32,7 +32,7 @@ class MemoryWatch:
             members = [name for name in os.listdir(self._proc) if name.isdigit()]  # noqa: PTH208 (of a descriptor)
         except OSError:
             return False
-        # Resident pages count a shared page once for each process; only when they exceed is the dearer exact share asked for.
+        # Resident pages count a shared page once for each process; only when they exceed is the exact, costlier share read.
         if sum(self._resident(pid) for pid in members) <= self._limit:
             return False
         return sum(self._share(pid) for pid in members) > self._limit

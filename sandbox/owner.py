@@ -1,4 +1,4 @@
-"""Who started a job: written on everything that could outlive a crashed process, so that leftovers can be told from work."""
+"""Who started a job: written on everything that could outlive a crashed process, so that leftovers are distinct from work."""
 
 from __future__ import annotations
 

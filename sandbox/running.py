@@ -27,7 +27,7 @@ class Tree(ABC):
 
     @abstractmethod
     def out_of_memory(self) -> bool:
-        """Whether the job was, or has to be, killed for want of memory."""
+        """Whether the job was, or has to be, killed because memory ran out."""
 
     @abstractmethod
     def kill(self) -> None:

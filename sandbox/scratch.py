@@ -1,7 +1,7 @@
-"""Temporary folders that carry their owner's name, so that those of a crashed process can be told from work in progress.
+"""Temporary folders that carry their owner's name, so that those of a crashed process are distinct from work in progress.
 
 An owner in another pid namespace, such as another container that shares the place, cannot be looked up by its number. Each
-folder is therefore locked (flock(2)) by its maker: the kernel gives the lock back when that ends, however it ends, and whoever
+folder is therefore locked (flock(2)) by its maker: the kernel releases the lock when that ends, however it ends. A process that
 gets it knows that the folder is nobody's. See docs/decisions/0008-a-lock-tells-the-owner.md.
 """
 

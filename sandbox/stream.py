@@ -74,7 +74,7 @@ class PipeStream(Stream):
                 return
             self._closed = True
             os.eventfd_write(self._wake, 1)
-            # Whoever is moving bytes notices within one poll; only then may the numbers be given back to the system.
+            # A thread that is moving bytes notices within one poll; only then may the numbers be given back to the system.
             with self._reading, self._writing:
                 for fd in (self._read_fd, self._write_fd, self._wake):
                     os.close(fd)

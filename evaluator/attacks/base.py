@@ -31,7 +31,7 @@ class Batch:
     x: (n, *shape) float32 clean inputs in [0, 1]; y: (n,) int64 true labels; draws: one random stream per example;
     target: (n,) int64 the class that a targeted attack must reach, else None; aim: (n,) int64 a class that losses steer
     towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None. reading: how
-    answers are read; an input that is refused is no success. evidence: where successes are noted, whoever asked, under the
+    answers are read; an input that is refused is no success. evidence: where all successes are noted, under the
     examples' numbers there, `rows` (n,) int64; both or neither.
     """
 

@@ -55,7 +55,7 @@ class IntervalAttack(Attack):
         return with_restarts(once, batch, threat, restarts=self.restarts).points
 
     def _attempt(self, model: Model, network: Relaxed, batch: Batch, threat: Threat) -> Attempt:
-        """One random start: PGD, then `moves` times an interval move and PGD, for whoever still stands."""
+        """One random start: PGD, then `moves` times an interval move and PGD, for the examples that still stand."""
         loss, size = LOSSES[self.loss], 2.5 * threat.epsilon / self.steps
         start = threat.random_start(batch.x, batch.draws)
         found = ascend(model, batch, threat, start, loss, steps=self.steps, size=size)

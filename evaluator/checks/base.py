@@ -38,7 +38,7 @@ INSPECTED = 4  # images on which a model is looked into
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """A model whose inside is told by the process it lives in; see `evaluator.host.inspection`."""
+    """A model whose inside is reported by the process it lives in; see `evaluator.host.inspection`."""
 
     def inspected(self, x: Tensor) -> Inspection:
         """What was seen while it answered x (n, *shape)."""

@@ -23,10 +23,10 @@ class IncompleteOptimisation(Check):
         f"The best margin so far of a climb of {STEPS} steps, rescaled to [0, 1] over its own range, on {EXAMPLES} examples of "
         f"which {LEAST} or more stand to its end. Fires when its last {LAST} steps move it by more than {MOVING:g} (median)."
     )
-    meaning = "An attack with more steps would find more than this one; what stands may stand for want of steps alone."
+    meaning = "An attack with more steps would find more than this one; more steps may still break what is left."
     remedy = "Nothing to declare; the official search takes more steps."
     needs = Trait.WHOLE
-    elsewhere = "A climb that moves a pixel or a patch at a time may rise to its last step on honest networks, too."
+    elsewhere = "A climb by single pixels or patches may rise to its last step on honest networks."
 
     def run(self, subject: Subject) -> Finding:
         left = subject.standing[~subject.long_climb.ever][:EXAMPLES]

@@ -32,10 +32,12 @@ class Planted(Check):
         f"PGD with {STEPS} steps climbs that readout. Fires when it misses more than {MISSED:.0%} of the plants (at least "
         f"{LEAST} can be planted, answers are not random)."
     )
-    meaning = "A point of the other side was put where the attack may go; an attack that cannot find it finds no other either."
+    meaning = (
+        "A point of the other side was placed where the attack may go. An attack that cannot find it finds no other either."
+    )
     remedy = "Look for what keeps gradients from reaching the input; declare a stand-in (`bpda`)."
     needs = Trait.DENSE
-    elsewhere = "A steepest step in L1 moves one pixel: a plant is one pixel among many, and honest networks miss most of them."
+    elsewhere = "A steepest step in L1 moves one pixel. A plant is one pixel among many, and honest networks miss most."
 
     def run(self, subject: Subject) -> Finding:
         if subject.random:

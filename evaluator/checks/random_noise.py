@@ -27,8 +27,8 @@ class RandomNoise(Check):
     remedy = "Look for gradients that are noise; declare a stand-in (`bpda`) or randomness (`randomized = true`)."
     needs = Trait.FAINT
     elsewhere = (
-        "Which pixels, where a patch lies, by what angle an image turns: what a few numbers say is found by chance, and not by "
-        "small steps, on honest networks, too."
+        "Elsewhere a few numbers say it all: pixels, the place of a patch, an angle. On honest networks chance finds them, "
+        "too, and small steps do not."
     )
 
     def run(self, subject: Subject) -> Finding:

@@ -20,7 +20,7 @@ class SingleStep(Check):
         f"FGSM against the climb of {STEPS} steps and, where that fails, of {LONG}. Fires when at least {BETTER} examples fall "
         "to the single step and to neither climb."
     )
-    meaning = "The loss surface misleads whoever follows it step by step: the gradient is masked."
+    meaning = "The loss surface misleads an attack that follows it step by step: the gradient is masked."
     remedy = "Look for layers whose gradient is noise or tiny near the clean input; declare a stand-in (`bpda`)."
     needs = Trait.RESIZABLE
     elsewhere = "Elsewhere one long step lands on another angle, place or set of pixels, which short steps need not pass."

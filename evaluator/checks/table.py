@@ -65,13 +65,15 @@ _ELSEWHERE = (
     ),
 )
 
-_PRIVATE = """No pack of this version has one: all its images are public, and `memorized-inputs` asks instead about images that
-nobody can have stored (secret deformations and negatives of the ranked ones), and about images of the split that do not rank;
-that gap is the one a private split would show. A pack with a private split is evaluated on it as a second `Examples`; the gap
-of the two accuracies belongs where `judging.evaluation.evaluate` joins the flags of its verdict, with a two-sample test."""
+_PRIVATE = """\
+No pack of this version has a private split: all its images are public. Instead, `memorized-inputs` asks about images that
+nobody can have stored (secret deformations and negatives of the ranked ones). It also asks about images of the split that do
+not rank, and that gap is the one a private split would show. A pack with a private split is evaluated on it as a second
+`Examples`. The gap of the two accuracies then belongs where `judging.evaluation.evaluate` joins the flags of its verdict,
+with a two-sample test."""
 
-_MEASURED = """Ten honest networks (without defense; trained by PGD, IBP, TRADES, a mix of PGD and certificates, under noise;
-MNIST and CIFAR-10, Linf and L2) raise no flag. What they measure, beside the threshold:
+_MEASURED = """Ten honest networks on MNIST and CIFAR-10, under Linf and L2, raise no flag. They are undefended, or trained by
+PGD, IBP, TRADES, a mix of PGD and certificates, or under noise. What they measure, beside the threshold:
 
 | check | fires | farthest of the honest networks |
 |---|---|---|
@@ -82,57 +84,59 @@ MNIST and CIFAR-10, Linf and L2) raise no flag. What they measure, beside the th
 | `gradient-accuracy` | cosine below 0.5 or signs below 70% at every h | 0.99, 91% at its best h |
 
 At Linf 0.3 the cosine of `gradient-accuracy` falls from 1.00 at h = 0.001 to 0.88 at 0.008 on the IBP-trained network, whose
-loss is curved over such distances; on one that computes in bfloat16 it rises from 0.67 to 0.99, because rounding drowns the
-small step. A gradient that does not fit fits at neither (at most 0.46, k-winners-take-all; a staircase of ten levels behind a
-stand-in 0.43). All checks together cost
-about 16,000 forward and 3,300 backward rows on a robust network, 10,000 of them random points, whatever the number of ranked
-examples; a fifth of that on one that is not, or under a threat where noise is not asked."""
+loss is curved over such distances. On a network that computes in bfloat16 it rises from 0.67 to 0.99, because rounding drowns
+the small step. A gradient that does not fit fits at neither (at most 0.46, k-winners-take-all; a staircase of ten levels
+behind a stand-in 0.43). All checks together cost about 16,000 forward and 3,300 backward rows on a robust network, for any
+number of ranked examples. 10,000 of them are random points. On other networks, or under a threat where noise is not asked,
+the cost is a fifth of that."""
 
 
-_ADAPTIVE = """Where a check leaves doubt, or an entry declares what it does, the examples that stand are attacked once
-more, each way in turn; what falls counts on the unmodified model only.
+_ADAPTIVE = """\
+Where a check leaves doubt, or an entry declares what it does, the examples that still stand are attacked once more, each way
+in turn. What falls counts only if it breaks the unmodified model.
 
-1. Through the declared stand-ins, straight through every custom part and every rounding, through small networks fitted to
-   those parts, and through the model's own gradient: APGD on the margin, on cross-entropy, and with three times as many
-   steps.
-2. Where the gradient of cross-entropy or of the margin is zero for any of them: cross-entropy on rescaled logits (below),
-   and both losses through the model in float64.
+1. With substitutes in the backward pass: the declared stand-ins, the identity through every custom part and every rounding,
+   and small networks fitted to those parts. The model's own gradient is used as well. APGD climbs the margin and
+   cross-entropy, also with three times as many steps.
+2. Where the gradient of cross-entropy or of the margin is zero for any of them: cross-entropy on rescaled logits (below).
+   Both losses also run through the model in float64.
 3. Around the parts: PGD on the network without them, and whatever transfers from a substitute trained on labels.
 4. Without gradients: Square with restarts, then HopSkipJump on decisions alone.
 
 ### Numbers that float32 loses
 
 Logits of 10^6 leave cross-entropy no gradient, because their softmax is exactly 0 or 1; logits of 10^-30 lose theirs on the
-way back. Each row is multiplied by a positive constant that makes it 10 wide, which changes no label: the loss sees
+way back. Each row is multiplied by a positive constant that makes it 10 wide, which changes no label. The loss sees
 well-sized logits and the host gets well-sized cotangents. So nothing is left for a loss in float64, and none is computed.
-Logits cross the line in float32, and what the model itself has rounded away cannot be had back from them; for that the host
-repeats the pass with a copy of the module in float64 and differentiates the copy, while its answers stay the module's own
-bits. Code that insists on float32 keeps its own gradient. A softmax over classes inside the model passes, straight through,
-the gradient of its logarithm. Where all logits are equal no scale helps: random search and decisions are what is left.
+Logits cross the line in float32, and what the model itself has rounded away cannot be recovered from them. For that the host
+repeats the pass with a copy of the module in float64 and differentiates the copy. Its answers stay the module's own bits.
+Code that insists on float32 keeps its own gradient. A softmax over classes inside the model passes, straight through, the
+gradient of its logarithm. Where all logits are equal no scale helps: random search and decisions are what is left.
 
 ### Randomness
 
-Random models are attacked by PGD that never stops, on the mean of as many answers as signal-to-noise 2 or 90% equal signs
-ask for: at least 4, up to 16 for every example, up to 64 for those that stand after that. Draws are fresh in every pass;
-once more they are the same in every pass (the host starts its generators from a fixed seed; a generator of the model's own
-stays free), which makes one deterministic mean. The few that stand after all of that are attacked by the mean probabilities
-of 64.
+Random models are attacked by PGD that never stops, on the mean of several answers. Their number is what signal-to-noise 2 or
+90% equal signs require: at least 4, up to 16 for every example, up to 64 for those that withstand that. Draws are fresh in
+every pass. In a second search they are the same in every pass, which makes one deterministic mean. For that, the host starts
+its generators from a fixed seed; a generator of the model's own stays free. The few examples that withstand all of that are
+attacked by the mean probabilities of 64.
 
-Neither decides. An input breaks a random model when fresh answers that only the scorer draws, as many as the declared votes
-and at least 64, reject "right at least half of the time" at the level 0.01 (exact binomial test; with several votes the
-true class against the leader); never the best of several draws. The search asks for 1e-7, so that chance in verification
-costs nothing: with 32 answers and 1e-5 one image of noise layers in 180 was lost there, now none of 1,440.
+Neither search decides. The scorer alone draws fresh answers, as many as the declared votes and at least 64. An input breaks a
+random model when they reject "right at least half of the time" at the level 0.01. The test is an exact binomial test; with
+several votes it compares the true class with the leader. The best of several draws never counts. The search asks for 1e-7, so
+that chance in verification costs nothing. With 32 answers and 1e-5, one image of noise layers in 180 was lost there, now none
+of 1,440.
 
 ### Detectors
 
 A defense that declares `detector = true` answers one column more, the detector's score; above 0 it refuses. A clean image
-that is refused is an error, and a perturbed one that is refused is no success, in the search, in its verification, in every
-cell of the matrix and in replays. The score is a column of its own up to the scorer. An attack sees logits whose mean in
-each row is minus the score: this changes neither label nor loss, so every attack runs as it is. Only its successes are
-counted otherwise (`evaluator.models.reading`). What stands then is attacked
-first by two joint losses: the sum of margin and minus score, whose weight follows who is fooled, and the gradient of the
-one without its part along the other's (Bryniarski et al. 2021). The checks look at the classifier; `zero-gradients` looks
-at the score as well. Random answers and certificates cannot be declared together with a detector. One that is not declared
+that is refused is an error, and a perturbed one that is refused is no success. This holds in the search, in its
+verification, in every cell of the matrix and in replays. The score is a column of its own up to the scorer. An attack sees
+logits whose mean in each row is minus the score. This changes neither label nor loss, so every attack runs as it is. Only
+its successes are counted differently (`evaluator.models.reading`). What still stands is attacked first by two joint losses
+(Bryniarski and others 2021). One is the sum of margin and minus score, whose weight follows which of the two is fooled. The
+other is the gradient of one without its part along the other's. The checks look at the classifier; `zero-gradients` looks
+at the score as well. Random answers and certificates cannot be declared together with a detector. An undeclared detector
 shows as `traffic-anomalies`, `non-differentiable-operations` or `adaptive-attack`, and the entry is not ranked."""
 
 
@@ -144,13 +148,13 @@ def markdown() -> str:
         "Generated from the registry by `python -m evaluator.checks.table > docs/honesty.md`; do not edit.",
         "",
         "Most defenses that looked robust only hid their gradient. After the search of every evaluation these checks look at a",
-        f"sample of at most {SAMPLE} correctly classified examples and ask whether the attacks saw the model as it is. They",
-        "need logits and vector-Jacobian products only, so code in a sandbox is examined as weights are;",
-        "`non-differentiable-operations` and `dynamic-inference` read what the model's own process reports about itself. A",
-        "check that fires leaves a flag with its measured figures and **never changes a score**:",
+        f"sample of at most {SAMPLE} correctly classified examples. They ask whether the attacks saw the model as it is. They",
+        "need logits and vector-Jacobian products only, so code in a sandbox is examined as weights are.",
+        "`non-differentiable-operations` and `dynamic-inference` also read what the model's own process reports about itself.",
+        "A check that fires leaves a flag with its measured figures and **never changes a score**:",
         "",
         "- `unverified`: the evaluator cannot vouch for the verdict. The entry is shown and not ranked until the team declares",
-        "  what hides the gradient, or mends it.",
+        "  what hides the gradient, or removes it.",
         "- `info`: something was seen that the attacks have dealt with.",
         "",
         "A check that does not fire is no certificate: the findings are evidence against an entry, never for it.",

@@ -25,8 +25,8 @@ class TrafficAnomalies(Check):
     )
     meaning = "A model that notices the attack and answers it by another rule shows the attack something else than it deploys."
     remedy = (
-        "Answer every input by the same rule, or declare `detector = true` in defense.toml and give its score as a last "
-        "column of the answer; refusing a clean image is an error."
+        "Answer every input by the same rule, or declare `detector = true` in defense.toml. The score is then the last "
+        "column of the answer. Refusing a clean image is an error."
     )
 
     def run(self, subject: Subject) -> Finding:

@@ -1,4 +1,4 @@
-"""What the data sets' files must be, byte for byte, whoever they come from. Torch-free."""
+"""What the data sets' files must be, byte for byte, from any source. Torch-free."""
 
 from __future__ import annotations
 

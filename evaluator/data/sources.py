@@ -1,6 +1,6 @@
 """Where a data set's files can come from: a folder of the user's, torchvision's downloader, an npm package. Torch-free.
 
-A source puts files into a folder and promises nothing: whoever asked checks every digest. A source that cannot be
+A source puts files into a folder and promises nothing: the caller checks every digest. A source that cannot be
 reached gives up within seconds (`SourceError`), so that the next one gets its turn.
 """
 

@@ -1,7 +1,7 @@
 """The program inside the attack sandbox: `python -m evaluator.host.attack_serve FOLDER`. Runs a submitted attack.
 
-It is told x, y, the threat and what it may ask; its model asks the scorer over the same stream. What it returns is a claim.
-Told: load -> ready | failed; attack(x, y, left_each, threat, level, rows, classes, seed). Asks: forward(x, examples, keep) ->
+It gets x, y, the threat and what it may ask; its model asks the scorer over the same stream. What it returns is a claim.
+Gets: load -> ready | failed; attack(x, y, left_each, threat, level, rows, classes, seed). Asks: forward(x, examples, keep) ->
 logits | refused; vjp(keep, cotangent) -> gradient | expired | refused; price(x, examples | keep) -> price | expired | refused.
 Ends with result(points) or failed.
 """

@@ -223,7 +223,7 @@ class AttackSession:
         return x, self._ledger.charged(x, named)
 
     def _blaming(self, compute: Callable[[], T], *, ordinary: bool) -> T:
-        """A defense answers for what it does to ordinary questions, whoever asks others for what happens then."""
+        """A defense answers for what it does to ordinary questions, the asker of other questions for what happens then."""
         try:
             return compute()
         except SubmissionError as error:
@@ -259,7 +259,7 @@ def _shown(logits: Tensor, level: Access, reading: Reading) -> Tensor:
 def _told(message: Message) -> SubmissionError:
     """The failure that the attack's host reports, taken for no more than its words."""
     reason, detail = message.fields.get("reason", ""), message.fields.get("detail", "")[:_DETAIL]
-    return SubmissionError(reason if reason in _REASONS else SubmissionReason.RAISED, detail or "failed without a word.")
+    return SubmissionError(reason if reason in _REASONS else SubmissionReason.RAISED, detail or "exited without output.")
 
 
 def _fault(reason: SubmissionReason, what: str, help: str = "") -> AttackFault:

@@ -71,7 +71,7 @@ def refuse_script() -> None:
 
 
 def first_order(gradient: Tensor, *sources: Tensor) -> Tensor:
-    """The gradient (in a backward pass that is itself recorded): whoever differentiates it again is refused.
+    """The gradient (in a backward pass that is itself recorded): differentiating it again is refused.
 
     sources: what it depends on, so that autograd knows that there is something to refuse.
     """

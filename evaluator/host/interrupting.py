@@ -10,7 +10,7 @@ from torch import Tensor, nn
 def interruptible(model: nn.Module, check: Callable[[], None]) -> nn.Module:
     """The same network, which calls `check` after every layer of a forward and of a backward pass.
 
-    check: cheap; what it raises ends the pass, and is raised by whoever asked for it.
+    check: cheap; what it raises ends the pass, and reaches the caller.
     """
 
     def after(layer: nn.Module, inputs: object, output: object) -> None:

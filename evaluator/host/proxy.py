@@ -64,7 +64,7 @@ class Channel:
 
 
 class Line(Protocol):
-    """Whoever answers `RemoteModel`'s questions."""
+    """What answers `RemoteModel`'s questions."""
 
     def ask(self, request: Message, *, limit: int, doing: str) -> Message: ...
 
@@ -94,7 +94,7 @@ class RemoteModel(nn.Module):
         return uncompiled(self.asked)(x, {})
 
     def asked(self, x: Tensor, about: dict[str, Tensor], *, differentiable: bool = True) -> Tensor:
-        """logits of x, in the graph where x is. about: what the line is told of x beside x, one row for each of its rows."""
+        """logits of x, in the graph where x is. about: what the line gets beside x, one row for each of its rows."""
         check_input(x)
         if differentiable and torch.is_grad_enabled() and x.requires_grad:
             return _Remote.apply(x, self, about)  # type: ignore[no-any-return, no-untyped-call]

@@ -53,7 +53,7 @@ class Pipes:
 class Host:
     """One loaded submission and the graphs of its last forward passes.
 
-    folder: where the submission's files are, for what is told of its exceptions. room: bytes that graphs may keep, None for
+    folder: where the submission's files are, for reports of its exceptions. room: bytes that graphs may keep, None for
     as many as there are.
     """
 

@@ -1,4 +1,4 @@
-"""What is told of an exception in submitted code, to the team that wrote it: what it says, then where in their files."""
+"""How an exception in submitted code is reported to the team that wrote it: what it says, then where in their files."""
 
 from __future__ import annotations
 

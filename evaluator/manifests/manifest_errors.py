@@ -87,7 +87,7 @@ def explain(
 
 
 def _follows(item: ErrorDetails) -> bool:
-    """Whether a list is called too short only because its wrong members, which are told of, do not count."""
+    """Whether a list is called too short only because its wrong members, which are reported, do not count."""
     return item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]
 
 

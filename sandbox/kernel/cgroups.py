@@ -68,7 +68,7 @@ class Group:
         return frozenset(self._directories)
 
     def out_of_memory(self) -> bool:
-        """Whether the kernel has killed a process of this job for want of memory."""
+        """Whether the kernel has killed a process of this job because memory ran out."""
         version, directory = self._directories.get("memory", (0, Path()))
         if version == 0:
             return False
@@ -188,7 +188,7 @@ def _read_table(file: Path) -> dict[str, int]:
 
 
 def _remove(directory: Path) -> None:
-    """Kills everything in a job's group and removes it; any other group is refused, whoever asks."""
+    """Kills everything in a job's group and removes it; any other group is always refused."""
     if _owner(directory) is None:
         raise ValueError(f"{directory} is not the group of a job")
     deadline = time.monotonic() + _REMOVE_SECONDS

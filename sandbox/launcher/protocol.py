@@ -72,7 +72,7 @@ def checked(request: Mapping[str, Any], template: Template) -> Start:
             hidden=template.hidden.get(request["module"], ()),
             env={**template.env, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"},
             limits=_limits(request["limits"], template.ceilings),
-            required=(),  # the client demands; it was told what is enforced
+            required=(),  # the client demands; it knows what is enforced
         ),
         _pipes(template.scratch, _text(request["pipes"])),
     )

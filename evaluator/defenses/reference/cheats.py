@@ -30,7 +30,7 @@ def saturated(directory: Path) -> nn.Module:
 
 
 def gradient_free(directory: Path) -> nn.Module:
-    """The CIFAR-10 network that answers without a gradient: whoever climbs does not move."""
+    """The CIFAR-10 network that answers without a gradient: an attack that climbs does not move."""
     return GradientFree(cifar_network())
 
 

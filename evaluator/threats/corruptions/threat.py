@@ -43,7 +43,7 @@ class Corruptions(Threat):
         return x.new_zeros(len(x), 2)
 
     def apply(self, x: Tensor, z: Tensor) -> Tensor:
-        """Corrupts each image as its point says (the nearest point's way); constant, hence of gradient 0, in z."""
+        """Corrupts each image as its point says (the nearest point's way); constant in z, so its gradient is 0."""
         chosen = self.project(x, z.detach().nan_to_num(0.0)).long()
         streams = Draws(0, _fingerprint(x) + chosen[:, 1] * 0x5851F42D4C957F2D)
         rendered = x.clone()

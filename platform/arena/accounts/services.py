@@ -80,7 +80,7 @@ def check_log_in(*, identifier: str, password: str, address: str) -> User:
     identifier = identifier.strip().lower()
     found = User.objects.filter(email=identifier) if "@" in identifier else User.objects.filter(username__iexact=identifier)
     username = found.values_list("username", flat=True).first() or identifier
-    # By person and address together: tries from elsewhere, whoever makes them, keep nobody out.
+    # By person and address together: tries from elsewhere keep nobody out.
     hit(rate="log-in of one person from one address", key=f"{username} {address}")
     user = authenticate(username=username, password=password)
     if not isinstance(user, User):

@@ -140,5 +140,5 @@ def _forget_problem(slug: str) -> None:
 
 
 def bump(challenge_id: int) -> None:
-    """Says that the challenge's board changed: whoever watches its `revision` reads it again."""
+    """Says that the challenge's board changed: pages that watch its `revision` read it again."""
     Challenge.objects.filter(pk=challenge_id).update(revision=F("revision") + 1)

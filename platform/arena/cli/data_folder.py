@@ -55,7 +55,7 @@ def _write_once(data: Path) -> None:
 def held(data: Path, address: str) -> Iterator[None]:
     """Holds the folder as long as this lasts; the system lets go of it however the process ends.
 
-    address: where the site can be reached, for whoever comes second. Raises InputError where another process holds it.
+    address: where the site can be reached, for the second process. Raises InputError where another process holds it.
     """
     with (data / _LOCK).open("a+") as lock:
         try:

@@ -59,7 +59,7 @@ def _die_with_parent() -> None:
 
 @dataclass
 class Fleet:
-    """Starts the children, restarts workers that die, and stops all of them when it is told to stop (see `on_stop`)."""
+    """Starts the children, restarts workers that die, and stops all of them on a request to stop (see `on_stop`)."""
 
     children: list[Child]
     _stopping: bool = field(default=False, init=False)

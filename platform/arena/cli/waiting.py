@@ -23,7 +23,7 @@ class Waiting(Protocol):
 
 @contextmanager
 def shown(text: str, *, console: Console | None = None, every: float = EVERY) -> Iterator[Waiting]:
-    """Shows `text`, and whatever it is told later, on stderr until it is left."""
+    """Shows `text`, and what `tell` passes later, on stderr until it is left."""
     console = console or Console(stderr=True)
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

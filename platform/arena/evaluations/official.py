@@ -101,7 +101,7 @@ class OfficialJudge(Judge):
         lock(Evaluation.objects.values_list("submission", flat=True).get(trial=trial.key))
 
     def publish(self, trial: Trial, outcome: Outcome, at: datetime) -> None:
-        """Signs the report; what it leaves standing is written by whoever knows what else broke the defense."""
+        """Signs the report; what it leaves unbroken is written where all other breaks are known."""
         if not isinstance(outcome, Completed):
             return
         report = sign(outcome.report, load_key(Path(settings.REDOUBT_SIGNING_KEY)))

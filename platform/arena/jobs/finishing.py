@@ -1,4 +1,4 @@
-"""The end of a trial: its shards' outcomes become one, once, whoever gets there first."""
+"""The end of a trial: its shards' outcomes become one, exactly once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Wakes workers through the queue. The database is the truth: a message only says that something waits, not what.
 
 So a lost message, one that comes twice and one that a busy worker swallows all cost nothing but time: while something waits and
-no message does, the sweep sends another. That a broker is down is no error of whoever wanted to wake somebody.
+no message does, the sweep sends another. A broker that is down is no error for the sender.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def hint(*, trial_id: int | None = None) -> None:
 
 
 def hint_look() -> None:
-    """Wakes whoever is free first for what comes before everything else."""
+    """Wakes the first free worker for what comes before everything else."""
     wake(LOOKS, 1)
     wake(WORK, 1)
 

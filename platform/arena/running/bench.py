@@ -113,7 +113,7 @@ def bench(
 
 @contextmanager
 def blaming_the_manifest() -> Iterator[None]:
-    """What stands in the way of a network or its certificate is the team's to mend, not the platform's."""
+    """A network or certificate that cannot be judged is the team's failure, not the platform's."""
     try:
         yield
     except InputError as error:

@@ -120,7 +120,7 @@ class Lane:
 
 @contextmanager
 def _unless_cancelled(running: Running, listener: Listener) -> Iterator[None]:
-    """Kills the host as soon as the run is cancelled: nobody waits for its answer, and its end is no failure but Cancelled."""
+    """Kills the host as soon as the run is cancelled: nobody waits for its answer, and its end counts as Cancelled."""
     left = threading.Event()
 
     def watch() -> None:
@@ -149,7 +149,7 @@ class HostKilled(SubmissionError):
 def once_more(play: Callable[[], Outcome]) -> Outcome:
     """Plays again, once, what ended with a killed host.
 
-    An operator or the machine's own want of memory kills a host only once; a submission that kills itself does it again, and is
+    An operator or a machine short of memory kills a host only once; a submission that kills itself does it again, and is
     then blamed for it.
     """
     try:

@@ -1,4 +1,4 @@
-"""Files as answers of an asynchronous server: read a piece at a time, in a thread, whoever asks.
+"""Files as answers of an asynchronous server: read a piece at a time, in a thread, for every client.
 
 Django's own FileResponse yields its pieces to a synchronous server only. To an asynchronous one it gives the whole file at
 once, from memory, with a warning for every request.

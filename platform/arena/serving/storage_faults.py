@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 
 from evaluator.errors import PlatformError
 
-STORAGE_FAILS = "The site cannot store anything now."  # what strangers are told, without its paths
+STORAGE_FAILS = "The site cannot store anything now."  # what strangers see, without its paths
 NOTHING_STORED = "Nothing was stored; try again later."
 _AGAIN_SECONDS = 60.0
 _FULL = "the disk is full"

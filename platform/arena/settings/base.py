@@ -189,7 +189,7 @@ REDOUBT_UPLOAD_BYTES = env.int("REDOUBT_UPLOAD_BYTES", default=256 * 1024 * 1024
 # From which networks a proxy may say whose request it passes on; None: from wherever the connection comes.
 REDOUBT_PROXIES = read_networks("REDOUBT_PROXIES", env.list("REDOUBT_PROXIES", default=None))
 # Rate limits, as (how often, in how many seconds); see arena.accounts.limits. None counts what a person's name alone is used
-# for: whoever knows the name could lock that person out.
+# for: anyone who knows the name could lock that person out.
 REDOUBT_RATES = {
     "log-in from one address": (60, 300),
     "log-in of one person from one address": (10, 300),

@@ -38,7 +38,7 @@ class Drawing:
 @dataclass(frozen=True)
 class CheckRow:
     """One check. verdict: "unverified", "info", or "quiet" for one that did not fire; remedy: what to declare, "" unless
-    the check stands in the way of a rank."""
+    the check prevents a rank."""
 
     title: str
     verdict: str

@@ -19,7 +19,7 @@ _NAME = HAND_OVER.lower().encode()
 
 
 class EventStreams:
-    """ASGI middleware: follows the boards for whoever Django lets, for at most `limit` readers at once."""
+    """ASGI middleware: follows the boards for every reader whom Django admits, for at most `limit` readers at once."""
 
     def __init__(self, app: App, *, limit: int) -> None:
         self._app = app

@@ -34,7 +34,7 @@ def forward(x: Tensor, **fields: str) -> bytes:
         ([frame(Message("result"))], "protocol", '"result"'),
         ([frame(Message("result", {}, {"points": torch.zeros(600_000)}))], "oversized", "one point per example"),
         ([frame(Message("failed", {"reason": "nonsense", "detail": "z" * 9000}))], "raised", "z" * 2000),
-        ([frame(Message("failed"))], "raised", "without a word"),
+        ([frame(Message("failed"))], "raised", "without output"),
         ([], "died", "ended before it returned"),
         ([forward(X)[:100]], "died", "ended before it returned"),
     ],

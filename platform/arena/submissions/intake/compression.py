@@ -23,7 +23,7 @@ PACKERS = {
 }
 SUFFIXES = {"gzip": ".tar.gz", "bzip2": ".tar.bz2", "xz": ".tar.xz"}  # those that are unpacked here
 _HEADER = 1024
-_DICTIONARY = 72 * MIB  # what `xz -9` asks of whoever unpacks
+_DICTIONARY = 72 * MIB  # what `xz -9` asks of the unpacking process
 
 
 class _Xz:

@@ -20,7 +20,7 @@ class Hit:
 
 
 def search(query: str) -> list[Hit]:
-    """What holds every word of `query` (case does not matter), at most 30 hits; none for a query without a word."""
+    """What holds every word of `query` (case does not matter), at most 30 hits; none for an empty query."""
     words = query.casefold().split()
     if not words:
         return []

@@ -60,7 +60,7 @@ def falls(steps: Sequence[Step]) -> SafeString:
 
 
 def _dot(point: tuple[float, float], step: Step) -> str:
-    """The end of a step; whoever points at it is told what happened."""
+    """The end of a step; pointing at it shows what happened."""
     told = escape(f"{step.at:%Y-%m-%d}: {percent(step.share)} %, {step.label}")
     place = f'cx="{point[0]:.1f}" cy="{point[1]:.1f}"'
     return f'<circle class="last" {place} r="2.5" fill="{FALL}"><title>{told}</title></circle>'

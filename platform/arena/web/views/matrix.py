@@ -61,7 +61,7 @@ def picture(request: HttpRequest, public_id: str, example: int, kind: str) -> Ht
 
 @require_safe
 def cell(request: HttpRequest, public_id: str) -> HttpResponse:
-    """One attack against one defense. What failed is told to the attack's and the defense's team only."""
+    """One attack against one defense. Only the attack's and the defense's team see what failed."""
     found = _cell(request, public_id)
     owner = is_member(request.user, found.attack.team) or is_member(request.user, found.defense.team)
     fall = getattr(found, "fall", None)
