@@ -76,7 +76,7 @@ def build(name: str) -> nn.Module:
 def load_weights(architecture: str, path: Path) -> nn.Module:
     """The architecture with the weights of a safetensors file, in eval mode.
 
-    Raises InputError for an unknown architecture, a file that is not safetensors (for a torch pickle the help says how to become
+    Raises InputError for an unknown architecture, a file that is not safetensors (the help says how a torch pickle becomes
     one), missing or unexpected tensors, a wrong shape or dtype, and weights that are not finite.
     """
     network = build(architecture)
