@@ -122,7 +122,7 @@ def replace(module: str, code: CodeType) -> None:
         pending += [constant for constant in each.co_consts if isinstance(constant, CodeType)]
     replaced = 0
     for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__module__ == module:
+        if type(function) is FunctionType and function.__module__ == module:
             changed = found.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
             if changed is not None:
                 function.__code__ = changed

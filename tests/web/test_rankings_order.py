@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from arena.rankings.attacks import CrossPlay, all_unique_breaks, cross_play, dense_ranks, success_per_pass
+from arena.rankings.attacks import CrossPlay, accuracy_left, all_unique_breaks, cross_play, dense_ranks, success_per_pass
 from arena.rankings.bits import Bits, pack
 from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses, show_rank_set
 from arena.rankings.optimality import envelope, gained, local_optimality
@@ -195,3 +195,4 @@ def test_figures_of_attacks_at_their_edges() -> None:
     assert all_unique_breaks([]) == []
     assert success_per_pass(0, 0, 100) is None
     assert success_per_pass(1, 1, 100) == 10.0
+    assert (accuracy_left(3, 4), accuracy_left(None, 4)) == (0.75, None)

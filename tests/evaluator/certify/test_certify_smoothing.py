@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import mpmath
@@ -285,8 +286,16 @@ def test_the_summary_prints_the_expected_number_of_false_certificates():
 def test_certified_accuracy_counts_correct_examples_with_enough_radius():
     curve = certified_accuracy([0.5, 0.3, 0.9, 0.0], [True, True, False, True], [0.0, 0.3, 0.5, 0.6])
     assert curve.accuracy.tolist() == [0.75, 0.5, 0.25, 0.0]
-    with pytest.raises(InputError):
-        certified_accuracy([0.5], [True, False], [0.1])
+    for radius, correct, radii in (
+        ([0.5], [True, False], [0.1]),
+        ([[0.5]], [[True]], [0.1]),
+        ([], [], [0.1]),
+        ([0.5], [True], [-1.0, 0.1]),
+        ([0.5], [True], [0.1, math.inf]),
+        ([math.nan, 0.5], [True, True], [0.1]),
+    ):
+        with pytest.raises(InputError):
+            certified_accuracy(radius, correct, radii)
 
 
 def test_the_published_cohen_curve_comes_out_of_the_released_logs(shared_logs: Path):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from evaluator.errors import SubmissionError
 from evaluator.models.meter import BudgetExhausted, Meter, MeteredModel
+from evaluator.models.reservoir import Reservoir
 
 X = torch.rand(5, 4)
 
@@ -94,3 +95,49 @@ def test_an_answer_that_is_no_number_is_blamed_on_the_inputs_that_were_asked(shi
     metered = MeteredModel(lambda x: x[:, :3] * torch.nan, Meter(), classes=3)
     with pytest.raises(SubmissionError, match=rf"NaN or Inf for 2 of 2 images {where} \[0, 1\]"):
         metered(torch.full((2, 4), 0.5) + shift)
+
+
+def test_a_budget_may_be_spent_to_its_last_row() -> None:
+    meter = Meter(budget=10)
+    meter.charge(forward=4, backward=3)
+    with pytest.raises(BudgetExhausted):
+        meter.charge(forward=1)
+    assert meter.cost == 10
+
+
+def test_one_number_that_is_none_is_enough_and_its_image_is_named() -> None:
+    x = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.5, 2.0]])
+    answers = torch.zeros(3, 2)
+    answers[1, 0] = torch.nan
+    with pytest.raises(SubmissionError, match=r"for 1 of 3 images inside \[0, 1\]"):
+        MeteredModel(lambda x: answers, Meter(), classes=2)(x)
+    answers[2, 1] = torch.inf
+    with pytest.raises(SubmissionError, match=r"for 1 of 3 images inside \[0, 1\]"):
+        MeteredModel(lambda x: answers, Meter(), classes=2)(x)
+    answers[1, 0] = 0.0
+    with pytest.raises(SubmissionError, match=r"for 1 of 3 images outside \[0, 1\]"):
+        MeteredModel(lambda x: answers, Meter(), classes=2)(x)
+
+
+def test_the_reservoir_hears_every_answer_and_gradient_of_what_can_be_asked_again() -> None:
+    reservoir, module = Reservoir(8, seed=0), linear()
+    model = MeteredModel(module, Meter(), classes=3, reservoir=reservoir)
+    model(X)
+    assert [exchange.gradient is None for exchange in reservoir.exchanges()] == [True] * 7  # five, and two of the last pass
+    leaf = X.clone().requires_grad_(True)
+    torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
+    with_gradient = [exchange for exchange in reservoir.exchanges() if exchange.gradient is not None]
+    assert len(with_gradient) == 5
+    assert all(torch.equal(exchange.gradient, module.weight[1]) for exchange in with_gradient)  # type: ignore[arg-type]
+    before = len(reservoir.exchanges())
+    model.through(lambda inner: lambda x: inner(x), repeatable=False)(X)
+    assert len(reservoir.exchanges()) == before
+    model.through(lambda inner: lambda x: inner(x))(X)
+    assert len(reservoir.exchanges()) > before
+
+
+def test_a_reservoir_that_keeps_nothing_of_a_pass_changes_nothing() -> None:
+    model = MeteredModel(linear(), Meter(), classes=3, reservoir=Reservoir(0, seed=0))
+    leaf = X.clone().requires_grad_(True)
+    torch.autograd.grad(model(leaf).sum(), leaf)
+    assert model.meter.backward_rows == 5
