@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.submissions.intake import Inspection, Limits, inspect, unpack
+from arena.submissions.intake import ArchiveLimits, Inspection, inspect, unpack
 from evaluator.errors import InputError, SubmissionError
 from evaluator.judging.array_claims import read_array
 from evaluator.manifests.spec import AttackManifest, DefenseManifest, parse_toml
@@ -24,7 +24,7 @@ from tests.fuzz.archives import archive, damaged, manifest, npy, npz, weights
 from tests.web.backend_support import MANIFEST, zipped
 
 SEEDS = st.integers(0, 2**32 - 1)
-LIMITS = Limits(archive_bytes=1 << 20, unpacked_bytes=1 << 20, entries=50, ratio_from=1 << 18, directory_bytes=1 << 16)
+LIMITS = ArchiveLimits(archive_bytes=1 << 20, unpacked_bytes=1 << 20, members=50, ratio_from=1 << 18, directory_bytes=1 << 16)
 SLOWEST = 5.0
 # Whatever was sent: one piece of 1 MiB at a time, a safetensors header as Python objects, a table of contents.
 ROOM = 24 << 20

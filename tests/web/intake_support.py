@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from arena.submissions.intake import Limits, inspect
+from arena.submissions.intake import ArchiveLimits, inspect
 from evaluator.errors import InputError
 
-LIMITS = Limits(archive_bytes=32 << 20, entries=200)
+LIMITS = ArchiveLimits(archive_bytes=32 << 20, members=200)
 
 
-def refused(data: bytes, *, limits: Limits = LIMITS) -> str:
+def refused(data: bytes, *, limits: ArchiveLimits = LIMITS) -> str:
     """The sentence with which the intake refuses these bytes; every one says what to do."""
     with pytest.raises(InputError) as caught:
         inspect(io.BytesIO(data), limits=limits)

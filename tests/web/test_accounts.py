@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from arena.accounts import services
 from arena.accounts.access import get_own_team
-from arena.accounts.limits import RateLimited
 from arena.accounts.models import ApiToken, Team, User
 from arena.accounts.queries import teams_of, user_of_token
+from arena.accounts.rates import RateLimited
 from evaluator.errors import InputError
 from tests.web.backend_support import PASSWORD, person
 

@@ -20,7 +20,7 @@ from arena.cli.submit import _attack_state
 from arena.cli.tables import show
 from arena.cli.waiting import Following, shown
 from arena.running.staging import folder_digest, staged
-from arena.submissions.intake import Limits, inspect
+from arena.submissions.intake import ArchiveLimits, inspect
 from evaluator.errors import InputError
 from evaluator.manifests.challenge_packs import load_pack
 from tests.web.backend_support import good_files, small_pack
@@ -102,7 +102,7 @@ def test_files_dated_1970_are_packed_and_the_same_files_give_the_same_bytes(fold
     for path in folder.iterdir():
         os.utime(path, (0, 0))
     assert packed(folder) == before
-    assert set(inspect(io.BytesIO(before), limits=Limits(archive_bytes=1 << 25)).files) == set(good_files())
+    assert set(inspect(io.BytesIO(before), limits=ArchiveLimits(archive_bytes=1 << 25)).files) == set(good_files())
 
 
 def test_a_link_is_not_dropped_in_silence(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.submissions.intake import Inspection, Limits, inspect, unpack
+from arena.submissions.intake import ArchiveLimits, Inspection, inspect, unpack
 from tests.web.backend_support import MANIFEST, good_files, safetensors, zipped
 from tests.web.intake_support import LIMITS, encrypted_zip, refused, tar_of, tarred, with_entry_count, zip_of
 
@@ -94,7 +94,7 @@ def test_an_archive_cut_short_is_refused() -> None:
 
 
 def test_an_archive_over_the_size_cap_is_refused() -> None:
-    limits = Limits(archive_bytes=100)
+    limits = ArchiveLimits(archive_bytes=100)
     assert "at most" in refused(zipped(good_files()), limits=limits)
 
 
@@ -188,17 +188,17 @@ def test_a_zip_with_an_unusual_compression_is_refused(method: int) -> None:
 
 
 def test_a_flat_zip_bomb_is_refused_by_its_ratio() -> None:
-    limits = Limits(archive_bytes=1 << 20, ratio=100, ratio_from=1 << 20)
+    limits = ArchiveLimits(archive_bytes=1 << 20, ratio=100, ratio_from=1 << 20)
     assert "times its size" in refused(zipped({**CODE, "zeros.bin": bytes(4 << 20)}), limits=limits)
 
 
 def test_a_flat_tar_bomb_is_refused_while_it_is_inflated() -> None:
-    limits = Limits(archive_bytes=1 << 20, ratio=100, ratio_from=1 << 20)
+    limits = ArchiveLimits(archive_bytes=1 << 20, ratio=100, ratio_from=1 << 20)
     assert "unpacks to more" in refused(tarred({**CODE, "zeros.bin": bytes(8 << 20)}), limits=limits)
 
 
 def test_more_than_the_unpacked_size_is_refused() -> None:
-    limits = Limits(archive_bytes=1 << 30, unpacked_bytes=1 << 20)
+    limits = ArchiveLimits(archive_bytes=1 << 30, unpacked_bytes=1 << 20)
     for pack in (zipped, tarred):
         refused(pack({**CODE, "noise.bin": os.urandom(3 << 20)}), limits=limits)
 
@@ -234,7 +234,7 @@ def test_an_oversized_table_of_contents_is_refused_before_it_is_read() -> None:
 
 
 def test_too_many_entries_are_refused() -> None:
-    many = {f"f{number}": "x" for number in range(LIMITS.entries)}
+    many = {f"f{number}": "x" for number in range(LIMITS.members)}
     for pack in (zipped, tarred):
         assert "entries" in refused(pack({**CODE, **many}))
 

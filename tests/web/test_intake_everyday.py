@@ -61,7 +61,7 @@ def test_what_systems_and_editors_leave_is_left_out(pack: Callable[..., bytes], 
 
 
 def test_a_repository_with_many_objects_beside_the_files_is_no_reason_to_refuse(tmp_path: Path) -> None:
-    objects = {f".git/objects/{number:04x}": "x" for number in range(LIMITS.entries * 2)}
+    objects = {f".git/objects/{number:04x}": "x" for number in range(LIMITS.members * 2)}
     for name, pack in (("zip", zipped), ("tar", tarred)):
         assert unpacked(pack({**CODE, **objects}), tmp_path / name) == set(CODE)
 

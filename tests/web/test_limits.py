@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from arena.accounts.limits import client_address
 from arena.accounts.models import User
+from arena.accounts.rates import client_address
 from arena.accounts.services import make_token
 from arena.settings.networks import read_networks
 from tests.web.backend_support import PASSWORD, person

@@ -14,9 +14,9 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from arena.accounts.limits import hit
 from arena.accounts.models import ApiToken, TakenName, Team, User
 from arena.accounts.names import RESERVED, keys_of, tidy_name
+from arena.accounts.rates import hit
 from evaluator.errors import InputError
 
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,28}[A-Za-z0-9]")

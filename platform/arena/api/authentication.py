@@ -8,9 +8,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from arena.accounts.limits import WRONG_TOKENS, client_address, hit
 from arena.accounts.models import User
 from arena.accounts.queries import user_of_token
+from arena.accounts.rates import WRONG_TOKENS, client_address, hit
 
 Person = User | AnonymousUser
 

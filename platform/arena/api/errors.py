@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, NotAut
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from arena.accounts.limits import RateLimited
+from arena.accounts.rates import RateLimited
 from arena.serving.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
 from evaluator.errors import RedoubtError
 

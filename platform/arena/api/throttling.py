@@ -7,8 +7,8 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from arena.accounts.limits import client_address, hit
 from arena.accounts.models import User
+from arena.accounts.rates import client_address, hit
 
 
 class CallThrottle(BaseThrottle):

@@ -129,10 +129,10 @@ def defense_folder(against: str, server: str | None, token: str | None) -> Itera
 
 def _fetched(identifier: str, remote: Server, folder: Path) -> Path:
     """The entry's archive, unpacked into `folder`. Only its own team is given it."""
-    from arena.submissions.intake import Limits, unpack
+    from arena.submissions.intake import ArchiveLimits, unpack
 
     packed = remote.download(f"submissions/{identifier.lower()}/archive")
-    unpack(io.BytesIO(packed), folder, limits=Limits(archive_bytes=len(packed)))
+    unpack(io.BytesIO(packed), folder, limits=ArchiveLimits(archive_bytes=len(packed)))
     if not (folder / "defense.toml").is_file():
         raise InputError("is not a defense.", where=identifier, help="Attacks are run against defenses.")
     return folder

@@ -15,7 +15,7 @@ from sandbox.base import Capabilities
 
 
 @dataclass(frozen=True)
-class Finding:
+class Health:
     """One line of the report. good: False is a thing to mend, None is optional."""
 
     what: str
@@ -32,33 +32,33 @@ def doctor() -> None:
     table = Table(title="redoubt doctor", title_justify="left")
     for name in ("", "what", "state", "what to do"):
         table.add_column(name)
-    findings = [*_runtime(), *_data(), *_tools(), *_workers()]
+    parts = [*_runtime(), *_data(), *_tools(), *_workers()]
     capabilities = _sandboxes()
-    findings += [finding for backend in capabilities for finding in _promises(backend)]
-    for finding in findings:
-        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[finding.good]
-        table.add_row(mark, finding.what, finding.state, finding.advice)
+    parts += [part for backend in capabilities for part in _promises(backend)]
+    for part in parts:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}[part.good]
+        table.add_row(mark, part.what, part.state, part.advice)
     out.print(table)
     if not any(backend.available and not backend.missing(("network", "filesystem")) for backend in capabilities):
         out.print("No sandbox here isolates files and network: only weights-only (safetensors) entries can be evaluated.")
         raise typer.Exit(1)
 
 
-def _runtime() -> list[Finding]:
+def _runtime() -> list[Health]:
     import torch
 
     cuda = torch.cuda.is_available()
     state = torch.cuda.get_device_name(0) if cuda else "none; evaluations run on the CPU"
     return [
-        Finding("Python", platform.python_version(), platform.python_version_tuple()[:2] in {("3", "11"), ("3", "12")}),
-        Finding("PyTorch", importlib.metadata.version("torch"), True),
+        Health("Python", platform.python_version(), platform.python_version_tuple()[:2] in {("3", "11"), ("3", "12")}),
+        Health("PyTorch", importlib.metadata.version("torch"), True),
         _torchvision(),
-        Finding("processors", str(os.cpu_count()), True),
-        Finding("CUDA device", state, True if cuda else None),
+        Health("processors", str(os.cpu_count()), True),
+        Health("CUDA device", state, True if cuda else None),
     ]
 
 
-def _torchvision() -> Finding:
+def _torchvision() -> Health:
     """Imported, as submitted code may: its wheel and torch's can be of builds that do not fit."""
     from evaluator.torchvision_compat import let_torchvision_be_imported
 
@@ -66,40 +66,40 @@ def _torchvision() -> Finding:
     try:
         import torchvision
     except Exception as error:  # whatever a wheel of another build raises
-        return Finding("torchvision", f"cannot be imported: {error}", False, "install the build that goes with this PyTorch")
-    return Finding("torchvision", torchvision.__version__, True)
+        return Health("torchvision", f"cannot be imported: {error}", False, "install the build that goes with this PyTorch")
+    return Health("torchvision", torchvision.__version__, True)
 
 
-def _data() -> list[Finding]:
+def _data() -> list[Health]:
     from evaluator.data.fetching import RECIPES, cache_folder
 
-    findings = []
+    parts = []
     for name, recipe in RECIPES.items():
         here = all((cache_folder() / name / file.name).is_file() for file in recipe.files)
         state, advice = ("in the cache", "") if here else ("not fetched yet", f"fetched on first use, or set {recipe.setting}")
-        findings.append(Finding(recipe.title, state, True if here else None, advice))
-    return findings
+        parts.append(Health(recipe.title, state, True if here else None, advice))
+    return parts
 
 
-def _tools() -> list[Finding]:
+def _tools() -> list[Health]:
     wanted = {"npm": "lets data sets come from the npm registry", "chromium": "lets `make test` run the browser tests"}
     return [
-        Finding(name, shutil.which(name) or "absent", True if shutil.which(name) else None, why) for name, why in wanted.items()
+        Health(name, shutil.which(name) or "absent", True if shutil.which(name) else None, why) for name, why in wanted.items()
     ]
 
 
-def _workers() -> list[Finding]:
+def _workers() -> list[Health]:
     """The machines of the installation here, if there is one, that take no work."""
     from arena.cli.held_back import held_back
 
     try:
         machines = held_back()
     except Exception as error:  # each database has errors of its own
-        return [Finding("workers", f"the database does not answer: {error}", False, "see deploy/README.md")]
+        return [Health("workers", f"the database does not answer: {error}", False, "see deploy/README.md")]
     if machines is None:
         return []
     advice = "each comes back by itself once its self-check passes"
-    return [Finding("workers", each, False, advice) for each in machines] or [Finding("workers", "none is held back", True)]
+    return [Health("workers", each, False, advice) for each in machines] or [Health("workers", "none is held back", True)]
 
 
 def _sandboxes() -> list[Capabilities]:
@@ -108,9 +108,9 @@ def _sandboxes() -> list[Capabilities]:
     return [make().capabilities() for make in BACKENDS.values()]
 
 
-def _promises(backend: Capabilities) -> list[Finding]:
+def _promises(backend: Capabilities) -> list[Health]:
     title = f"sandbox {backend.backend}"
     if not backend.available:
-        return [Finding(title, "not usable", None, " ".join(backend.notes))]
+        return [Health(title, "not usable", None, " ".join(backend.notes))]
     kept = ", ".join(f"{name}: {how}" for name, how in backend.promises.items())
-    return [Finding(title, kept, not backend.missing(("network", "filesystem")), " ".join(backend.notes))]
+    return [Health(title, kept, not backend.missing(("network", "filesystem")), " ".join(backend.notes))]

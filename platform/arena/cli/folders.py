@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from arena.submissions.architectures import check_architecture
-from arena.submissions.intake import Inspection, Limits, inspect_folder
+from arena.submissions.intake import ArchiveLimits, Inspection, inspect_folder
 from evaluator.errors import InputError
 from evaluator.manifests.spec import Challenge
 
-_LIMITS = Limits(archive_bytes=1 << 30)  # the site says how large its own may be
+_LIMITS = ArchiveLimits(archive_bytes=1 << 30)  # the site says how large its own may be
 
 
 def inspected(folder: Path) -> Inspection:

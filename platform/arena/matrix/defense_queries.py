@@ -39,21 +39,21 @@ def played_against(evaluation: Evaluation) -> list[Played]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StandingBits:
     """(n,) bool each: right without attack; withstood everything that anybody found so far."""
 
     correct: Bits
     robust: Bits
 
 
-def standing_bits(evaluation: Evaluation) -> Standing | None:
+def standing_bits(evaluation: Evaluation) -> StandingBits | None:
     """The bits behind a verdict as they are by now; None before it is known."""
     survival = Survival.objects.filter(evaluation=evaluation).first()
     if survival is not None:
-        return Standing(*(unpack(bytes(bits), evaluation.examples) for bits in (survival.correct, survival.robust)))
+        return StandingBits(*(unpack(bytes(bits), evaluation.examples) for bits in (survival.correct, survival.robust)))
     if evaluation.report is None:
         return None
-    return Standing(*(np.array(evaluation.report[name], dtype=bool) for name in ("correct_bits", "robust_bits")))
+    return StandingBits(*(np.array(evaluation.report[name], dtype=bool) for name in ("correct_bits", "robust_bits")))
 
 
 def upper_bound(evaluation: Evaluation) -> list[tuple[float, float]]:
@@ -66,7 +66,7 @@ def upper_bound(evaluation: Evaluation) -> list[tuple[float, float]]:
     survival = Survival.objects.filter(evaluation=evaluation).exclude(envelope=None).first()
     if survival is None or not epsilon:
         return []
-    bits = Standing(*(unpack(bytes(packed), evaluation.examples) for packed in (survival.correct, survival.robust)))
+    bits = StandingBits(*(unpack(bytes(packed), evaluation.examples) for packed in (survival.correct, survival.robust)))
     distances = unpack_envelope(survival.envelope, evaluation.examples)
     if not np.isfinite(distances).any():
         return []

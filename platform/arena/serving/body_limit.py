@@ -21,9 +21,9 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError, close_old_connections
 from django.urls import Resolver404, resolve
 
-from arena.accounts.limits import WRONG_TOKENS, RateLimited, check, client_address, hit
 from arena.accounts.models import User
 from arena.accounts.queries import user_of_token
+from arena.accounts.rates import WRONG_TOKENS, RateLimited, check, client_address, hit
 from arena.serving.storage_faults import NOTHING_STORED, STORAGE_FAILS, site_fault
 
 Scope = dict[str, Any]

@@ -131,7 +131,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["arena.api.throttling.CallThrottle"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "arena.api.errors.handle",
-    # How many proxies in front append to X-Forwarded-For; 0: the header is not believed (arena.accounts.limits).
+    # How many proxies in front append to X-Forwarded-For; 0: the header is not believed (arena.accounts.rates).
     "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -188,7 +188,7 @@ REDOUBT_STREAMS = env.int("REDOUBT_STREAMS", default=2000)
 REDOUBT_UPLOAD_BYTES = env.int("REDOUBT_UPLOAD_BYTES", default=256 * 1024 * 1024)
 # From which networks a proxy may say whose request it passes on; None: from wherever the connection comes.
 REDOUBT_PROXIES = read_networks("REDOUBT_PROXIES", env.list("REDOUBT_PROXIES", default=None))
-# Rate limits, as (how often, in how many seconds); see arena.accounts.limits. None counts what a person's name alone is used
+# Rate limits, as (how often, in how many seconds); see arena.accounts.rates. None counts what a person's name alone is used
 # for: anyone who knows the name could lock that person out.
 REDOUBT_RATES = {
     "log-in from one address": (60, 300),

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from arena.accounts.limits import hit
 from arena.accounts.models import Team, User
+from arena.accounts.rates import hit
 from arena.challenges.models import Challenge
 from arena.challenges.phases import check_open
 from arena.challenges.services import bump

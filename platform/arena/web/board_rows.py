@@ -12,20 +12,20 @@ from arena.leaderboards.queries import Row
 from arena.leaderboards.significance import Significance
 from arena.rankings.defenses import show_rank_set
 from arena.web import svg
-from arena.web.figures import Fall, bracket_of
+from arena.web.figures import Drop, bracket_of
 from arena.web.svg.marks import percent
 
 _EXTRA = " · extra data"
 _NONE = '<span class="muted">–</span>'
 
 
-def board_rows(rows: Iterable[tuple[Row, Fall | None]], sure: Mapping[str, Significance]) -> SafeString:
+def board_rows(rows: Iterable[tuple[Row, Drop | None]], sure: Mapping[str, Significance]) -> SafeString:
     """One table row for each ranked defense. sure: submission's id -> its rank set; a rank without one stands alone."""
     prefix = reverse("web:entry", args=["x"]).removesuffix("x/")  # once: it costs more than a row
     return mark_safe("".join([_row(row, fall, sure, prefix) for row, fall in rows]))  # noqa: S308  # escaped in _row
 
 
-def _row(row: Row, fall: Fall | None, sure: Mapping[str, Significance], prefix: str) -> str:
+def _row(row: Row, fall: Drop | None, sure: Mapping[str, Significance], prefix: str) -> str:
     known, name, entry = sure.get(row.submission_id), escape(row.name), row.submission_id
     figures = bracket_of(row)
     certified = _NONE if row.certified_accuracy is None else _percent(row.certified_accuracy)
@@ -56,7 +56,7 @@ def _percent(share: float | None) -> str:
     return _NONE if share is None else escape(percent(share))
 
 
-def _last(row: Row, fall: Fall | None) -> str:
+def _last(row: Row, fall: Drop | None) -> str:
     if fall is None:
         said = "none since it entered" if row.robust_accuracy else "nothing is left to fall"
         return f'<span class="muted">{said}</span>'

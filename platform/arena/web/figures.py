@@ -19,7 +19,7 @@ _FIRST = (Standing.Cause.ENTERED, SEARCHED)
 
 
 @dataclass(frozen=True)
-class AttackRow:
+class Stage:
     """One attack of the ensemble on the entry page. accuracy: share of all examples still correct after it, in [0, 1]."""
 
     name: str
@@ -52,7 +52,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Fall:
+class Drop:
     """A drop of a standing defense's robust accuracy: by `drop` (a share) at `at`, and what caused it."""
 
     drop: float
@@ -60,11 +60,11 @@ class Fall:
     cause: str
 
 
-def last_fall(history: Sequence[Event]) -> Fall | None:
+def last_fall(history: Sequence[Event]) -> Drop | None:
     """The last event of a history (oldest first) that is lower than the one before it, since the first verdict."""
     verdict = max((place for place, event in enumerate(history) if event.cause in _FIRST), default=0)
     falls = [
-        Fall(before.robust_accuracy - after.robust_accuracy, after.at, after.cause)
+        Drop(before.robust_accuracy - after.robust_accuracy, after.at, after.cause)
         for before, after in pairwise(history[verdict:])
         if after.robust_accuracy < before.robust_accuracy
     ]
@@ -93,10 +93,10 @@ def bracket_of(evaluation: Evaluation | Row) -> Bracket | None:
     return Bracket(robust, (evaluation.interval_low, evaluation.interval_high), clean, evaluation.certified_accuracy)
 
 
-def attack_rows(evaluation: Evaluation) -> list[AttackRow]:
+def attack_rows(evaluation: Evaluation) -> list[Stage]:
     """The ensemble's attacks in the order they ran, those with nothing to try left out; empty without a report."""
     records = [record for record in (evaluation.report or {}).get("attacks", []) if record["tried"]]
-    return [AttackRow(**record, accuracy=record["survivors"] / evaluation.examples) for record in records]
+    return [Stage(**record, accuracy=record["survivors"] / evaluation.examples) for record in records]
 
 
 def falling_shares(evaluation: Evaluation) -> list[float]:

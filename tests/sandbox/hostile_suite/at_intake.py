@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from arena.submissions.intake import Limits, inspect, unpack
+from arena.submissions.intake import ArchiveLimits, inspect, unpack
 from evaluator.errors import InputError
 from tests.sandbox.conformance.support import traces
 from tests.sandbox.hostile_suite.cases import Case, Outcome, built, judged
 
-LIMITS = Limits(archive_bytes=32 << 20, entries=200)
+LIMITS = ArchiveLimits(archive_bytes=32 << 20, members=200)
 _MEMORY = 48 << 20  # more than this no upload may cost
 _REFUSED, _ACCEPTED = "refused", "accepted"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from arena.submissions.intake.compression import SUFFIXES, inflate, packer
-from arena.submissions.intake.entries import Entry, refuse, shown
-from arena.submissions.intake.limits import MIB, Limits
+from arena.submissions.intake.limits import MIB, ArchiveLimits
+from arena.submissions.intake.members import Member, refuse, shown
 from arena.submissions.intake.names import check_distinct, check_name, plain
 from arena.submissions.intake.tars import is_tar, read_tar
 from arena.submissions.intake.zips import read_zip
@@ -25,15 +25,15 @@ _HEAD = 512
 
 @dataclass(frozen=True)
 class Contents:
-    """An archive's entries, named relative to the folder that holds the manifest; `manifest` is its file name."""
+    """An archive's members, named relative to the folder that holds the manifest; `manifest` is its file name."""
 
-    entries: tuple[Entry, ...]
+    members: tuple[Member, ...]
     manifest: str
     suffix: str
 
-    def file(self, name: str) -> Entry | None:
+    def file(self, name: str) -> Member | None:
         """The file of that name, None when there is none."""
-        return next((entry for entry in self.entries if entry.name == name and not entry.directory), None)
+        return next((member for member in self.members if member.name == name and not member.directory), None)
 
 
 def sha256(file: IO[bytes]) -> str:
@@ -46,7 +46,7 @@ def sha256(file: IO[bytes]) -> str:
 
 
 @contextmanager
-def opened(file: IO[bytes], limits: Limits) -> Iterator[Contents]:
+def opened(file: IO[bytes], limits: ArchiveLimits) -> Iterator[Contents]:
     """The contents of a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, known by its bytes; readable inside the `with` block only.
 
     Raises InputError for a wrong size, structure or name, and when there is not exactly one manifest.
@@ -72,37 +72,37 @@ def opened(file: IO[bytes], limits: Limits) -> Iterator[Contents]:
         raise refuse(f"is {kind}.", help="Pack the folder with your defense.toml as a .zip or a .tar.gz.")
 
 
-def opened_folder(folder: Path, limits: Limits) -> Contents:
+def opened_folder(folder: Path, limits: ArchiveLimits) -> Contents:
     """The contents that an archive of this folder would have. Raises InputError."""
-    entries = [
-        Entry(name=name, size=path.stat().st_size, directory=False, open=partial(_reader, path))
+    members = [
+        Member(name=name, size=path.stat().st_size, directory=False, open=partial(_reader, path))
         for name, path in submission_files(folder)
     ]
-    return _checked(entries, None, limits, suffix="")
+    return _checked(members, None, limits, suffix="")
 
 
 def _reader(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _checked(entries: list[Entry], packed: int | None, limits: Limits, *, suffix: str) -> Contents:
+def _checked(members: list[Member], packed: int | None, limits: ArchiveLimits, *, suffix: str) -> Contents:
     """packed: the archive's bytes, None for a folder, which hides nothing behind compression."""
-    kept = [entry.renamed(name) for entry in entries if not is_litter(name := plain(entry.name))]
-    if len(kept) > limits.entries:
-        raise refuse(f"has {len(kept)} entries; at most {limits.entries} are accepted.")
-    unpacked = sum(entry.size for entry in kept)
+    kept = [member.renamed(name) for member in members if not is_litter(name := plain(member.name))]
+    if len(kept) > limits.members:
+        raise refuse(f"has {len(kept)} entries; at most {limits.members} are accepted.")
+    unpacked = sum(member.size for member in kept)
     if unpacked > limits.unpacked_bytes:
         raise refuse(f"unpacks to {unpacked // MIB} MiB; at most {limits.unpacked_bytes // MIB} MiB are accepted.")
     if packed is not None and unpacked > limits.ratio_from and unpacked > limits.ratio * packed:
         raise refuse(f"unpacks to {unpacked // packed} times its size; at most {limits.ratio} times is accepted.")
-    for entry in kept:
-        check_name(entry.name, limits)
+    for member in kept:
+        check_name(member.name, limits)
     check_distinct(kept)
     root = _root(kept)
     inside = tuple(
-        entry.renamed(_as_read(entry.name.removeprefix(root))) for entry in kept if not root.startswith(f"{entry.name}/")
+        member.renamed(_as_read(member.name.removeprefix(root))) for member in kept if not root.startswith(f"{member.name}/")
     )
-    return Contents(entries=inside, manifest=_manifest(inside), suffix=suffix)
+    return Contents(members=inside, manifest=_manifest(inside), suffix=suffix)
 
 
 def _as_read(name: str) -> str:
@@ -110,11 +110,11 @@ def _as_read(name: str) -> str:
     return name.casefold() if name.casefold() in MANIFESTS else name
 
 
-def _root(entries: list[Entry]) -> str:
+def _root(members: list[Member]) -> str:
     """The folder that holds everything, with its slash, when there is one around the manifest; empty when it is at the top."""
     root = ""
     while True:
-        names = [entry.name.removeprefix(root) for entry in entries if not root.startswith(f"{entry.name}/")]
+        names = [member.name.removeprefix(root) for member in members if not root.startswith(f"{member.name}/")]
         if any(name.casefold() in MANIFESTS for name in names):
             return root
         tops = {name.split("/")[0] for name in names}
@@ -123,8 +123,8 @@ def _root(entries: list[Entry]) -> str:
         root += f"{tops.pop()}/"
 
 
-def _manifest(entries: tuple[Entry, ...]) -> str:
-    files = [entry.name for entry in entries if not entry.directory]
+def _manifest(members: tuple[Member, ...]) -> str:
+    files = [member.name for member in members if not member.directory]
     found = [name for name in files if name in MANIFESTS]
     if len(found) == 2:
         raise refuse("has a defense.toml and an attack.toml.", help="Submit a defense or an attack, one at a time.")

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable
 from typing import IO
 
-from arena.submissions.intake.entries import Readable, refuse
-from arena.submissions.intake.limits import MIB, Limits
+from arena.submissions.intake.limits import MIB, ArchiveLimits
+from arena.submissions.intake.members import Readable, refuse
 
 PACKERS = {
     b"\x1f\x8b": "gzip",
@@ -59,7 +59,7 @@ def packer(head: bytes) -> str | None:
     return next((name for magic, name in PACKERS.items() if head.startswith(magic)), None)
 
 
-def inflate(file: IO[bytes], name: str, limits: Limits) -> IO[bytes]:
+def inflate(file: IO[bytes], name: str, limits: ArchiveLimits) -> IO[bytes]:
     """The tar inside a compressed one as an anonymous temporary file, never larger than the limits allow.
 
     name: one of SUFFIXES. Raises InputError.
@@ -70,7 +70,7 @@ def inflate(file: IO[bytes], name: str, limits: Limits) -> IO[bytes]:
         ceiling = min(ceiling, packed * limits.ratio)
     else:
         ceiling = min(ceiling, limits.ratio_from)
-    plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the entries do
+    plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the members do
     file.seek(0)
     stream, written = _READERS[name](file), 0
     try:

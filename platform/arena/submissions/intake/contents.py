@@ -10,8 +10,8 @@ import tempfile
 from pathlib import PurePosixPath
 
 from arena.submissions.intake.compression import packer
-from arena.submissions.intake.entries import Entry, chunks, refuse
-from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.limits import ArchiveLimits
+from arena.submissions.intake.members import Member, chunks, refuse
 from arena.submissions.intake.safetensors_files import check_safetensors, looks_like_safetensors
 from arena.submissions.intake.zips import read_zip
 
@@ -27,32 +27,32 @@ CONVERT = (
 )
 
 
-def check_file(entry: Entry, limits: Limits) -> str:
+def check_file(member: Member, limits: ArchiveLimits) -> str:
     """Reads the file to its end and refuses what it must not hold; its SHA-256, hexadecimal. Raises InputError."""
-    head, digest = _read_through(entry)
-    _check_kind(entry, head, limits)
+    head, digest = _read_through(member)
+    _check_kind(member, head, limits)
     return digest
 
 
-def _check_kind(entry: Entry, head: bytes, limits: Limits) -> None:
-    suffix = PurePosixPath(entry.name).suffix.lower()
+def _check_kind(member: Member, head: bytes, limits: ArchiveLimits) -> None:
+    suffix = PurePosixPath(member.name).suffix.lower()
     if suffix == ".safetensors" or looks_like_safetensors(head):
-        check_safetensors(entry)
+        check_safetensors(member)
         return
     if head.startswith(_ZIP):
-        _check_inner_zip(entry, limits, torch=suffix in _TORCH_SUFFIXES or b"data.pkl" in head)
+        _check_inner_zip(member, limits, torch=suffix in _TORCH_SUFFIXES or b"data.pkl" in head)
         return
     if suffix in _TORCH_SUFFIXES or _is_pickle(head) or _holds_objects(head):
-        raise refuse("is a pickle, which can run code when it is loaded; it is not accepted.", where=entry.name, help=CONVERT)
+        raise refuse("is a pickle, which can run code when it is loaded; it is not accepted.", where=member.name, help=CONVERT)
     packed_by = packer(head) or ("tar" if head[257:262] == b"ustar" else None)
     if packed_by:
-        raise refuse(f"is a {packed_by} archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
+        raise refuse(f"is a {packed_by} archive inside the archive.", where=member.name, help="Put its files in unpacked.")
 
 
-def _read_through(entry: Entry) -> tuple[bytes, str]:
-    """The entry's first 64 KiB and its SHA-256, after reading all of it: a wrong check sum or length shows only at the end."""
+def _read_through(member: Member) -> tuple[bytes, str]:
+    """The member's first 64 KiB and its SHA-256, after reading all of it: a wrong check sum or length shows only at the end."""
     head, digest = b"", hashlib.sha256()
-    for chunk in chunks(entry):
+    for chunk in chunks(member):
         if not head:
             head = chunk[:_HEAD]
         digest.update(chunk)
@@ -82,22 +82,22 @@ def _holds_objects(head: bytes) -> bool:
     return head.startswith(_NPY) and re.search(rb"'descr':[^}]*\|?O[^}]*'fortran_order'", head[:_HEAD]) is not None
 
 
-def _check_inner_zip(entry: Entry, limits: Limits, *, torch: bool) -> None:
+def _check_inner_zip(member: Member, limits: ArchiveLimits, *, torch: bool) -> None:
     """Refuses a zip inside the archive unless it is an .npz of plain arrays."""
     if torch:
         raise refuse(
-            "is a torch pickle, which can run code when it is loaded; it is not accepted.", where=entry.name, help=CONVERT
+            "is a torch pickle, which can run code when it is loaded; it is not accepted.", where=member.name, help=CONVERT
         )
-    if not entry.name.lower().endswith(".npz"):
-        raise refuse("is a zip archive inside the archive.", where=entry.name, help="Put its files in unpacked.")
+    if not member.name.lower().endswith(".npz"):
+        raise refuse("is a zip archive inside the archive.", where=member.name, help="Put its files in unpacked.")
     with tempfile.TemporaryFile() as inner:
-        for chunk in chunks(entry):
+        for chunk in chunks(member):
             inner.write(chunk)
         arrays = read_zip(inner, limits)
         unpacked = sum(array.size for array in arrays)
-        if unpacked > min(limits.unpacked_bytes, max(limits.ratio_from, limits.ratio * entry.size)):
-            raise refuse("unpacks to more than is accepted.", where=entry.name)
+        if unpacked > min(limits.unpacked_bytes, max(limits.ratio_from, limits.ratio * member.size)):
+            raise refuse("unpacks to more than is accepted.", where=member.name)
         for array in arrays:
             head, _ = _read_through(array)
             if not array.name.endswith(".npy") or not head.startswith(_NPY) or _holds_objects(head):
-                raise refuse("holds something that is not a plain array.", where=entry.name, help=CONVERT)
+                raise refuse("holds something that is not a plain array.", where=member.name, help=CONVERT)

@@ -11,8 +11,8 @@ from typing import IO, Any, Literal
 from arena.accounts.names import check_visible
 from arena.submissions.intake.archives import Contents, opened, opened_folder, sha256
 from arena.submissions.intake.contents import check_file
-from arena.submissions.intake.entries import read_all, refuse
-from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.limits import ArchiveLimits
+from arena.submissions.intake.members import read_all, refuse
 from arena.submissions.intake.safetensors_files import TensorHeader, read_header
 from evaluator.manifests.spec import MANIFEST_BYTES, AttackManifest, DefenseManifest, parse_toml
 
@@ -36,19 +36,19 @@ class Inspection:
     tensors: Mapping[str, TensorHeader] | None = None
 
 
-def inspect(file: IO[bytes], *, limits: Limits | None = None) -> Inspection:
+def inspect(file: IO[bytes], *, limits: ArchiveLimits | None = None) -> Inspection:
     """Checks an archive without unpacking it. Raises InputError saying what is wrong, where, and what to do."""
-    with opened(file, limits := limits or Limits.from_settings()) as contents:
+    with opened(file, limits := limits or ArchiveLimits.from_settings()) as contents:
         found = _inspected(contents, limits)
     return replace(found, digest=sha256(file), size=file.seek(0, 2), suffix=contents.suffix)
 
 
-def inspect_folder(folder: Path, *, limits: Limits) -> Inspection:
+def inspect_folder(folder: Path, *, limits: ArchiveLimits) -> Inspection:
     """The same checks on a folder, before it is packed or evaluated where it lies; it has no digest, size or suffix."""
     return _inspected(opened_folder(folder, limits), limits)
 
 
-def _inspected(contents: Contents, limits: Limits) -> Inspection:
+def _inspected(contents: Contents, limits: ArchiveLimits) -> Inspection:
     manifest = _read_manifest(contents)
     if manifest.format == "onnx":
         raise refuse(
@@ -62,8 +62,8 @@ def _inspected(contents: Contents, limits: Limits) -> Inspection:
             raise refuse(
                 f'names "{name}", which is not in the archive.', where=contents.manifest, help="Add it or mend its name."
             )
-    files = [entry for entry in contents.entries if not entry.directory]
-    digests = {entry.name: check_file(entry, limits) for entry in files}
+    files = [member for member in contents.members if not member.directory]
+    digests = {member.name: check_file(member, limits) for member in files}
     weights = contents.file(_weights(manifest)) if isinstance(manifest, DefenseManifest) else None
     return Inspection(
         kind="defense" if isinstance(manifest, DefenseManifest) else "attack",
@@ -73,7 +73,7 @@ def _inspected(contents: Contents, limits: Limits) -> Inspection:
         contents=_of_files(digests),
         size=0,
         suffix="",
-        files=tuple(sorted(entry.name for entry in files)),
+        files=tuple(sorted(member.name for member in files)),
         tensors=None if weights is None else read_header(weights),
     )
 
@@ -90,10 +90,10 @@ def _of_files(digests: dict[str, str]) -> str:
 
 
 def _read_manifest(contents: Contents) -> DefenseManifest | AttackManifest:
-    entry = contents.file(contents.manifest)
-    if entry is None or entry.size > MANIFEST_BYTES:
+    member = contents.file(contents.manifest)
+    if member is None or member.size > MANIFEST_BYTES:
         raise refuse(f"is larger than {MANIFEST_BYTES // 1024} KiB.", where=contents.manifest, help="Keep it to its few lines.")
-    data = read_all(entry)
+    data = read_all(member)
     if contents.manifest == "defense.toml":
         return parse_toml(data, DefenseManifest, where=contents.manifest)
     return parse_toml(data, AttackManifest, where=contents.manifest)

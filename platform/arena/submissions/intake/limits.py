@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """Ceilings of one archive.
 
     ratio: unpacked over packed size, looked at only above `ratio_from` unpacked bytes (deflate reaches 1032).
@@ -19,7 +19,7 @@ class Limits:
 
     archive_bytes: int
     unpacked_bytes: int = 1024 * MIB
-    entries: int = 2000
+    members: int = 2000
     ratio: int = 100
     ratio_from: int = 64 * MIB
     path_bytes: int = 255
@@ -28,9 +28,9 @@ class Limits:
 
     @property
     def listed(self) -> int:
-        """How many entries an archive may list, those included that are left out (a version control's, a cache's)."""
-        return 10 * self.entries
+        """How many members an archive may list, those included that are left out (a version control's, a cache's)."""
+        return 10 * self.members
 
     @classmethod
-    def from_settings(cls) -> Limits:
+    def from_settings(cls) -> ArchiveLimits:
         return cls(archive_bytes=settings.REDOUBT_UPLOAD_BYTES)

@@ -1,12 +1,12 @@
-"""Which names entries may have: relative, plain, and different on every file system."""
+"""Which names members may have: relative, plain, and different on every file system."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
 
-from arena.submissions.intake.entries import Entry, refuse
-from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.limits import ArchiveLimits
+from arena.submissions.intake.members import Member, refuse
 
 
 def plain(name: str) -> str:
@@ -17,7 +17,7 @@ def plain(name: str) -> str:
     return name
 
 
-def check_name(name: str, limits: Limits) -> None:
+def check_name(name: str, limits: ArchiveLimits) -> None:
     """Raises InputError for a name that could leave the folder it is unpacked to, or that could fool a reader."""
     if not name:
         raise refuse("has an entry without a name.")
@@ -34,18 +34,18 @@ def check_name(name: str, limits: Limits) -> None:
         raise refuse(f"has a name over {limits.path_bytes} bytes or {limits.depth} folders deep.", where=name)
 
 
-def check_distinct(entries: Sequence[Entry]) -> None:
+def check_distinct(members: Sequence[Member]) -> None:
     """Raises InputError when two names are the same file on some file system, or a file is also used as a folder."""
     files: set[str] = set()
     folders: set[str] = set()
-    for entry in entries:
-        key = unicodedata.normalize("NFKC", entry.name).casefold()
+    for member in members:
+        key = unicodedata.normalize("NFKC", member.name).casefold()
         parts = key.split("/")
         folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        if entry.directory:
+        if member.directory:
             folders.add(key)
         elif key in files:
-            raise refuse("is there twice (upper and lower case count as the same).", where=entry.name)
+            raise refuse("is there twice (upper and lower case count as the same).", where=member.name)
         else:
             files.add(key)
     both = sorted(files & folders)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from arena.submissions.intake.entries import Entry, refuse
+from arena.submissions.intake.members import Member, refuse
 
 HEADER_BYTES = 4 * 1024 * 1024
 _BITS = {
@@ -32,35 +32,35 @@ class TensorHeader:
     shape: tuple[int, ...]
 
 
-def check_safetensors(entry: Entry) -> None:
-    """Raises InputError when the entry is not a well-formed safetensors file."""
-    read_header(entry)
+def check_safetensors(member: Member) -> None:
+    """Raises InputError when the member is not a well-formed safetensors file."""
+    read_header(member)
 
 
-def read_header(entry: Entry) -> dict[str, TensorHeader]:
+def read_header(member: Member) -> dict[str, TensorHeader]:
     """What the file says of its tensors, by name. Raises InputError when it is not a well-formed safetensors file."""
-    stream = entry.open()
+    stream = member.open()
     try:
         length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= min(HEADER_BYTES, entry.size - 8):
-            raise refuse("is not a safetensors file.", where=entry.name, help=_HELP)
+        if not 2 <= length <= min(HEADER_BYTES, member.size - 8):
+            raise refuse("is not a safetensors file.", where=member.name, help=_HELP)
         raw = stream.read(length)
     finally:
         stream.close()
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
-        raise refuse("is not a safetensors file: its header is not JSON.", where=entry.name, help=_HELP) from error
+        raise refuse("is not a safetensors file: its header is not JSON.", where=member.name, help=_HELP) from error
     if not isinstance(header, dict) or not raw.startswith(b"{"):
-        raise refuse("is not a safetensors file: its header is not an object.", where=entry.name, help=_HELP)
+        raise refuse("is not a safetensors file: its header is not an object.", where=member.name, help=_HELP)
     tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
     position = 0
-    for begin, end in sorted(_extent(entry, name, tensor) for name, tensor in tensors.items()):
+    for begin, end in sorted(_extent(member, name, tensor) for name, tensor in tensors.items()):
         if begin != position:
-            raise refuse("is not a safetensors file: its tensors overlap or leave gaps.", where=entry.name, help=_HELP)
+            raise refuse("is not a safetensors file: its tensors overlap or leave gaps.", where=member.name, help=_HELP)
         position = end
-    if position != entry.size - 8 - length:
-        raise refuse("is not a safetensors file: it is cut short or has bytes left over.", where=entry.name, help=_HELP)
+    if position != member.size - 8 - length:
+        raise refuse("is not a safetensors file: it is cut short or has bytes left over.", where=member.name, help=_HELP)
     return {name: TensorHeader(tensor["dtype"], tuple(tensor["shape"])) for name, tensor in tensors.items()}
 
 
@@ -71,7 +71,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _extent(entry: Entry, name: str, tensor: Any) -> tuple[int, int]:
+def _extent(member: Member, name: str, tensor: Any) -> tuple[int, int]:
     """Begin and end of one tensor's bytes, which its dtype and shape must fill exactly."""
     try:
         bits, shape, (begin, end) = _BITS[tensor["dtype"]], tensor["shape"], tensor["data_offsets"]
@@ -81,5 +81,5 @@ def _extent(entry: Entry, name: str, tensor: Any) -> tuple[int, int]:
         if (end - begin) * 8 != math.prod(shape) * bits:
             raise ValueError("shape and length disagree")
     except (KeyError, TypeError, ValueError) as error:
-        raise refuse(f"is not a safetensors file: tensor {name[:60]!r} is malformed.", where=entry.name, help=_HELP) from error
+        raise refuse(f"is not a safetensors file: tensor {name[:60]!r} is malformed.", where=member.name, help=_HELP) from error
     return begin, end

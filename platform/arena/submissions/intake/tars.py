@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
-from arena.submissions.intake.entries import Entry, refuse
-from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.limits import ArchiveLimits
+from arena.submissions.intake.members import Member, refuse
 from evaluator.errors import InputError
 
 _BLOCK = 512
@@ -60,11 +60,11 @@ def is_tar(head: bytes) -> bool:
         return False
 
 
-def read_tar(file: IO[bytes], limits: Limits) -> list[Entry]:
-    """The entries of a plain tar. Raises InputError when its structure is not plain."""
+def read_tar(file: IO[bytes], limits: ArchiveLimits) -> list[Member]:
+    """The members of a plain tar. Raises InputError when its structure is not plain."""
     size = file.seek(0, 2)
-    entries: list[Entry] = []
-    files: dict[str, Entry] = {}
+    members: list[Member] = []
+    files: dict[str, Member] = {}
     position, long_name, long_link, pax = 0, None, None, dict[str, str]()
     while True:
         file.seek(position)
@@ -72,7 +72,7 @@ def read_tar(file: IO[bytes], limits: Limits) -> list[Entry]:
         if len(header) < _BLOCK:
             raise refuse("cannot be read as a tar: its end is missing.", help="Upload it again; it may have been cut short.")
         if header == bytes(_BLOCK):
-            return entries
+            return members
         name, kind, length = _name(header), header[156:157], _number(header[124:136])
         _check_sum(header, name)
         if kind == _PAX and "size" in pax:
@@ -100,7 +100,7 @@ def read_tar(file: IO[bytes], limits: Limits) -> list[Entry]:
         if kind not in (*_FILE, _FOLDER, _HARD_LINK):
             help = _HELP.get(kind, "Remove it: only files can be submitted.")
             raise refuse(f"is {_KINDS.get(kind, 'neither a file nor a folder')}.", where=name, help=help)
-        if len(entries) == limits.listed:
+        if len(members) == limits.listed:
             raise refuse(f"has more than {limits.listed} entries.")
         folder = kind == _FOLDER or (kind != _HARD_LINK and name.endswith("/"))
         if folder and length:
@@ -112,12 +112,12 @@ def read_tar(file: IO[bytes], limits: Limits) -> list[Entry]:
             first = files.get(link.removeprefix("./"))
             if first is None:
                 raise refuse("is a hard link to a file that is not before it in the archive.", where=name)
-            entry = first.renamed(name)
+            member = first.renamed(name)
         else:
-            entry = Entry(name=name, size=length, directory=folder, open=partial(Slice, file, data, length))
+            member = Member(name=name, size=length, directory=folder, open=partial(Slice, file, data, length))
         if not folder:
-            files[name] = entry
-        entries.append(entry)
+            files[name] = member
+        members.append(member)
 
 
 def _text(raw: bytes) -> str:

@@ -1,7 +1,7 @@
 """Reading a zip's table of contents without trusting it (PKWARE APPNOTE 6.3.10).
 
-The end record is checked before `zipfile` reads the directory into memory, so a directory of millions of entries costs
-nothing; entries that share bytes (the "better zip bomb", Fifield 2019) are refused.
+The end record is checked before `zipfile` reads the directory into memory, so a directory of millions of members costs
+nothing; members that share bytes (the "better zip bomb", Fifield 2019) are refused.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
-from arena.submissions.intake.entries import Entry, refuse
-from arena.submissions.intake.limits import Limits
+from arena.submissions.intake.limits import ArchiveLimits
+from arena.submissions.intake.members import Member, refuse
 
 _END = b"PK\x05\x06"
 _END_SIZE = 22
@@ -24,7 +24,7 @@ _ZIP64_LOCATOR = b"PK\x06\x07"
 _ZIP64_LOCATOR_SIZE = 20
 _ZIP64_END = b"PK\x06\x06"
 _ZIP64_END_SIZE = 56
-_DOS, _DOS_FOLDER = 0, 0x10  # who made an entry; the attribute of a folder
+_DOS, _DOS_FOLDER = 0, 0x10  # who made an member; the attribute of a folder
 _LOCAL_HEADER_SIZE = 30
 _UTF8 = 0x800
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -34,18 +34,18 @@ _METHOD_NAMES = {9: "Deflate64, which Windows uses over 2 GB", 12: "bzip2", 14: 
 
 @dataclass(frozen=True)
 class _End:
-    """The end record: where the directory is and how many entries it has."""
+    """The end record: where the directory is and how many members it has."""
 
-    entries: int
+    members: int
     directory_size: int
     directory_offset: int
 
 
-def read_zip(file: IO[bytes], limits: Limits) -> list[Entry]:
-    """The entries of a zip. Raises InputError when its structure is not plain."""
+def read_zip(file: IO[bytes], limits: ArchiveLimits) -> list[Member]:
+    """The members of a zip. Raises InputError when its structure is not plain."""
     end = _read_end(file)
-    if end.entries > limits.listed:
-        raise refuse(f"has {end.entries} entries; at most {limits.listed} are accepted.")
+    if end.members > limits.listed:
+        raise refuse(f"has {end.members} entries; at most {limits.listed} are accepted.")
     if end.directory_size > limits.directory_bytes:
         raise refuse("has an oversized table of contents.")
     try:
@@ -53,15 +53,15 @@ def read_zip(file: IO[bytes], limits: Limits) -> list[Entry]:
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, ValueError, OSError) as error:
         raise refuse(f"cannot be read as a zip: {error}.") from error
     infos = archive.infolist()
-    if len(infos) != end.entries:
+    if len(infos) != end.members:
         raise refuse("has a table of contents that contradicts itself.")
     for info in infos:
         _check(info)
     _check_disjoint(infos, end)
     return [
-        Entry(name=_name(info), size=info.file_size, directory=_is_folder(info), open=partial(archive.open, info))
+        Member(name=_name(info), size=info.file_size, directory=_is_folder(info), open=partial(archive.open, info))
         for info in infos
-        if _name(info) not in ("", ".")  # an entry for the folder itself
+        if _name(info) not in ("", ".")  # an member for the folder itself
     ]
 
 
@@ -97,21 +97,21 @@ def _read_end(file: IO[bytes]) -> _End:
     place = plain if tail[plain : plain + 4] == _END and tail.endswith(b"\0\0") else tail.rfind(_END)
     if place < 0 or len(tail) - place < _END_SIZE:
         raise refuse("cannot be read as a zip: its end is missing.", help="Upload it again; it may have been cut short.")
-    disk, directory_disk, here, entries, directory_size, offset, comment = struct.unpack("<4H2LH", tail[place + 4 : place + 22])
+    disk, directory_disk, here, members, directory_size, offset, comment = struct.unpack("<4H2LH", tail[place + 4 : place + 22])
     ends = start + place
     locator = tail[max(0, place - _ZIP64_LOCATOR_SIZE) : place]
     if locator.startswith(_ZIP64_LOCATOR):
         ends = start + place - _ZIP64_LOCATOR_SIZE - _ZIP64_END_SIZE
-        disk, directory_disk, here, entries, directory_size, offset = _read_zip64_end(file, ends, locator)
-    if disk or directory_disk or here != entries:
+        disk, directory_disk, here, members, directory_size, offset = _read_zip64_end(file, ends, locator)
+    if disk or directory_disk or here != members:
         raise refuse("is one part of a zip over several files.", help="Pack it as one file.")
     if start + place + _END_SIZE + comment != size or offset + directory_size != ends:
         raise refuse("has bytes before, after or inside its zip structure that do not belong there.")
-    return _End(entries=entries, directory_size=directory_size, directory_offset=offset)
+    return _End(members=members, directory_size=directory_size, directory_offset=offset)
 
 
 def _read_zip64_end(file: IO[bytes], place: int, locator: bytes) -> tuple[int, int, int, int, int, int]:
-    """Disk, directory's disk, entries here, entries, directory size and offset of the larger end record at `place`."""
+    """Disk, directory's disk, members here, members, directory size and offset of the larger end record at `place`."""
     if place < 0 or len(locator) < _ZIP64_LOCATOR_SIZE or struct.unpack("<Q", locator[8:16]) != (place,):
         raise refuse("has a zip64 end that is not where it says.")
     file.seek(place)
@@ -143,7 +143,7 @@ def _check(info: zipfile.ZipInfo) -> None:
 
 
 def _check_disjoint(infos: list[zipfile.ZipInfo], end: _End) -> None:
-    """Refuses entries that share bytes with each other or with the directory."""
+    """Refuses members that share bytes with each other or with the directory."""
     free_from = 0
     for info in sorted(infos, key=lambda item: item.header_offset):
         if info.header_offset < free_from:

@@ -15,9 +15,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from arena.accounts import services
-from arena.accounts.limits import client_address
 from arena.accounts.models import User
 from arena.accounts.queries import teams_of, tokens_of
+from arena.accounts.rates import client_address
 from arena.evaluations.entries import with_evaluations
 from arena.matrix.queries import with_looks
 from arena.submissions.queries import of_user

@@ -11,8 +11,8 @@ from django.shortcuts import redirect
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_http_methods, require_safe
 
-from arena.accounts.limits import RateLimited
 from arena.accounts.models import User
+from arena.accounts.rates import RateLimited
 from arena.challenges.access import get_challenge, require_unsealed
 from arena.challenges.models import Challenge
 from arena.leaderboards import queries

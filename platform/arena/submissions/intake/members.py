@@ -1,4 +1,4 @@
-"""What zip and tar readers agree on: a list of entries that can be read, nothing unpacked."""
+"""What zip and tar readers agree on: a list of members that can be read, nothing unpacked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluator.errors import InputError
 
 
 class Readable(Protocol):
-    """The bytes of one entry, read once from the start."""
+    """The bytes of one member, read once from the start."""
 
     def read(self, size: int = ..., /) -> bytes: ...
 
@@ -21,7 +21,7 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class Entry:
+class Member:
     """One file or folder of an archive. name: as the archive has it, folders without the final slash; size: unpacked."""
 
     name: str
@@ -29,7 +29,7 @@ class Entry:
     directory: bool
     open: Callable[[], Readable]
 
-    def renamed(self, name: str) -> Entry:
+    def renamed(self, name: str) -> Member:
         return replace(self, name=name)
 
 
@@ -46,28 +46,28 @@ def refuse(
     return InputError(what, where=shown(where), help=help)
 
 
-def chunks(entry: Entry) -> Iterator[bytes]:
-    """The entry's bytes in pieces of at most 1 MiB.
+def chunks(member: Member) -> Iterator[bytes]:
+    """The member's bytes in pieces of at most 1 MiB.
 
-    Raises InputError when they cannot be read, fail their check sum, or are not `entry.size` many.
+    Raises InputError when they cannot be read, fail their check sum, or are not `member.size` many.
     """
     read = 0
     try:
-        stream = entry.open()
+        stream = member.open()
         try:
             while chunk := stream.read(MIB):
                 read += len(chunk)
-                if read > entry.size:
+                if read > member.size:
                     break
                 yield chunk
         finally:
             stream.close()
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise refuse(f"cannot be read: {error}.", where=entry.name, help="Pack the folder again.") from error
-    if read != entry.size:
-        raise refuse("does not have the size that the archive gives for it.", where=entry.name)
+        raise refuse(f"cannot be read: {error}.", where=member.name, help="Pack the folder again.") from error
+    if read != member.size:
+        raise refuse("does not have the size that the archive gives for it.", where=member.name)
 
 
-def read_all(entry: Entry) -> bytes:
-    """All bytes of a small entry. Raises InputError."""
-    return b"".join(chunks(entry))
+def read_all(member: Member) -> bytes:
+    """All bytes of a small member. Raises InputError."""
+    return b"".join(chunks(member))
