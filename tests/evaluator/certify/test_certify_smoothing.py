@@ -286,6 +286,7 @@ def test_the_summary_prints_the_expected_number_of_false_certificates():
 def test_certified_accuracy_counts_correct_examples_with_enough_radius():
     curve = certified_accuracy([0.5, 0.3, 0.9, 0.0], [True, True, False, True], [0.0, 0.3, 0.5, 0.6])
     assert curve.accuracy.tolist() == [0.75, 0.5, 0.25, 0.0]
+    assert certified_accuracy([0.5, 0.3, 0.1], [True] * 3, [0.0, 0.2, 0.4]).percent() == [100.0, 66.7, 33.3]
     for radius, correct, radii in (
         ([0.5], [True, False], [0.1]),
         ([[0.5]], [[True]], [0.1]),

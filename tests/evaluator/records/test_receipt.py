@@ -97,6 +97,15 @@ def test_a_replay_is_compared_in_everything_but_time_and_place() -> None:
     assert receipt.compare(report(), report(attacks=later)) == []
     dearer = [record.model_copy(update={"forward_rows": record.forward_rows + 1}) for record in report().attacks]
     assert [d.field for d in receipt.compare(report(), report(attacks=dearer))] == ["attacks"]
+    proof = {
+        "method": "ibp", "parameters": {}, "classifier": "itself", "norm": "linf", "epsilon": 0.3, "accuracy": 0.5,
+        "average_radius": 0.1, "bits": [1, 0, 0, 1], "undecided": 2, "refuted": [], "expected_false": 0.0, "samples": 8,
+    }  # fmt: skip
+    first, again, other = (
+        report(certificate=proof | changes) for changes in ({"seconds": 1.0}, {"seconds": 2.0}, {"seconds": 1.0, "samples": 9})
+    )
+    assert receipt.compare(first, again) == []
+    assert [d.field for d in receipt.compare(first, other)] == ["certificate"]
 
 
 def test_a_difference_is_shown_in_at_most_sixty_characters() -> None:
