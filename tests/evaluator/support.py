@@ -12,6 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from evaluator.data.tensors import examples
+from evaluator.defenses.recipes import BASELINES
+from evaluator.host.load import load_submission
+from evaluator.manifests.spec import DataSpec
 from tests.needs import CALIBRATION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,3 +104,16 @@ def sdp_images(name: str) -> tuple[Tensor, Tensor]:
 def trades_smallcnn() -> nn.Module:
     """The TRADES MNIST network (clean 99.48 %, Linf 0.3), input (n, 1, 28, 28) in [0, 1]."""
     return _frozen(TradesSmallCNN(), "trades_mnist_smallcnn")
+
+
+@functools.cache
+def shipped(name: str) -> nn.Module:
+    """A baseline that ships with Redoubt, frozen: "mnist-standard", "mnist-pgd" ..., input (n, 1, 28, 28) in [0, 1]."""
+    return load_submission(BASELINES / name).eval().requires_grad_(False)
+
+
+@functools.cache
+def mnist_test(count: int) -> tuple[Tensor, Tensor]:
+    """The first `count` ranked MNIST test images: x (count, 1, 28, 28) float32 in [0, 1] and labels (count,) int64."""
+    part = examples(DataSpec(dataset="mnist", examples=count))
+    return part.x, part.y

@@ -12,12 +12,9 @@ from evaluator.attacks.base import Batch
 from evaluator.attacks.minimal_norm import within
 from evaluator.attacks.registry import create
 from evaluator.certify.ibp import ibp
-from evaluator.data.tensors import examples
-from evaluator.defenses.recipes import BASELINES
 from evaluator.draws import Draws
-from evaluator.host.load import load_submission
-from evaluator.manifests.spec import DataSpec
 from evaluator.threats import Linf
+from tests.evaluator.support import mnist_test, shipped
 
 EPSILON = 0.3
 ATTACKS: list[tuple[str, dict[str, object]]] = [
@@ -40,10 +37,9 @@ ATTACKS: list[tuple[str, dict[str, object]]] = [
 @functools.cache
 def proven() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     """The shipped network that was trained with interval bounds, the images that it gets right, and which are proven."""
-    network = load_submission(BASELINES / "mnist-ibp").eval().requires_grad_(False)
-    part = examples(DataSpec(dataset="mnist", examples=60))
-    right = network(part.x).argmax(dim=1) == part.y
-    x, y = part.x[right], part.y[right]
+    network, (images, labels) = shipped("mnist-ibp"), mnist_test(60)
+    right = network(images).argmax(dim=1) == labels
+    x, y = images[right], labels[right]
     return network, x, y, ibp(network, x, y, epsilon=EPSILON, norm="linf").certified
 
 
