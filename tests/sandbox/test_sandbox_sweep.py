@@ -165,7 +165,8 @@ def test_a_container_whose_guardian_was_killed_as_well_is_removed_by_the_sweep(e
     marker = f"orphan-{os.getpid()}"
     script = f"""
 import os, signal
-from sandbox import Job, docker_guardian, open_sandbox
+from sandbox import Job, open_sandbox
+from sandbox.docker import guardian as docker_guardian
 running = open_sandbox("docker").start(Job(("/bin/sh", "-c", "sleep 300; : {marker}")))
 for guardian in docker_guardian._guardians.values():
     guardian.kill()

@@ -146,7 +146,7 @@ def test_an_entry_page_shows_what_is_proven_and_for_whom(client: Client) -> None
     text = client.get(f"/entries/{made[name].submission.public_id}/").content.decode()
     assert "rank 2 of 5" in text
     assert "What is proven" in text
-    assert "speaks for the smoothed classifier" in text
+    assert "This certificate is about the smoothed classifier" in text
     assert "95.0 %" in text
     assert "expected number of false certificates" in text
     refuted = client.get(f"/entries/{made['refuted'].submission.public_id}/").content.decode()

@@ -56,7 +56,7 @@ def test_accuracy_against_budget_is_a_falling_bound_that_ends_at_the_official_fi
     assert points[-1] == (0.1, evaluation.robust_accuracy)
     assert shares == sorted(shares, reverse=True)
     assert shares[12] < shares[0], "breaks at smaller distances count at smaller budgets"
-    assert "what only the ensemble broke counts at ε" in page(f"/entries/{season['attacked']}/")
+    assert "What only the ensemble broke counts at ε" in page(f"/entries/{season['attacked']}/")
 
 
 def test_classes_add_up_to_the_whole(season: dict[str, str]) -> None:

@@ -43,7 +43,9 @@ ANYONE = [
     "/sign-up/",
     "/log-in/",
     "/docs/",
-    "/docs/defense/",
+    "/docs/defense-submissions/",
+    "/docs/api/",
+    "/docs/library/",
     "/docs/scoring/",
 ]
 MEMBERS = ["/account/", "/challenges/mnist-linf/submit/"]
