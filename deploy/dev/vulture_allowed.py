@@ -12,7 +12,7 @@ TokenScheme  # registers itself as a subclass
 
 # Settings name these, or a server's command line does.
 admission, allow_empty_squares, application, document_errors
-CallThrottle, InOneLine, NamelessFileUploadHandler, OfficialPlayer, OfficialRunner, StaticFiles, SurvivingRedisCache
+CallThrottle, InOneLine, NamelessFileUploadHandler, Runner, StaticFiles, SurvivingRedisCache
 
 # Columns, and what the API and the templates print.
 (

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from arena.cli.evaluate import show
-from arena.evaluations.official import Task
 from arena.running.listening import Listener
+from arena.running.requests import Request
 from evaluator.errors import SubmissionError, visible
 from evaluator.records.report import Completed
 from tests.running.packs import python_submission, small_pack
@@ -50,8 +50,8 @@ def test_what_an_entry_writes_and_raises_reaches_no_terminal_as_commands(tmp_pat
 
 def test_a_name_is_no_markup_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "defense.toml").touch()
-    task = Task(pack=backend_support.small_pack(examples=2, shard=2), folder=tmp_path, seed=1, shard=(0, 2))
-    judged = backend_support.FakeJudge().run(task, Listener(lambda step: None, lambda text: None, lambda: False))
+    request = Request(pack=backend_support.small_pack(examples=2, shard=2), submission=tmp_path, seed=1, shard=(0, 2))
+    judged = backend_support.FakeJudge().evaluate(request, Listener(lambda step: None, lambda text: None, lambda: False))
     assert isinstance(judged, Completed)
     show(judged.report.model_copy(update={"submission": "mine[/bold]"}))
     assert "mine[/bold] on" in capsys.readouterr().out

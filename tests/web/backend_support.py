@@ -12,7 +12,8 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -25,15 +26,13 @@ from arena.accounts.models import Team, User
 from arena.accounts.services import sign_up
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
-from arena.evaluations import official
 from arena.evaluations.models import Evaluation
-from arena.evaluations.official import Task
-from arena.jobs import lines, worker
+from arena.jobs import lines, runner, worker
 from arena.jobs.judges import Line
 from arena.jobs.leases import Lease
 from arena.jobs.models import Shard
-from arena.matrix import cells, looks
 from arena.running.listening import Listener
+from arena.running.requests import Request
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.errors import Cancelled
@@ -130,31 +129,31 @@ def bit(seed: int, example: int, share: float) -> int:
 
 
 @dataclass
-class FakeJudge:
+class FakeJudge(runner.Runner):
     """Judges by a hash instead of a network: same seed, same bits, whatever the sharding.
 
     It stands for the evaluator, which has its own tests (tests/evaluator) and meets this machinery in tests/e2e, where the
-    worker runs with the OfficialJudge; what is proved with it is the machinery around: leases,
+    worker runs with the real runner; what is proved with it is the machinery around: leases,
     retries, merging, boards. seconds: how long a shard takes. plan: what happens on each call before the verdict.
     """
 
     seconds: float = 0.0
     share: float = 0.6
     verified: bool = True
-    plan: Sequence[Outcome | Exception | Callable[[Task], None] | None] = ()
+    plan: Sequence[Outcome | Exception | Callable[[Request], None] | None] = ()
     calls: int = 0
 
-    def run(self, task: Task, listener: Listener, /) -> Outcome:
+    def evaluate(self, request: Request, listener: Listener, /) -> Outcome:
         step = self.plan[self.calls] if self.calls < len(self.plan) else None
         self.calls += 1
-        assert (task.folder / "defense.toml").is_file()
+        assert (request.submission / "defense.toml").is_file()
         if isinstance(step, Exception):
             raise step
         if callable(step):
-            step(task)
+            step(request)
         elif step is not None:
             return step
-        start, stop = task.shard
+        start, stop = request.shard or (0, request.pack.challenge.data.examples)
         listener.on_log(f"loaded for {start}\n".encode())
         until = time.monotonic() + self.seconds
         done = 0
@@ -166,16 +165,16 @@ class FakeJudge:
                 break
             time.sleep(0.01)
             done = min(stop - start, done + 1)
-        return Completed(self._report(task))
+        return Completed(self._report(request))
 
-    def _report(self, task: Task) -> Report:
-        ids = list(range(*task.shard))
-        robust = [bit(task.seed, example, self.share) for example in ids]
+    def _report(self, request: Request) -> Report:
+        ids = list(range(*(request.shard or (0, request.pack.challenge.data.examples))))
+        robust = [bit(request.seed, example, self.share) for example in ids]
         count = len(ids)
         unverified = Flag(check="masking", severity="unverified", evidence="One step beats forty.")
         flags = [] if self.verified else [unverified]
         return Report(
-            challenge=task.pack.slug,
+            challenge=request.pack.slug,
             submission="fake",
             examples=count,
             ids=ids,
@@ -200,11 +199,11 @@ class FakeJudge:
             ],
             flags=flags,
             verified=self.verified,
-            seed=task.seed,
+            seed=request.seed,
             forward_rows=10 * count,
             backward_rows=9 * count,
             seconds=0.1,
-            digests=Digests(submission="s", pack=task.pack.digest, data="d"),
+            digests=Digests(submission="s", pack=request.pack.digest, data="d"),
             environment=Environment(
                 evaluator="fake", torch="", python="", device="cpu", threads=1, lane="in-process", sandbox="none", enforced=[]
             ),
@@ -212,25 +211,28 @@ class FakeJudge:
 
 
 @contextmanager
-def judged_by(judge: object = None, player: object = None) -> Iterator[None]:
+def judged_by(judge: runner.Runner | None = None, player: runner.Runner | None = None) -> Iterator[None]:
     """Has everything judged by this judge and played by this player while it lasts, in this whole process."""
-    with ExitStack() as stack:
-        if judge is not None:
-            stack.enter_context(patch.object(official, "configured_runner", lambda: judge))
-        for module in (cells, looks) if player is not None else ():
-            stack.enter_context(patch.object(module, "configured_player", lambda: player))
+    together = copy(player or judge or runner.configured())
+    if judge is not None:
+        together.evaluate = judge.evaluate  # type: ignore[method-assign]
+    with patch.object(runner, "configured", lambda: together):
         yield
 
 
 def work_once(
-    *, judge: object = None, player: object = None, stop: threading.Event | None = None, only: int | None = None
+    *,
+    judge: runner.Runner | None = None,
+    player: runner.Runner | None = None,
+    stop: threading.Event | None = None,
+    only: int | None = None,
 ) -> bool:
     """Works on the search that is first in line, or on what comes before it."""
     with judged_by(judge, player):
         return worker.work_once(Line.OLDEST, stop=stop, only=only)
 
 
-def work_forever(stop: threading.Event, *, judge: object) -> None:
+def work_forever(stop: threading.Event, *, judge: runner.Runner) -> None:
     """A worker in this thread."""
     with judged_by(judge):
         worker.work_forever(stop)

@@ -15,9 +15,10 @@ from arena.challenges.models import Challenge
 from arena.jobs import worker
 from arena.jobs.judges import Line
 from arena.jobs.models import Shard
+from arena.jobs.runner import Runner
 from arena.matrix.models import FirstLook
-from arena.matrix.playing import Game
 from arena.running.listening import Listener
+from arena.running.requests import AttackRequest
 from arena.submissions.models import Submission
 from arena.submissions.services import submit
 from evaluator.manifests.spec import AttackManifest, Pack, load_manifest
@@ -42,7 +43,7 @@ def inputs_of(ids: list[int]) -> AdversarialArchive:
 
 
 @dataclass
-class FakePlayer:
+class FakePlayer(Runner):
     """Every attack breaks the examples that its name lists: "breaks 1 2 3"; every defense is right about all examples.
 
     It stands for the attack runner, which has its own tests (tests/running) and meets this machinery in
@@ -52,20 +53,20 @@ class FakePlayer:
     plan: list[CellOutcome | Exception | Callable[[], None] | None] = field(default_factory=list)
     played: list[tuple[str, str]] = field(default_factory=list)
 
-    def play(self, game: Game, listener: Listener, /) -> CellOutcome:
-        manifest = load_manifest(game.attack / "attack.toml", AttackManifest)
-        start, stop = game.shard or (0, game.pack.challenge.data.examples)
-        return self._answer(game.pack, manifest.name, manifest.format, _named(manifest.name), range(start, stop))
+    def play(self, request: AttackRequest, listener: Listener, /) -> CellOutcome:
+        manifest = load_manifest(request.attack / "attack.toml", AttackManifest)
+        start, stop = request.shard or (0, request.pack.challenge.data.examples)
+        return self._answer(request.pack, manifest.name, manifest.format, _named(manifest.name), range(start, stop))
 
-    def look(self, game: Game, listener: Listener, /) -> CellOutcome:
-        manifest = load_manifest(game.attack / "attack.toml", AttackManifest)
-        return self._answer(game.pack, manifest.name, manifest.format, _named(manifest.name), range(5))
+    def look(self, request: AttackRequest, listener: Listener, /) -> CellOutcome:
+        manifest = load_manifest(request.attack / "attack.toml", AttackManifest)
+        return self._answer(request.pack, manifest.name, manifest.format, _named(manifest.name), range(5))
 
     def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, listener: Listener, /) -> CellOutcome:
         ids = set(AdversarialArchive.from_bytes(inputs).ids.tolist())
         return self._answer(pack, "replay", "replay", ids, range(pack.challenge.data.examples))
 
-    def check_array(self, game: Game, /) -> list[Violation]:
+    def check_array(self, pack: Pack, attack: Path, /) -> list[Violation]:
         return []
 
     def _answer(self, pack: Pack, name: str, kind: str, breaks: set[int], ids: range) -> CellOutcome:
@@ -108,13 +109,13 @@ class FakePlayer:
         return CellCompleted(report, inputs_of([number for number in ids if number in breaks]).to_bytes())
 
 
-def look_once(player: object) -> bool:
+def look_once(player: Runner) -> bool:
     """Takes the first look that is first in line."""
     with judged_by(player=player):
         return worker.work_once(Line.FIRST)
 
 
-def play_once(player: object = None) -> bool:
+def play_once(player: Runner | None = None) -> bool:
     """Plays the cell that is first in line."""
     with judged_by(player=player):
         return worker.work_once(Line.FAIR)

@@ -33,7 +33,7 @@ class ArrayPlayer(FakePlayer):
         super().__init__()
         self.found = found
 
-    def check_array(self, game: object, /) -> list[Violation]:
+    def check_array(self, *given: object) -> list[Violation]:
         for each in self.found:
             if isinstance(each, SubmissionError):
                 raise each

@@ -19,10 +19,10 @@ from pytest_django.fixtures import Settings
 from arena.challenges.models import Challenge
 from arena.cli import doctor
 from arena.evaluations.models import Evaluation
-from arena.evaluations.official import Task
 from arena.jobs import quarantine, self_check
 from arena.jobs.models import Quarantine, Shard
 from arena.jobs.worker import Turns
+from arena.running.requests import Request
 from evaluator.records.report import PlatformFailed
 from tests.web.backend_support import FakeJudge, current, enter, judged_by, person, small_challenge, work_once
 
@@ -193,7 +193,7 @@ def test_a_healthy_machine_passes_its_own_check() -> None:
 def test_a_database_that_fails_in_the_middle_costs_no_attempt() -> None:
     entries(1)
 
-    def fail(task: Task) -> None:
+    def fail(request: Request) -> None:
         raise OperationalError("the connection was lost")
 
     assert work_once(judge=FakeJudge(plan=[fail]))

@@ -10,7 +10,6 @@ from django.test import Client, override_settings
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
-from arena.evaluations.official import Task
 from arena.evaluations.services import enqueue
 from arena.jobs.sweeping import sweep
 from arena.leaderboards.queries import board, history
@@ -18,6 +17,7 @@ from arena.matrix import adversarial, transfers
 from arena.matrix.models import Archive, Cell, Fall, Survival
 from arena.matrix.queries import falls_of
 from arena.running.listening import Listener
+from arena.running.requests import Request
 from arena.submissions.models import Submission
 from arena.submissions.services import withdraw
 from arena.web.figures import last_fall
@@ -36,9 +36,9 @@ class Finder(FakeJudge):
     finds: frozenset[int] = frozenset()
     searched: list[tuple[int, int]] = field(default_factory=list)
 
-    def run(self, task: Task, listener: Listener, /) -> Outcome:
-        self.searched.append(task.shard)
-        outcome = FakeJudge(share=1.0).run(task, listener)
+    def evaluate(self, request: Request, listener: Listener, /) -> Outcome:
+        self.searched.append(request.shard)
+        outcome = FakeJudge(share=1.0).evaluate(request, listener)
         assert isinstance(outcome, Completed)
         broken = [number for number in outcome.report.ids if number in self.finds]
         bits = [int(number not in self.finds) for number in outcome.report.ids]

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.challenges.services import publish
-from arena.evaluations.official import OfficialRunner
 from arena.jobs.models import Shard
+from arena.jobs.runner import Runner
 from arena.matrix import adversarial
 from arena.matrix.models import Archive, Cell, Fall, Survival
 from arena.running.attack import replay_inputs
@@ -68,7 +68,7 @@ def enter(challenge: Challenge, user: User, folder: Path, name: str, *, noise: f
 
 def finish() -> None:
     """Judges and plays until nothing waits."""
-    while work_once(judge=OfficialRunner()) or play_once():
+    while work_once(judge=Runner()) or play_once():
         pass
 
 
@@ -89,7 +89,7 @@ def test_the_twin_of_a_broken_defense_falls_by_replay_before_its_own_search(
     assert bool((net(points[held]).argmax(dim=1) != data.y[held]).all()), "what is stored breaks it, exactly as stored"
 
     twin = enter(challenge, person("bob"), tmp_path / "twin", "Twin", noise=0.002)
-    assert work_once(judge=OfficialRunner())
+    assert work_once(judge=Runner())
     assert Shard.objects.filter(trial=current(twin), lease_number__gt=0).count() == 0, "its own search has not begun"
     fall = Fall.objects.get(defense=twin)
     assert (fall.attack, fall.cell.kind) == (first, "transfer")

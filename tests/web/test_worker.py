@@ -11,13 +11,13 @@ from django.core.files.base import ContentFile
 from django.db.models.functions import Now
 
 from arena.evaluations.models import Evaluation
-from arena.evaluations.official import Task
 from arena.evaluations.services import cancel, enqueue
 from arena.jobs import finishing, leases, worker
 from arena.jobs.models import Shard
 from arena.jobs.queries import log_text
 from arena.jobs.sweeping import sweep
 from arena.leaderboards.queries import history
+from arena.running.requests import Request
 from evaluator.records.receipt import verify
 from evaluator.records.report import PlatformFailed, Report, SubmissionFailed
 from tests.web.backend_support import (
@@ -134,7 +134,7 @@ def test_an_archive_over_todays_limits_fails_with_the_reason(evaluation: Evaluat
 
 
 def test_a_cancelled_evaluation_stops_its_worker_and_leaves_no_verdict(evaluation: Evaluation) -> None:
-    def cancel_meanwhile(task: Task) -> None:
+    def cancel_meanwhile(request: Request) -> None:
         cancel(evaluation=evaluation)
 
     began = time.monotonic()
@@ -146,8 +146,8 @@ def test_a_cancelled_evaluation_stops_its_worker_and_leaves_no_verdict(evaluatio
 
 
 def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(evaluation: Evaluation) -> None:
-    def lose(task: Task) -> None:
-        Shard.objects.filter(start=task.shard[0]).update(lease_owner="another", lease_number=7, log="theirs")
+    def lose(request: Request) -> None:
+        Shard.objects.filter(start=(request.shard or (0, 0))[0]).update(lease_owner="another", lease_number=7, log="theirs")
 
     began = time.monotonic()
     work_once(judge=FakeJudge(seconds=30, plan=[lose]))
@@ -158,7 +158,7 @@ def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(evaluation: Evalu
 
 def test_a_worker_asked_to_stop_gives_its_shard_back(evaluation: Evaluation) -> None:
     stop = threading.Event()
-    work_once(judge=FakeJudge(seconds=30, plan=[lambda task: stop.set()]), stop=stop)
+    work_once(judge=FakeJudge(seconds=30, plan=[lambda request: stop.set()]), stop=stop)
     shard = evaluation.shards.get(index=0)
     assert (shard.state, shard.attempts, shard.progress) == (Shard.State.QUEUED, 0, None)
 
@@ -178,7 +178,7 @@ def test_the_submissions_output_is_kept_bounded_and_as_text(evaluation: Evaluati
     settings.REDOUBT_LOG_BYTES = 20
     evaluation.shards.exclude(index=0).delete()
     judge = FakeJudge()
-    judge.run = lambda task, listener: (listener.on_log(b"\0\xff" + b"x" * 100), SubmissionFailed("load", "no"))[1]  # type: ignore[method-assign, assignment, misc]
+    judge.evaluate = lambda request, listener: (listener.on_log(b"\0\xff" + b"x" * 100), SubmissionFailed("load", "no"))[1]  # type: ignore[method-assign, assignment, misc]
     work_once(judge=judge)
     assert log_text(evaluation) == "\ufffd\ufffd" + "x" * 18
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from arena.settings.embedded import *  # noqa: F403
 
-REDOUBT_JUDGE = "tests.web.backend_support.slow_fake_judge"
+REDOUBT_RUNNER = "tests.web.backend_support.slow_fake_judge"

@@ -2,77 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
 from arena.evaluations import events
 from arena.evaluations.models import Evaluation
+from arena.jobs import runner
 from arena.jobs.judges import Judge, Line
 from arena.jobs.models import Shard, Trial
-from arena.jobs.sandboxes import configured_sandbox
 from arena.running.listening import Listener
+from arena.running.requests import Request
 from arena.submissions.locking import lock
 from arena.submissions.unpacking import unpack_submission
 from evaluator.errors import SubmissionError
-from evaluator.manifests.spec import Pack
 from evaluator.records.receipt import load_key, sign
 from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox.scratch import owned_folder
-
-
-@dataclass(frozen=True)
-class Task:
-    """One shard to judge. folder: the unpacked submission; shard: (start, stop) positions among the ranked examples."""
-
-    pack: Pack
-    folder: Path
-    seed: int
-    shard: tuple[int, int]
-
-
-class Runner(Protocol):
-    """Runs the ensemble on one shard."""
-
-    def run(self, task: Task, listener: Listener, /) -> Outcome:
-        """A typed outcome. Raises Cancelled soon after `cancelled()`."""
-
-
-class OfficialRunner:
-    """The evaluator, with the sandbox that this machine offers and hosts that are started ahead."""
-
-    def __init__(self) -> None:
-        from arena.running.warm import keep_warm
-
-        keep_warm(settings.REDOUBT_WARM_HOSTS)
-
-    def run(self, task: Task, listener: Listener, /) -> Outcome:
-        from arena.running.defense import Request, run_defense
-
-        return run_defense(
-            Request(
-                pack=task.pack,
-                submission=task.folder,
-                seed=task.seed,
-                shard=task.shard,
-                keep=True,
-                device=settings.REDOUBT_DEVICE,
-            ),
-            sandbox=configured_sandbox(),
-            listener=listener,
-        )
-
-
-@cache
-def configured_runner() -> Runner:
-    """The runner that settings.REDOUBT_JUDGE names."""
-    runner: Runner = import_string(settings.REDOUBT_JUDGE)()
-    return runner
 
 
 class OfficialJudge(Judge):
@@ -88,8 +36,8 @@ class OfficialJudge(Judge):
                 unpack_submission(evaluation.submission, folder)
             except SubmissionError as error:
                 return SubmissionFailed(error.reason, str(error))
-            task = Task(pack=evaluation.judged_pack, folder=folder, seed=evaluation.seed, shard=(shard.start, shard.stop))
-            return configured_runner().run(task, listener)
+            request = Request(evaluation.judged_pack, folder, evaluation.seed, (shard.start, shard.stop))
+            return runner.configured().evaluate(request, listener)
 
     def completed(self, report: Any, inputs: bytes) -> Completed:
         return Completed(Report.model_validate(report), inputs)

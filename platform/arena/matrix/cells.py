@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from arena.jobs import runner
 from arena.jobs.judges import Judge, Line
 from arena.jobs.models import Shard, Trial
 from arena.matrix import adversarial, survival
 from arena.matrix.models import Archive, Cell
-from arena.matrix.playing import Game, configured_player
 from arena.matrix.services import reprioritise
 from arena.rankings.bits import count, pack, unpack
 from arena.rankings.optimality import gained
 from arena.running.listening import Listener
+from arena.running.requests import AttackRequest
 from arena.submissions.locking import lock
 from arena.submissions.unpacking import unpack_submission
 from evaluator.errors import Cancelled, SubmissionError
@@ -44,16 +45,16 @@ class CellJudge(Judge):
                 unpack_submission(cell.defense, defense)
             except SubmissionError as error:
                 return DefenseFailed(error.reason, str(error))
-            game = Game(cell.evaluation.judged_pack, attack, defense, cell.seed, (shard.start, shard.stop))
-            return self.play(cell, game, listener)
+            request = AttackRequest(cell.evaluation.judged_pack, attack, defense, cell.seed, (shard.start, shard.stop))
+            return self.play(cell, request, listener)
 
-    def play(self, cell: Cell, game: Game, listener: Listener) -> CellOutcome:
+    def play(self, cell: Cell, request: AttackRequest, listener: Listener) -> CellOutcome:
         """The shard's outcome; the defense is unpacked already."""
         try:
-            unpack_submission(cell.attack, game.attack)
+            unpack_submission(cell.attack, request.attack)
         except SubmissionError as error:
             return SubmissionFailed(error.reason, str(error))
-        return configured_player().play(game, listener)
+        return runner.configured().play(request, listener)
 
     def completed(self, report: Any, inputs: bytes) -> CellCompleted:
         return CellCompleted(CellReport.model_validate(report), inputs)
@@ -103,10 +104,10 @@ class ReplayJudge(CellJudge):
 
     name = Cell.Kind.REPLAY.value
 
-    def play(self, cell: Cell, game: Game, listener: Listener) -> CellOutcome:
+    def play(self, cell: Cell, request: AttackRequest, listener: Listener) -> CellOutcome:
         if cell.source is None:
             raise Cancelled("the cell was settled meanwhile.")
-        return configured_player().replay(game.pack, game.defense, adversarial.read(cell.source), game.seed, listener)
+        return runner.configured().replay(request.pack, request.defense, adversarial.read(cell.source), request.seed, listener)
 
 
 class TransferJudge(ReplayJudge):

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from arena.jobs import outcomes
+from arena.jobs import outcomes, runner
 from arena.jobs.judges import End, Judge, Line
 from arena.jobs.models import Shard, Trial
 from arena.jobs.outcomes import Outcome
 from arena.matrix.cells import brief, folders
 from arena.matrix.models import FirstLook
-from arena.matrix.playing import Game, configured_player
 from arena.matrix.services import fill
 from arena.running.listening import Listener
+from arena.running.requests import AttackRequest
 from arena.submissions.locking import lock
 from arena.submissions.unpacking import unpack_submission
 from evaluator.errors import SubmissionError
@@ -58,15 +58,14 @@ class FirstLookJudge(Judge):
         violations: list[Violation] = []
         with owned_folder("redoubt-look-") as temporary:
             attack, defense = folders(temporary)
-            game = Game(pack, attack, defense, look.seed)
             try:
                 unpack_submission(look.submission, attack)
                 if look.submission.manifest["format"] == "array":
-                    violations = configured_player().check_array(game)
+                    violations = runner.configured().check_array(pack, attack)
             except SubmissionError as error:
                 return SubmissionFailed(error.reason, str(error))
             unpack_submission(look.target, defense)
-            outcome = configured_player().look(game, listener)
+            outcome = runner.configured().look(AttackRequest(pack, attack, defense, look.seed), listener)
         if isinstance(outcome, PlatformFailed):
             return outcome
         return Looked(outcome=outcomes.dump(outcome), violations=violations)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from arena.running.arrays import read_points
@@ -18,6 +18,7 @@ from arena.running.lanes import LOAD_SECONDS, once_more
 from arena.running.listening import SILENT, Listener, in_pieces
 from arena.running.merging import merge
 from arena.running.outcomes import platform_failed
+from arena.running.requests import AttackRequest
 from arena.running.staging import Staged, staged
 from arena.running.zone import AttackZone, blaming_the_attack
 from evaluator.data import Examples
@@ -35,25 +36,6 @@ __all__ = ["AttackRequest", "merge", "replay_inputs", "run_attack", "smoke"]
 
 _SMOKE_EXAMPLES = 5
 _SMOKE_SECONDS = 40  # of the attack itself; the rest of the minute is for starting two sandboxes
-
-
-@dataclass(frozen=True)
-class AttackRequest:
-    """What to play.
-
-    attack: an unpacked folder with attack.toml; defense: one with defense.toml. seed: keys the attack's and the scorer's
-    randomness. shard: (start, stop) positions among the pack's ranked examples, None for all. examples: only the first so
-    many. budget_rows: the most the attack may ask (`evaluator.records.cost`) over all the examples of this request, None
-    for the challenge's own rows per example.
-    """
-
-    pack: Pack
-    attack: Path
-    defense: Path
-    seed: int
-    shard: tuple[int, int] | None = None
-    examples: int | None = None
-    budget_rows: int | None = None
 
 
 def run_attack(request: AttackRequest, *, sandbox: Sandbox, listener: Listener = SILENT) -> CellOutcome:

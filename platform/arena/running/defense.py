@@ -6,26 +6,22 @@ pieces' reports become one (`merge`). Web code never imports this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
-
 from arena.running.bench import Bench, bench, blaming_the_manifest
 from arena.running.environments import environment
 from arena.running.lanes import once_more
 from arena.running.listening import SILENT, Listener, in_pieces
 from arena.running.merging import merge
 from arena.running.outcomes import platform_failed
+from arena.running.requests import Request
 from evaluator.attacks.base import Batch
 from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data.tensors import unranked
 from evaluator.draws import Draws
-from evaluator.ensembles import SHORT, Ensemble, standard
+from evaluator.ensembles import SHORT, standard
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.judging.certification import Certified, Searched, certified
 from evaluator.judging.evaluation import Verdict
-from evaluator.manifests.spec import Pack
 from evaluator.records.intervals import clopper_pearson
 from evaluator.records.report import Completed, Digests, Outcome, Report, SubmissionFailed
 from sandbox import Sandbox
@@ -34,28 +30,6 @@ __all__ = ["Request", "merge", "run_defense"]
 
 
 CONTROLS = 48  # images that do not rank, for the checks
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    submission: an unpacked folder with its manifest. shard: (start, stop) positions among the pack's ranked examples,
-    None for all. seed: keys all of the evaluation's randomness; the same seed gives the same verdicts bit for bit.
-    examples: rank only on the first so many. lane: "auto" runs weights-only submissions in-process and code in a host.
-    ensemble: None for the challenge's own. keep: whether the outcome holds what broke the defense, to be replayed on others.
-    device: where an in-process model runs, "cpu" or "cuda".
-    """
-
-    pack: Pack
-    submission: Path
-    seed: int
-    shard: tuple[int, int] | None = None
-    examples: int | None = None
-    lane: Literal["auto", "in-process", "host"] = "auto"
-    ensemble: Ensemble | None = None
-    keep: bool = False
-    device: str = "cpu"
 
 
 def run_defense(request: Request, *, sandbox: Sandbox, listener: Listener = SILENT) -> Outcome:

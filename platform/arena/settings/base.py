@@ -159,9 +159,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("REDOUBT_LOG_LEVEL", default="INFO")},
 }
 
-# Who judges (see arena.evaluations.official), in which sandbox, and the key that signs receipts (made on first use).
-REDOUBT_JUDGE = "arena.evaluations.official.OfficialRunner"
-REDOUBT_PLAYER = "arena.matrix.playing.OfficialPlayer"  # who plays attacks against defenses
+# What runs entries (see arena.jobs.runner), in which sandbox, and the key that signs receipts (made on first use).
+REDOUBT_RUNNER = "arena.jobs.runner.Runner"
 REDOUBT_SANDBOX = env.str("REDOUBT_SANDBOX", default="auto")  # bubblewrap | docker | auto
 REDOUBT_DEVICE = env.str("REDOUBT_DEVICE", default="cpu")  # where weights-only entries run: cpu | cuda
 REDOUBT_SIGNING_KEY = env.str("REDOUBT_SIGNING_KEY", default=str(DATA_DIR / "signing-key.pem"))
