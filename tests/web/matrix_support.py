@@ -47,7 +47,7 @@ class FakePlayer(Runner):
     """Every attack breaks the examples that its name lists: "breaks 1 2 3"; every defense is right about all examples.
 
     It stands for the attack runner, which has its own tests (tests/running) and meets this machinery in
-    tests/web/test_attack_end_to_end.py. plan: what happens on each call before the verdict.
+    tests/matrix/test_attack_end_to_end.py. plan: what happens on each call before the verdict.
     """
 
     plan: list[CellOutcome | Exception | Callable[[], None] | None] = field(default_factory=list)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.needs import SUPERUSER
 
-SCRIPT = Path(__file__).resolve().parents[2] / "deploy/dev/docker-engine"
+SCRIPT = Path(__file__).resolve().parents[3] / "deploy/dev/docker-engine"
 
 pytestmark = SUPERUSER.unless(os.geteuid() == 0)  # only root can mount
 

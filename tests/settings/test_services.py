@@ -21,19 +21,22 @@ from tests.web.production_support import BEHIND_TLS, POSTGRES, REDIS, ROOT, Prod
 
 pytestmark = needs_services
 RULES = [
-    "test_leases.py",
-    "test_database_clock.py",
-    "test_quarantine.py",
-    "test_worker.py",
-    "test_boards.py",
-    "test_submitting.py",
-    "test_api.py",
+    "jobs/test_leases.py",
+    "jobs/test_database_clock.py",
+    "jobs/test_quarantine.py",
+    "jobs/test_worker.py",
+    "leaderboards/test_boards.py",
+    "submissions/test_submitting.py",
+    "submissions/test_quotas.py",
+    "api/test_api.py",
+    "matrix/test_matrix_play.py",
+    "matrix/test_attack_intake.py",
+    "web/test_matrix_pages.py",
 ]
-RULES += ["test_quotas.py", "test_matrix_play.py", "test_matrix_pages.py", "test_attack_intake.py"]
 
 
 def test_the_rules_of_claims_workers_boards_and_api_hold_on_postgresql() -> None:
-    files = [str(ROOT / "tests" / "web" / name) for name in RULES]
+    files = [str(ROOT / "tests" / name) for name in RULES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--create-db", *files]
     ran = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "REDOUBT_TEST_DATABASE": POSTGRES}, capture_output=True, text=True, check=False

@@ -30,7 +30,7 @@ from sandbox.probe import PROMISES
 from tests.sandbox.conformance.support import PYTHON, dead_owner, finish, soon
 from tests.sandbox.engine import owned_containers, reachable_engine
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TARGET = PurePosixPath("/submission")
 PROGRAM = """
 import os, sys
