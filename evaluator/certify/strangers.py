@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from evaluator.certify.base import Model
+from evaluator.models.leads import Leads
 from evaluator.records.report import Flag
 
 CHECK = "certificate-company"
@@ -20,7 +21,6 @@ FEW = 16  # rows of a question that is passed on as it is: so many are asked twi
 SMALLEST = 1 / 3  # of the rows of one question, in a pass
 KEPT = 128  # rows that are kept for the fresh copy, drawn uniformly from all questions
 TOGETHER = 16  # of the kept rows in one pass; half of them are asked alone
-JUMP = 16  # times the median change of a lead: what rounding does not do
 RESTLESS = 0.05  # of the lead: where it changes by more in most rows, the answers follow more than their row
 TIES = 1 / 64  # of the kept rows: so many labels may change, since coarse arithmetic has ties
 
@@ -55,8 +55,8 @@ class Strangers:
             now = torch.cat([fresh(x[part]) for part in (*order[:half].split(1), *order[half:].split(TOGETHER))])[
                 order.argsort()
             ]
-        changed, restless = _changes(said.double(), now.double())
-        if not changed and not restless:
+        changed, restless = _changes(said, now)
+        if changed <= TIES * len(x) and not restless:
             return []
         found = f"{changed} of {len(x)} noisy inputs changed their label"
         if restless:
@@ -80,20 +80,7 @@ class Strangers:
 
 
 def _changes(said: Tensor, now: Tensor) -> tuple[int, bool]:
-    """How many labels changed by more than the rest moves, and whether most leads moved. said, now (n, K) float64.
-
-    A row's lead: the logit of the class it was given first, minus that of the class it is given now, or else of the runner-up.
-    What a change of lead is worth is measured by the other rows' changes, so that neither other logits nor a constant beside
-    all of them can hide it.
-    """
-    first, other = said.argmax(dim=1), now.argmax(dim=1)
-    runner = said.topk(2, dim=1).indices[:, 1]
-    other = torch.where(other == first, runner, other)
-    before, after = (_lead(logits, first, other) for logits in (said, now))
-    moved, size = (before - after).abs(), before.abs() + after.abs()
-    changed = (after < 0) & (moved > JUMP * moved.median())
-    return int(changed.sum()), bool((moved > RESTLESS * size).double().mean() > 1 / 2)
-
-
-def _lead(logits: Tensor, first: Tensor, other: Tensor) -> Tensor:
-    return (logits.gather(1, first[:, None]) - logits.gather(1, other[:, None])).squeeze(1)
+    """How many labels changed by more than the rest moves, and whether most leads moved. said, now (n, K)."""
+    leads = Leads.of(said, now)
+    restless = leads.moved > RESTLESS * (leads.before.abs() + leads.after.abs())
+    return int(leads.changed.sum()), bool(restless.double().mean() > 1 / 2)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluator.models.leads import Leads
 from evaluator.models.meter import MeteredModel
 from evaluator.models.reservoir import Exchange, Model, View
 from evaluator.records.report import Flag
@@ -23,8 +24,8 @@ CHECK = "replay"
 KEPT = 64  # rows of each kind that a reservoir keeps
 LARGEST = 24  # rows of one pass of the audit; a third of them come alone
 FIRST = 24  # rows that a copy is asked about before anything else
-TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's spread of logits, and where the copy's own answers vary as its passes fall
-OFFSET = 0.01  # of a row's largest logit: float32 resolves no smaller spread to TOLERANCE
+TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's lead (`Leads`), and where the copy's own answers vary as its passes fall
+TIES = 2  # labels that may change where coarse arithmetic has ties
 SLOPE, STEEPEST = 0.05, 0.5  # the same for gradients, in L2; kinks make them jump
 FEW = 2  # gradients that may jump
 REPEATS = 16  # fresh answers of a random model to each row
@@ -82,7 +83,9 @@ class Auditor:
         for asked, part in self._by_view(exchanges):
             x, said = torch.stack([e.x for e in part]), torch.stack([e.logits for e in part])
             one, other = (answers(asked, x, self._dice) for _ in range(2))
-            moved += int(_apart(said, one, other, _deviation, TOLERANCE, COARSEST).sum())
+            apart = _apart(said, one, other, _deviation, TOLERANCE, COARSEST)
+            changed = Leads.of(said, one).changed | Leads.of(said, other).changed
+            moved += int((apart | changed if int(changed.sum()) > TIES else apart).sum())
             sloped = [e for e in part if e.gradient is not None] if gradients else []
             if sloped:
                 was = flat(torch.stack([e.gradient for e in sloped if e.gradient is not None]))
@@ -166,18 +169,8 @@ def _passes(count: int, dice: np.random.Generator) -> tuple[list[Tensor], Tensor
 
 
 def _deviation(one: Tensor, other: Tensor) -> Tensor:
-    """(n,) largest difference of two rows of logits, of their spread or, at a boundary of few classes, that of most rows.
-
-    A constant added to all logits names no class and hides no difference, beyond what float32 rounds away beside it.
-    """
-    one_scale, other_scale = (torch.maximum(_spread(said), OFFSET * said.abs().amax(dim=1)) for said in (one, other))
-    scale = torch.maximum(one_scale, other_scale)
-    return (one - other).abs().amax(dim=1) / torch.maximum(scale, scale.median()).clamp_min(1e-12)
-
-
-def _spread(logits: Tensor) -> Tensor:
-    """(n,) by how much the largest logit of each row exceeds the smallest."""
-    return logits.amax(dim=1) - logits.amin(dim=1)
+    """(n,) by how much the leads of two answers differ, over the lead."""
+    return Leads.of(one, other).deviation()
 
 
 def _gap(one: Tensor, other: Tensor) -> Tensor:

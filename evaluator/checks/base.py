@@ -23,6 +23,7 @@ from evaluator.checks.climbs import Climb, climb
 from evaluator.ensembles.outputs import are_probabilities, unsquashed
 from evaluator.errors import InputError
 from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
+from evaluator.models.leads import Leads
 from evaluator.models.meter import MeteredModel
 from evaluator.models.reading import ARGMAX, Reading
 from evaluator.records.report import CheckRecord, Curve, Flag
@@ -229,9 +230,8 @@ def registered() -> list[Check]:
 
 
 def different(one: Tensor, other: Tensor, tolerance: float = 1e-4) -> Tensor:
-    """(..., n) bool: logits (..., n, K) that differ by more than `tolerance` of their row's largest absolute value."""
-    scale = torch.maximum(one.abs().amax(dim=-1), other.abs().amax(dim=-1)).clamp_min(1e-12)
-    return (one - other).abs().amax(dim=-1) / scale > tolerance
+    """(..., n) bool: logits (..., n, K) whose leads (`evaluator.models.leads`) differ by more than `tolerance` of the lead."""
+    return Leads.of(one, other).deviation() > tolerance
 
 
 def share(mask: Tensor) -> float:

@@ -14,8 +14,8 @@ class Randomness(Check):
     name = "randomness"
     title = "Random answers"
     definition = (
-        "The same fresh inputs are asked five times in a row. Fires when the number of correct answers differs or logits, over "
-        f"the largest of their row, differ by more than {TOLERANCE:g} between the later four."
+        "The same fresh inputs are asked five times in a row. Fires when the number of correct answers differs or the lead of "
+        f"the class that wins moves by more than {TOLERANCE:g} of itself between the later four."
     )
     meaning = "One gradient of a random model says little, and one lucky draw is no success."
     remedy = "Declare `randomized = true` and the number of `votes` in defense.toml; the entry is then judged by votes."

@@ -25,9 +25,9 @@ _ELSEWHERE = (
         "unverified",
         f"Of the search's questions, {KEPT} rows asked with a gradient and {KEPT} without, drawn uniformly, and its "
         "last pass are asked again of a fresh copy, alone and among strangers, in passes of secret sizes. Fires when an answer "
-        f"differs by more than {TOLERANCE:g} of its logits' spread (up to {COARSEST:g} where the copy's own answers vary with "
-        f"their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Answers that are declared random "
-        f"are compared as distributions, by mid-ranks at {CHANCE:g}.",
+        f"differs by more than {TOLERANCE:g} of the winning class's lead (up to {COARSEST:g} where the copy's own answers vary "
+        f"with their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Answers that are declared "
+        f"random are compared as distributions, by mid-ranks at {CHANCE:g}.",
     ),
     (
         "closest-points",

@@ -259,6 +259,29 @@ def test_a_constant_beside_the_logits_hides_no_other_network(by: float) -> None:
     assert [flag.check for flag in replayed(Shifted(by), Shifted(by, factor=2.0), IMAGES)] == ["replay"]
 
 
+class Padded(Shifted):
+    """One logit that never wins, so far below the others that a tolerance of the spread would forgive everything."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super().forward(x), torch.full((len(x), 1), -1e6)], dim=1)
+
+
+class Louder(Shifted):
+    """Honest and a million times louder for most inputs, so that a tolerance of what most leads are would forgive the rest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        loud = torch.where(x.flatten(1)[:, 0] < 0.7, 1e6, 1.0)
+        factor = torch.where(loud > 1, 1.0, self.factor)
+        return self.net(x) * (loud * factor)[:, None]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", [Padded, Louder])
+def test_other_logits_and_other_rows_however_large_hide_no_other_network(kind: type[Shifted]) -> None:
+    assert replayed(kind(0.0), kind(0.0), IMAGES) == []
+    assert [flag.check for flag in replayed(kind(0.0), kind(0.0, factor=-1.0), IMAGES)] == ["replay"]
+    assert [flag.check for flag in replayed(kind(0.0), kind(0.0, factor=2.0), IMAGES)] == ["replay"]
+
+
 class OfTwo(Turning):
     """Two classes and one number between them, whose last digits depend on the size of the pass."""
 
