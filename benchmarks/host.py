@@ -86,10 +86,10 @@ def compared(name: str, folder: Path, x: Tensor, rounds: int) -> str:
 
 def cancelled_pass(lane: Lane, cancelled: threading.Event, x: Tensor, after: float) -> float:
     """Seconds for which the lane goes on after a cancellation that comes `after` so many seconds of passes."""
-    told: list[float] = []
+    times: list[float] = []
 
     def cancel() -> None:
-        told.append(time.perf_counter())
+        times.append(time.perf_counter())
         cancelled.set()
 
     cancelled.clear()
@@ -97,7 +97,7 @@ def cancelled_pass(lane: Lane, cancelled: threading.Event, x: Tensor, after: flo
         threading.Timer(after, cancel).start()
         while True:
             one_pass(model, x)
-    return time.perf_counter() - told[0]
+    return time.perf_counter() - times[0]
 
 
 def cancelling(folder: Path, x: Tensor, moments: int) -> str:

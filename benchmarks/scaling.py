@@ -60,9 +60,9 @@ def measure(images: int, baseline: Path, lane: str) -> Line:
         seconds = time.perf_counter() - begun
         if status:
             raise SystemExit(f"the evaluation of {images} images failed (status {status}).")
-        told = json.loads(report.read_text())
-    weighted = sum(cost(attack["forward_rows"], attack["backward_rows"]) for attack in told["attacks"])
-    return Line(images, told["robust_accuracy"], seconds, weighted, usage.ru_maxrss / 1024)
+        report_fields = json.loads(report.read_text())
+    weighted = sum(cost(attack["forward_rows"], attack["backward_rows"]) for attack in report_fields["attacks"])
+    return Line(images, report_fields["robust_accuracy"], seconds, weighted, usage.ru_maxrss / 1024)
 
 
 def _larger(images: int) -> Callable[[re.Match[str]], str]:

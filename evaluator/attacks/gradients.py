@@ -18,7 +18,7 @@ from evaluator.threats.base import Threat
 
 @dataclass(frozen=True)
 class Look:
-    """What one forward and one backward told.
+    """What one forward and one backward answered.
 
     logits: (n, K) float32; success: (n,) bool; keep: (m,) int64 positions of the examples that still stand;
     values, gradient: loss (n,) and its gradient (m, *shape) with respect to the points, of those m only.

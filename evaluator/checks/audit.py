@@ -57,13 +57,13 @@ class Auditor:
         if self.random:
             return []
         order = self._dice.permutation(len(self.exchanges))[:FIRST]
-        return self._told(*self._compared([self.exchanges[i] for i in order], gradients=False))
+        return self._flags(*self._compared([self.exchanges[i] for i in order], gradients=False))
 
     def grown(self) -> list[Flag]:
         """Asks about everything."""
-        return self._by_chance() if self.random else self._told(*self._compared(self.exchanges, gradients=True))
+        return self._by_chance() if self.random else self._flags(*self._compared(self.exchanges, gradients=True))
 
-    def _told(self, moved: int, answers: int, turned: int, gradients: int) -> list[Flag]:
+    def _flags(self, moved: int, answers: int, turned: int, gradients: int) -> list[Flag]:
         found = [f"{moved} of {answers} answers of the search"] if moved else []
         if turned > max(FEW, 0.05 * gradients):
             found.append(f"{turned} of {gradients} gradients of the search")

@@ -67,7 +67,7 @@ class Honest:
                     asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
         checked.tried = len(sample)
         search = self.inner.run(asked, batch, threat, observe)
-        flags = self._told(joined(search.flags, findings), batch.reading)
+        flags = self._relevant(joined(search.flags, findings), batch.reading)
         loosely = search.broken_by
         if random:
             loosely, strictly = self._outvoted(search, model, batch, threat)
@@ -136,7 +136,7 @@ class Honest:
         strictly[claimed[~votes.strict.broken(counts, truth)]] = -1
         return loosely, strictly
 
-    def _told(self, flags: list[Flag], reading: Reading) -> list[Flag]:
+    def _relevant(self, flags: list[Flag], reading: Reading) -> list[Flag]:
         """What a declaration explains is information: a stand-in's gradient is meant to differ from the function's, and the
         climbs of the search, which a detector stops, know of none."""
         stopped = {"black-box-beats-white-box"} if reading.refuses else set[str]()

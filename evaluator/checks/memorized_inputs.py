@@ -41,10 +41,10 @@ class MemorizedInputs(Check):
     def run(self, subject: Subject) -> Finding:
         images, probes = subject.batch.x, subject.rendered(subject.probes)
         flat, elsewhere = _constant(subject, images, probes), _constant(subject, 1 - images, 1 - probes)
-        told = f"{flat:.0%} of the ranked images and {elsewhere:.0%} of their negatives pass their very logits on to neighbors"
+        passed_on = f"{flat:.0%} of the ranked images and {elsewhere:.0%} of their negatives pass their logits on to neighbors"
         bent, at_deformed = self._deformed(subject)
         other, at_others = self._others(subject)
-        return self.says(bent or other or flat - elsewhere > GAP, f"{told}; {at_deformed}; {at_others}.")
+        return self.says(bent or other or flat - elsewhere > GAP, f"{passed_on}; {at_deformed}; {at_others}.")
 
     def _deformed(self, subject: Subject) -> tuple[bool, str]:
         """Whether the same images fall much more often once they are deformed, and in words."""

@@ -27,10 +27,10 @@ class NonDifferentiableOperations(Check):
         if seen is None:
             return self.says(False, "not measured: the model is a function whose inside cannot be seen.")
         crooked = [] if subject.random else seen.crooked
-        told = [f"{count} x {word}" for word, count in sorted(seen.operations.items())]
-        told += [f"a gradient that does not fit in {name}" for name in crooked]
-        told += [f"the custom Function {name}" for name in seen.functions]
-        told += ["logits without a gradient"] * seen.cut
+        found = [f"{count} x {word}" for word, count in sorted(seen.operations.items())]
+        found += [f"a gradient that does not fit in {name}" for name in crooked]
+        found += [f"the custom Function {name}" for name in seen.functions]
+        found += ["logits without a gradient"] * seen.cut
         severity: Severity = "unverified" if seen.hard or seen.cut or crooked else "info"
         fired = severity == "unverified" or bool(seen.functions)
-        return self.says(fired, f"{', '.join(told) or 'nothing'} was seen between input and logits.", severity=severity)
+        return self.says(fired, f"{', '.join(found) or 'nothing'} was seen between input and logits.", severity=severity)

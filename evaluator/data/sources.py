@@ -196,12 +196,12 @@ def _bytes_below(folder: Path) -> int:
 
 
 def _reason(output: str, code: int) -> str:
-    """The telling line of a failed program's output.
+    """The line of a failed program's output that says why.
 
     That is the end of a traceback, else the first line that is more than the preamble of npm's errors.
     """
     lines = [line.removeprefix("npm error").strip() for line in output.splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("code ", "errno ", "syscall "))]
-    if not telling:
+    reasons = [line for line in lines if line and not line.startswith(("code ", "errno ", "syscall "))]
+    if not reasons:
         return f"it ended with exit status {code}"
-    return telling[-1 if telling[0].startswith("Traceback") else 0][:_REASON_LENGTH]
+    return reasons[-1 if reasons[0].startswith("Traceback") else 0][:_REASON_LENGTH]

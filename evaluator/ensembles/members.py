@@ -47,13 +47,13 @@ class Members:
             standing = (broken_by < 0).nonzero().squeeze(1)
             fallen, last = len(batch) - len(standing), number == len(self.members) - 1
 
-            def tell(step: Step, label: str = member.label, fallen: int = fallen, last: bool = last) -> None:
+            def report(step: Step, label: str = member.label, fallen: int = fallen, last: bool = last) -> None:
                 """What this member leaves standing is settled only when no other comes after it."""
                 settled = fallen + (step.settled if last else 0)
                 observe(Step(f"{label}: {step.attack}", settled, step.survivors))
 
             part = batch[standing].fork(f"member {number}")
-            found = member.ensemble.run(model, part, member.threat, tell)
+            found = member.ensemble.run(model, part, member.threat, report)
             fell = found.broken_by >= 0
             points[standing] = found.points
             broken_by[standing[fell]] = found.broken_by[fell] + len(records)

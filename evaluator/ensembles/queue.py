@@ -71,7 +71,7 @@ class Queue:
             assert slots is not None
             slots, finished = self._advance(slots)
             pending += self._next_rounds(finished)
-            self._tell(slots)
+            self._report(slots)
 
     def _look_at_clean(self) -> None:
         """The margin of every clean input, from which standings are measured."""
@@ -230,7 +230,7 @@ class Queue:
                 self._order[new] = malt_order(self.model, self.batch[new], self.threat, clean, candidates=_CANDIDATES)
         return self._order[example]
 
-    def _tell(self, slots: Slots | None) -> None:
+    def _report(self, slots: Slots | None) -> None:
         if slots is not None and len(slots):
             name = self.rounds[int(slots.round_.min())].name
             self.observe(Step(name, self._settled, int((self.fallen < 0).sum())))

@@ -123,10 +123,10 @@ class _Trail:
         number = len(queue.rounds) + len(self._stages)
         sequence = Sequence(stage.name, (stage,), slice_examples=queue.width)
 
-        def tell(step: Step) -> None:
+        def report(step: Step) -> None:
             self._observe(Step(stage.name, len(chosen) - len(rows) + step.settled, int(self.standing().sum())))
 
-        found = sequence.run(self._model, self._batch[rows], self._threat, tell)
+        found = sequence.run(self._model, self._batch[rows], self._threat, report)
         fell = found.broken_by >= 0
         queue.fallen[rows[fell]] = number
         queue.standing.points[rows[fell]] = found.points[fell]

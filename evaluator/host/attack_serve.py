@@ -23,9 +23,9 @@ from torch import Tensor
 from evaluator.errors import InputError, SubmissionError
 from evaluator.host.attack_proxy import Budget, ProxyModel, ScorerLine
 from evaluator.host.computing import settle, without_compilers
+from evaluator.host.failure_text import failure_text
 from evaluator.host.load import load_function
 from evaluator.host.serve import FOREVER, REQUEST_BYTES, private_pipes
-from evaluator.host.telling import told
 from evaluator.host.wire import Message, Transport, receive, send
 from evaluator.manifests.spec import Access, AttackManifest, load_manifest
 from evaluator.manifests.threat_specs import ThreatSpec
@@ -63,7 +63,7 @@ def run(attack: Attack, task: Message, transport: Transport, folder: Path) -> No
         help = "Catch evaluator.models.meter.BudgetExhausted and return what you have, or watch budget.left."
         ending = Message("failed", {"reason": SubmissionReason.BUDGET, "detail": f"{error}. {help}"})
     except BaseException as error:
-        ending = Message("failed", {"reason": SubmissionReason.RAISED, "detail": told(error, folder)})
+        ending = Message("failed", {"reason": SubmissionReason.RAISED, "detail": failure_text(error, folder)})
     with line.turn:
         send(transport, ending, timeout=FOREVER)
 

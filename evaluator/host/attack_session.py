@@ -108,7 +108,7 @@ class AttackSession:
                     case "result" if "points" in message.tensors:
                         return message.tensors["points"]
                     case "failed":
-                        raise AttackFault(_told(message))
+                        raise AttackFault(_reported(message))
                     case _:
                         raise WireError(f'an operation "{message.op[:40]}" that no attack has')
         except FrameTooLarge as error:
@@ -256,7 +256,7 @@ def _shown(logits: Tensor, level: Access, reading: Reading) -> Tensor:
     return reading.decisions(lambda x: x)(logits) if level == "labels" else logits
 
 
-def _told(message: Message) -> SubmissionError:
+def _reported(message: Message) -> SubmissionError:
     """The failure that the attack's host reports, taken for no more than its words."""
     reason, detail = message.fields.get("reason", ""), message.fields.get("detail", "")[:_DETAIL]
     return SubmissionError(reason if reason in _REASONS else SubmissionReason.RAISED, detail or "exited without output.")

@@ -26,8 +26,8 @@ from torch.overrides import TorchFunctionMode
 from evaluator.adaptive.bpda import Layer, identity, passed_through, with_backward
 from evaluator.adaptive.learned import learn_substitute, noise_images
 from evaluator.errors import InputError, SubmissionError
+from evaluator.host.failure_text import failure_text
 from evaluator.host.load import MANIFEST, load_function
-from evaluator.host.telling import told
 from evaluator.manifests.spec import DefenseManifest
 from evaluator.records.report import SubmissionReason
 
@@ -134,7 +134,7 @@ def declared_substitutes(folder: Path, manifest: DefenseManifest, model: nn.Modu
         declared = dict(function(model))
     except Exception as error:
         raise SubmissionError(
-            SubmissionReason.LOAD, f"substitutes failed: {told(error, folder)}", where=manifest.bpda
+            SubmissionReason.LOAD, f"substitutes failed: {failure_text(error, folder)}", where=manifest.bpda
         ) from error
     known = dict(model.named_modules())
     for name, layer in declared.items():

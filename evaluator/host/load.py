@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from evaluator.errors import InputError, SubmissionError
+from evaluator.host.failure_text import failure_text
 from evaluator.host.importing import imported
 from evaluator.host.placing import folded
-from evaluator.host.telling import told
 from evaluator.manifests.spec import DefenseManifest, load_manifest
 from evaluator.records.report import SubmissionReason
 from evaluator.torchvision_compat import let_torchvision_be_imported
@@ -51,7 +51,7 @@ def load_python(folder: Path, manifest: DefenseManifest) -> nn.Module:
     except SubmissionError:
         raise
     except BaseException as error:
-        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {told(error, folder)}", where=entry) from error
+        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {failure_text(error, folder)}", where=entry) from error
     if not isinstance(model, nn.Module):
         what = f"load(directory) returned a {type(model).__name__}; it must return a torch.nn.Module."
         raise SubmissionError(SubmissionReason.LOAD, what, where=entry)
@@ -72,7 +72,7 @@ def load_function(folder: Path, entry: str, signature: str, *, where: str) -> Ca
         if not callable(function):
             raise AttributeError(f"it defines no {signature}")
     except BaseException as error:
-        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {told(error, folder)}", where=entry) from error
+        raise SubmissionError(SubmissionReason.LOAD, f"loading failed: {failure_text(error, folder)}", where=entry) from error
     return function  # type: ignore[no-any-return]  # callable() has just said so
 
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from evaluator.errors import SubmissionError
 from evaluator.host.backward import Backwards, declared_substitutes
 from evaluator.host.computing import settle, without_compilers
+from evaluator.host.failure_text import failure_text, message
 from evaluator.host.graphs import Graphs, room
 from evaluator.host.inspection import inspect
 from evaluator.host.load import load_submission, read_manifest
 from evaluator.host.seeding import seeded
-from evaluator.host.telling import message, told
 from evaluator.host.wire import Message, encode, receive, send, send_encoded
 from evaluator.records.report import SubmissionReason
 
@@ -79,7 +79,7 @@ class Host:
 
     def _failed(self, error: Exception) -> Message:
         reason = SubmissionReason.MEMORY if out_of_memory(error) else SubmissionReason.RAISED
-        return Message("failed", {"reason": reason, "detail": told(error, self._folder)})
+        return Message("failed", {"reason": reason, "detail": failure_text(error, self._folder)})
 
     def reply(self, request: Message) -> Message:
         """The reply to one request. Raises whatever the submission raises."""
@@ -144,7 +144,8 @@ def main(folder: str) -> int:
         send(pipes, Message("failed", {"reason": error.reason, "detail": str(error)}), timeout=FOREVER)
         return 1
     except Exception as error:
-        failed = Message("failed", {"reason": SubmissionReason.LOAD, "detail": f"loading failed: {told(error, Path(folder))}"})
+        detail = f"loading failed: {failure_text(error, Path(folder))}"
+        failed = Message("failed", {"reason": SubmissionReason.LOAD, "detail": detail})
         send(pipes, failed, timeout=FOREVER)
         return 1
     send(pipes, Message("ready"), timeout=FOREVER)

@@ -1,4 +1,4 @@
-"""Tables that come in kinds, told apart by their field `kind`: the list of kinds is open. Torch-free."""
+"""Tables that come in kinds, distinguished by their field `kind`: the list of kinds is open. Torch-free."""
 
 from __future__ import annotations
 

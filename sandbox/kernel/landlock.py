@@ -62,8 +62,8 @@ def _checked(result: int) -> int:
 
 if __name__ == "__main__":
     try:
-        told = CONFINED if confine() else PLAIN
+        byte = CONFINED if confine() else PLAIN
     except OSError:
-        told = PLAIN
-    os.write(1, told)
+        byte = PLAIN
+    os.write(1, byte)
     os.execv("/usr/bin/env", ["env", "-i", *sys.argv[1:]])  # noqa: S606 (the job's command, as a list)

@@ -42,7 +42,7 @@ class LauncherSandbox(Sandbox):
 
     def capabilities(self) -> Capabilities:
         try:
-            return self._told()
+            return self._measured()
         except SandboxError as error:
             return Capabilities(self.name, False, dict.fromkeys(PROMISES, Enforcement.NONE), (str(error),))
 
@@ -50,7 +50,7 @@ class LauncherSandbox(Sandbox):
         return self.capabilities().available
 
     def start(self, job: Job) -> Running:
-        known = self._told()
+        known = self._measured()
         if not known.available:  # the engine behind it may come back, as the launcher itself may
             raise SandboxUnavailable(f"The launcher cannot run jobs now: {' '.join(known.notes)}")
         launch.demand(known, job)
@@ -73,12 +73,12 @@ class LauncherSandbox(Sandbox):
             raise SandboxError(f"The launcher could not start the job: {said or error}") from error
         return Supervised(tree, fifos.stream, fifos.log, job.limits, confined=confined)
 
-    def _told(self) -> Capabilities:
+    def _measured(self) -> Capabilities:
         """Raises SandboxUnavailable when no launcher answers."""
         with contextlib.closing(_Line()) as line:
-            told = line.ask({"ask": "capabilities"})
-        promises = {name: Enforcement(kept) for name, kept in told["promises"].items()}
-        return Capabilities(self.name, bool(told["available"]), promises, tuple(told["notes"]))
+            measured = line.ask({"ask": "capabilities"})
+        promises = {name: Enforcement(kept) for name, kept in measured["promises"].items()}
+        return Capabilities(self.name, bool(measured["available"]), promises, tuple(measured["notes"]))
 
 
 def _form(job: Job) -> tuple[str, Path]:

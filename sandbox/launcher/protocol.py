@@ -50,8 +50,8 @@ class Start:
 
 def ask_start(module: str, folder: Path, pipes: Path, threads: int, limits: Limits) -> dict[str, Any]:
     """The request that `checked` takes."""
-    told = {"module": module, "folder": str(folder), "pipes": pipes.name, "threads": threads, "limits": asdict(limits)}
-    return {"ask": "start", **told}
+    given = {"module": module, "folder": str(folder), "pipes": pipes.name, "threads": threads, "limits": asdict(limits)}
+    return {"ask": "start", **given}
 
 
 def checked(request: Mapping[str, Any], template: Template) -> Start:
@@ -119,15 +119,15 @@ def _pipes(scratch: Path, name: str) -> Path:
     return folder
 
 
-def _limits(told: object, ceilings: Limits) -> Limits:
+def _limits(given: object, ceilings: Limits) -> Limits:
     names = {item.name for item in fields(Limits)}
-    if not isinstance(told, dict) or set(told) != names:
+    if not isinstance(given, dict) or set(given) != names:
         raise SandboxError(f"The limits of a job are {', '.join(sorted(names))}, all of them.")
-    for name, value in told.items():
+    for name, value in given.items():
         ceiling = getattr(ceilings, name)
         kind = type(value)
         if kind not in (int, float) or (kind is float and type(ceiling) is int) or not math.isfinite(value):
             raise SandboxError(f"The limit {name} is no number.")
         if not 0 < value <= ceiling:
             raise SandboxError(f"The limit {name} is at most {ceiling} here, and more than 0; {value} was asked for.")
-    return Limits(**told)
+    return Limits(**given)

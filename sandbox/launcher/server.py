@@ -42,21 +42,21 @@ class LauncherSettings:
     def read(cls, path: Path) -> LauncherSettings:
         """From TOML. Raises SandboxError naming what is wrong."""
         try:
-            told = tomllib.loads(path.read_text())
-            engine = told.get("engine", {})
+            given = tomllib.loads(path.read_text())
+            engine = given.get("engine", {})
             template = Template(
-                python=told["python"],
-                programs={name: PurePosixPath(target) for name, target in told["programs"].items()},
-                inputs=Path(told["inputs"]),
-                scratch=Path(told["scratch"]),
-                ceilings=replace(Limits(), **told.get("ceilings", {})),
-                mounts=tuple(Mount(Path(m["source"]), PurePosixPath(m["target"])) for m in told.get("mounts", [])),
-                env=told.get("env", {}),
-                hidden={name: tuple(map(PurePosixPath, paths)) for name, paths in told.get("hidden", {}).items()},
+                python=given["python"],
+                programs={name: PurePosixPath(target) for name, target in given["programs"].items()},
+                inputs=Path(given["inputs"]),
+                scratch=Path(given["scratch"]),
+                ceilings=replace(Limits(), **given.get("ceilings", {})),
+                mounts=tuple(Mount(Path(m["source"]), PurePosixPath(m["target"])) for m in given.get("mounts", [])),
+                env=given.get("env", {}),
+                hidden={name: tuple(map(PurePosixPath, paths)) for name, paths in given.get("hidden", {}).items()},
             )
             gpus = tuple(engine.pop("gpus", ()))
             engine.setdefault("image", os.environ.get("SANDBOX_IMAGE"))
-            return cls(Path(told["listen"]), template, docker.DockerSettings(gpus=gpus, scratch=template.scratch, **engine))
+            return cls(Path(given["listen"]), template, docker.DockerSettings(gpus=gpus, scratch=template.scratch, **engine))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SandboxError(f"The launcher's settings {path} cannot be used: {type(error).__name__}: {error}.") from error
 
@@ -105,8 +105,8 @@ class _Connection(socketserver.StreamRequestHandler):
         match request.get("ask"):
             case "capabilities":
                 sandbox = docker.DockerSandbox(self.server.settings.engine)
-                told = asdict(sandbox.capabilities())  # measured once: that the engine answered then says nothing of now
-                return told | {"available": told["available"] and sandbox.ready()}
+                known = asdict(sandbox.capabilities())  # measured once: that the engine answered then says nothing of now
+                return known | {"available": known["available"] and sandbox.ready()}
             case "start":
                 return self._start(request)
             case "poll":

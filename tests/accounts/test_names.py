@@ -150,7 +150,7 @@ def test_nobody_speaks_for_the_site(name: str) -> None:
 
 
 @pytest.mark.django_db
-def test_user_names_and_team_names_are_told_apart_from_each_other() -> None:
+def test_user_names_and_team_names_are_kept_apart_from_each_other() -> None:
     alice = person("alice")
     services.make_team(user=alice, name="Bob")
     User.objects.create_user("olga", "olga@example.org", PASSWORD, is_staff=True)

@@ -103,7 +103,7 @@ def test_the_line_is_named(text: str, words: str) -> None:
     assert (refusal(text) if words else challenge(text) and "challenge.toml: ") == f"challenge.toml: {words}"
 
 
-def test_a_defense_and_an_attack_are_told_their_lines_too() -> None:
+def test_a_defense_and_an_attack_are_reported_their_lines_too() -> None:
     for model, text, words in (
         (DefenseManifest, 'name = "x"\nformat = "onnx"', 'line 2, format: "onnx" needs weights.'),
         (AttackManifest, 'name = "x"\nformat = "array"\ntarget = "y"', 'line 2, format: "array" needs array.'),
@@ -141,7 +141,7 @@ def test_numbers_are_written_as_the_field_writes_them() -> None:
         ('"0.3"', 'must be a number, not "0.3". Write it without quotes.'),
     ],
 )
-def test_a_number_that_is_none_is_told_how_to_write_it(written: str, told: str) -> None:
+def test_a_number_that_is_none_is_shown_how_to_write_it(written: str, told: str) -> None:
     assert refusal(LINF.replace("0.3", written)).endswith(told)
 
 
@@ -170,7 +170,7 @@ def test_a_number_that_is_none_is_told_how_to_write_it(written: str, told: str) 
         ('"Finals"', "[1]", "line 9, phases[1].name: must be text in quotes, not a list."),
     ],
 )
-def test_a_phase_is_told_what_is_wrong_with_it(old: str, new: str, told: str) -> None:
+def test_a_phase_is_shown_what_is_wrong_with_it(old: str, new: str, told: str) -> None:
     assert refusal(LINF + PHASE.replace(old, new)) == f"challenge.toml: {told}"
 
 

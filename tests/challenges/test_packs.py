@@ -99,7 +99,7 @@ def test_the_madry_board_is_published_with_the_first_ensemble_and_the_last_attac
         ("[data]", "[data", "is not valid TOML"),
     ],
 )
-def test_a_wrong_manifest_is_told_its_file_its_field_and_what_to_do(old: str, new: str, words: str) -> None:
+def test_a_wrong_manifest_is_shown_its_file_its_field_and_what_to_do(old: str, new: str, words: str) -> None:
     text = VALID.replace(old, new, 1)
     assert text != VALID
     told = refusal(text)
@@ -139,7 +139,7 @@ def test_a_certified_board_ranks_at_the_threats_epsilon() -> None:
         ),
     ],
 )
-def test_a_wrong_certified_table_is_told_what_is_wrong(old: str, new: str, words: str) -> None:
+def test_a_wrong_certified_table_is_shown_what_is_wrong(old: str, new: str, words: str) -> None:
     text = CERTIFIED.replace(old, new, 1)
     assert text != CERTIFIED
     assert words in refusal(text)
@@ -149,7 +149,7 @@ def test_a_misspelt_field_is_not_also_called_missing() -> None:
     assert "required" not in refusal(VALID.replace("examples", "exmples"))
 
 
-def test_several_mistakes_are_told_at_once() -> None:
+def test_several_mistakes_are_reported_at_once() -> None:
     told = refusal(VALID.replace("100", "-1").replace("0.3", "-1"))
     assert (
         "line 5, data.examples: must be greater than 0, not -1; line 8, threat.epsilon: must be greater than 0, not -1." in told
@@ -168,7 +168,7 @@ def test_a_manifest_too_large_or_not_text_is_refused() -> None:
         parse_toml(b"\xff", Challenge, where="challenge.toml")
 
 
-def test_a_pack_is_found_by_folder_or_by_slug_and_a_wrong_slug_is_told_the_nearest(tmp_path: Path) -> None:
+def test_a_pack_is_found_by_folder_or_by_slug_and_a_wrong_slug_is_reported_the_nearest(tmp_path: Path) -> None:
     folder = write_pack(tmp_path / "my-pack")
     assert load_pack(folder).slug == load_pack("my-pack", root=tmp_path).slug == "my-pack"
     with pytest.raises(InputError, match='Did you mean "mnist-linf"'):
@@ -193,7 +193,7 @@ def test_the_list_of_packs_shows_the_valid_ones_and_names_the_wrong_ones(
         challenges(root=tmp_path / slug[:60])
 
 
-def test_a_folder_whose_name_is_no_slug_is_told_so(tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_no_slug_is_reported_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Rename it: lower-case letters"):
         load_pack(write_pack(tmp_path / "My Pack"))
 

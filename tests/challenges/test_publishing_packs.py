@@ -68,7 +68,9 @@ def test_a_wrong_pack_is_named_keeps_its_last_good_version_and_stops_no_other(ro
     assert not PackProblem.objects.exists()
 
 
-def test_a_pack_that_was_wrong_from_the_start_is_told_to_the_admin_until_its_folder_is_gone(root: Path, client: Client) -> None:
+def test_a_pack_that_was_wrong_from_the_start_is_reported_to_the_admin_until_its_folder_is_gone(
+    root: Path, client: Client
+) -> None:
     write(root / "autumn", "titel = 3\n")
     write(root / "My Pack")
     _, warned = publish(root)

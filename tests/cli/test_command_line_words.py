@@ -158,8 +158,8 @@ def test_waiting_for_a_site_says_the_same_again_after_a_while(monkeypatch: pytes
     following = Following(said.append)
     for moment in (100.0, 110.0, 129.0, 130.5, 140.0):
         now[0] = moment
-        following.tell("queued")
-    following.tell("running")
+        following.report("queued")
+    following.report("running")
     assert said == ["queued", "queued", "running"]
 
 

@@ -97,7 +97,7 @@ def test_what_is_replayed_on_others_comes_first(challenge: Challenge, alice: Use
     assert first.pk != second.pk
 
 
-def test_while_attacks_wait_to_play_none_is_told_that_it_is_next(challenge: Challenge, alice: User) -> None:
+def test_while_attacks_wait_to_play_none_is_shown_that_it_is_next(challenge: Challenge, alice: User) -> None:
     defend(challenge, person("bob"), name="One")
     attack(challenge, alice, name="breaks 1")
     second = current(enter(challenge, alice, name="second"))

@@ -74,7 +74,7 @@ def test_a_broken_attack_is_refused_at_once_and_free_of_quota(challenge: Challen
     upload_attack(challenge, bob, name="broken")
 
 
-def test_a_slow_attack_is_accepted_and_told_that_it_is_slow(challenge: Challenge) -> None:
+def test_a_slow_attack_is_accepted_and_shown_that_it_is_slow(challenge: Challenge) -> None:
     mine = upload_attack(challenge, person("bob"), name="slow")
     look_once(player=FakePlayer(plan=[SubmissionFailed("timeout", "did not return within 40 s.")]))
     trial = FirstLook.objects.get(submission=mine)

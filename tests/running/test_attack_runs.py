@@ -267,7 +267,7 @@ def test_an_attack_that_does_not_return_says_why(tmp_path: Path, body: str, reas
     assert time.monotonic() - begun < 100
 
 
-def test_whose_fault_it_was_is_told_apart(pack: Pack, tmp_path: Path) -> None:
+def test_whose_fault_it_was_is_kept_apart(pack: Pack, tmp_path: Path) -> None:
     good, bad = attack(tmp_path / "good", HONEST), attack(tmp_path / "bad", "def attak(): pass")
     broken = python_submission(tmp_path / "broken", "def load(directory):\n    raise KeyError('conv1')\n")
     assert "defines no attack(model, x, y, threat, budget)" in failed(play(pack, bad)).detail
@@ -310,7 +310,7 @@ def test_an_array_is_judged_like_any_claim_and_asks_nothing(pack: Pack, tmp_path
     assert "(12, 1, 28, 28)" in wrong.detail
 
 
-def test_a_broken_upload_is_told_within_a_minute_on_five_examples(pack: Pack, tmp_path: Path) -> None:
+def test_a_broken_upload_is_reported_within_a_minute_on_five_examples(pack: Pack, tmp_path: Path) -> None:
     request = AttackRequest(pack=pack, attack=attack(tmp_path / "fine", HONEST), defense=BASELINE, seed=SEED)
     assert completed(smoke(request, sandbox=open_sandbox("auto"))).report.examples == 5
     wrong = attack(tmp_path / "wrong", "def attack(model, x, y, threat, budget):\n    return x.flatten(1)\n")

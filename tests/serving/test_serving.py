@@ -118,7 +118,7 @@ def data() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_second_run_is_told_of_the_first_and_a_closed_terminal_stops_that_one_with_all_its_processes(data: Path) -> None:
+def test_a_second_run_is_shown_of_the_first_and_a_closed_terminal_stops_that_one_with_all_its_processes(data: Path) -> None:
     port = free_port()
     with on_a_terminal(data, port) as (site, terminal):
         for options in ((), ("--port", str(port))):
@@ -138,7 +138,7 @@ def test_a_second_run_is_told_of_the_first_and_a_closed_terminal_stops_that_one_
         assert database.execute("SELECT count(*) FROM submissions_submission").fetchone() > (0,)
 
 
-def test_whoever_stops_it_while_it_starts_is_told_so_in_one_line(data: Path) -> None:
+def test_whoever_stops_it_while_it_starts_is_reported_so_in_one_line(data: Path) -> None:
     command = [*SERVE, "--port", str(free_port())]
     starting = subprocess.Popen(
         command,

@@ -43,7 +43,7 @@ def refused(manifest: str = MANIFEST, data: bytes | None = None, **pack: Any) ->
     return str(caught.value)
 
 
-def test_an_architecture_for_other_images_is_told_those_that_fit() -> None:
+def test_an_architecture_for_other_images_is_shown_those_that_fit() -> None:
     said = refused(dataset="cifar10")
     assert said.startswith(
         "defense.toml, architecture: mnist-cnn takes images of 1 x 28 x 28; this challenge's are 3 x 32 x 32."
@@ -52,7 +52,7 @@ def test_an_architecture_for_other_images_is_told_those_that_fit() -> None:
     assert "trades" not in said
 
 
-def test_an_unknown_architecture_is_told_the_nearest() -> None:
+def test_an_unknown_architecture_is_reported_the_nearest() -> None:
     assert "Nearest: mnist-cnn" in refused(MANIFEST.replace("mnist-cnn", "mnist-cn"))
 
 

@@ -98,7 +98,7 @@ def test_a_manifest_may_be_written_in_capitals(tmp_path: Path) -> None:
     assert unpacked(zipped({"DEFENSE.TOML": PYTHON, "defense.py": ""}), tmp_path / "in") == set(CODE)
 
 
-def test_a_manifest_with_a_hidden_ending_is_told_its_name() -> None:
+def test_a_manifest_with_a_hidden_ending_is_shown_its_name() -> None:
     said = refused(zipped({"defense.toml.txt": PYTHON, "defense.py": ""}))
     assert "Rename it to defense.toml" in said
 

@@ -54,7 +54,7 @@ def test_a_refused_archive_leaves_nothing_behind(challenge: Challenge) -> None:
     assert not Submission.objects.exists()
 
 
-def test_an_attack_is_told_that_there_is_nothing_to_attack_yet(challenge: Challenge) -> None:
+def test_an_attack_is_shown_that_there_is_nothing_to_attack_yet(challenge: Challenge) -> None:
     alice = person()
     with pytest.raises(InputError, match="No defense stands"):
         submit(user=alice, team=team_of(alice), challenge=challenge, archive=upload({**ATTACK}))

@@ -76,7 +76,7 @@ def test_the_matrix_is_sorted_by_an_attack_or_by_a_defense(challenge: Challenge)
     assert by_defense.index(gentle.name) < by_defense.index(strong.name)
 
 
-def test_what_failed_is_told_to_its_team_and_to_nobody_else(challenge: Challenge) -> None:
+def test_what_failed_is_reported_to_its_team_and_to_nobody_else(challenge: Challenge) -> None:
     defend(challenge, person("alice"), name="One")
     bob = person("bob")
     mine = upload_attack(challenge, bob, name="broken")

@@ -51,7 +51,7 @@ def api(address: str, user: User | None) -> Any:
     return Client().get(f"/api/v1/{address}", headers=headers).json()
 
 
-def test_why_an_attack_was_refused_is_told_to_its_team(challenge: Challenge, people: dict[str, User]) -> None:
+def test_why_an_attack_was_refused_is_reported_to_its_team(challenge: Challenge, people: dict[str, User]) -> None:
     defend(challenge, people["bob"], name="One")
     mine = attack(challenge, people["alice"], name="breaks 1")
     FirstLook.objects.update(state=FirstLook.State.SUBMISSION_FAILED, reason="crash", detail=SECRET)
@@ -61,7 +61,7 @@ def test_why_an_attack_was_refused_is_told_to_its_team(challenge: Challenge, peo
         assert (api(f"attacks/{mine.public_id}", reader)["detail"] == SECRET) == told, name
 
 
-def test_why_a_cell_failed_is_told_to_both_teams(challenge: Challenge, people: dict[str, User]) -> None:
+def test_why_a_cell_failed_is_reported_to_both_teams(challenge: Challenge, people: dict[str, User]) -> None:
     defend(challenge, people["bob"], name="One")
     mine = attack(challenge, people["alice"], name="breaks 1")
     play()
@@ -74,7 +74,7 @@ def test_why_a_cell_failed_is_told_to_both_teams(challenge: Challenge, people: d
         assert (shown["detail"] == SECRET) == told, name
 
 
-def test_why_a_defense_failed_is_told_to_its_team_in_lists_too(challenge: Challenge, people: dict[str, User]) -> None:
+def test_why_a_defense_failed_is_reported_to_its_team_in_lists_too(challenge: Challenge, people: dict[str, User]) -> None:
     mine = enter(challenge, people["alice"])
     Evaluation.objects.update(state=Evaluation.State.SUBMISSION_FAILED, reason="load", detail=SECRET)
     for name, told in READERS.items():

@@ -69,13 +69,13 @@ def run(pack: Pack, path: Path, examples: int | None, seed: int, sandbox: str, l
     log: list[bytes] = []
     with shown(f"{pack.slug}: getting the images and starting", console=console) as waiting:
 
-        def tell(step: Step) -> None:
+        def report(step: Step) -> None:
             what = step.attack or step.stage
             rows = cost(step.forward_rows, step.backward_rows)
             waiting(f"{pack.slug}: {what} · {step.survivors} still standing · {rows:,} rows", step.done, step.total)
 
         request = Request(pack, path, seed, examples=examples, lane=lane, device=device)  # type: ignore[arg-type]
-        outcome = run_defense(request, sandbox=open_sandbox_or_none(sandbox), listener=Listener(tell, log.append))
+        outcome = run_defense(request, sandbox=open_sandbox_or_none(sandbox), listener=Listener(report, log.append))
     if isinstance(outcome, SubmissionFailed) and log and log[-1]:
         console.print("The submission's own output:", style="dim")
         console.print(visible(log[-1].decode("utf-8", "replace"))[-2000:], markup=False, highlight=False)

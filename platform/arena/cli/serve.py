@@ -113,9 +113,9 @@ def _tell_source() -> Callable[[Fetching], None]:
     """Prints each source once as it is tried."""
     seen: set[str] = set()
 
-    def tell(step: Fetching) -> None:
+    def report(step: Fetching) -> None:
         if step.source not in seen:
             seen.add(step.source)
             say(f"MNIST: trying {step.source}")
 
-    return tell
+    return report

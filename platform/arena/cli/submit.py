@@ -85,7 +85,7 @@ def _follow(remote: Server, identifier: str) -> None:
     following = Following(lambda line: print(line, flush=True))
     while True:
         evaluation: dict[str, Any] = remote.get(f"submissions/{identifier}")["evaluation"] or {}
-        following.tell(f"{evaluation.get('state', 'queued')} · {_where(evaluation)}")
+        following.report(f"{evaluation.get('state', 'queued')} · {_where(evaluation)}")
         if evaluation.get("state") in _FINISHED:
             break
         time.sleep(_POLL_SECONDS)
@@ -102,7 +102,7 @@ def _follow(remote: Server, identifier: str) -> None:
 
 def _follow_attack(remote: Server, identifier: str) -> None:
     """Prints what the first look found, then every cell as it ends, until all are played."""
-    told: set[str] = set()
+    reported: set[str] = set()
     following = Following(lambda line: print(line, flush=True))
     while True:
         attack: dict[str, Any] = remote.get(f"attacks/{identifier}")
@@ -111,20 +111,20 @@ def _follow_attack(remote: Server, identifier: str) -> None:
             raise SubmissionError(attack["reason"], attack["detail"], where=f"attack refused ({attack['reason']})")
         if verdict == "platform_failed":
             raise PlatformError(attack["reason"], attack["detail"], where=f"platform failed ({attack['reason']})")
-        if verdict and "" not in told:
-            told.add("")
+        if verdict and "" not in reported:
+            reported.add("")
             print("the first look found nothing wrong; it is played against every standing defense", flush=True)
             for violation in attack["violations"]:
                 print(f"{violation['count']} examples do not count: {violation['detail']} ids {violation['ids']}", flush=True)
         cells = attack["cells"]
         ended = [cell for cell in cells if cell["state"] not in _PENDING]
         for cell in ended:
-            if cell["id"] not in told:
-                told.add(cell["id"])
+            if cell["id"] not in reported:
+                reported.add(cell["id"])
                 print(f"{cell['defense_name']}: {cell['state']}, {_percent(cell['accuracy_left'])} left", flush=True)
         if verdict and len(ended) == len(cells):
             return
-        following.tell(" · ".join(_attack_state(attack)))
+        following.report(" · ".join(_attack_state(attack)))
         time.sleep(_POLL_SECONDS)
 
 

@@ -23,27 +23,27 @@ class Waiting(Protocol):
 
 @contextmanager
 def shown(text: str, *, console: Console | None = None, every: float = EVERY) -> Iterator[Waiting]:
-    """Shows `text`, and what `tell` passes later, on stderr until it is left."""
+    """Shows `text`, and what `report` passes later, on stderr until it is left."""
     console = console or Console(stderr=True)
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(escape(text), total=None)
 
-            def tell(text: str, done: int = 0, total: int | None = None) -> None:
+            def report(text: str, done: int = 0, total: int | None = None) -> None:
                 bar.update(task, description=escape(text), completed=done, total=total)
 
-            yield tell
+            yield report
     else:
-        with _lines(text, console, every) as tell_lines:
-            yield tell_lines
+        with _lines(text, console, every) as report_lines:
+            yield report_lines
 
 
 @contextmanager
 def _lines(text: str, console: Console, every: float) -> Iterator[Waiting]:
     latest, over, begun = [text], threading.Event(), time.monotonic()
 
-    def tell(text: str, done: int = 0, total: int | None = None) -> None:
+    def report(text: str, done: int = 0, total: int | None = None) -> None:
         latest[0] = text if total is None else f"{text} · {done} of {total}"
 
     def speak() -> None:
@@ -54,7 +54,7 @@ def _lines(text: str, console: Console, every: float) -> Iterator[Waiting]:
     speaker = threading.Thread(target=speak, name="says how far it is", daemon=True)
     speaker.start()
     try:
-        yield tell
+        yield report
     finally:
         over.set()
         speaker.join()
@@ -71,7 +71,7 @@ class Following:
     def __init__(self, write: Callable[[str], None], *, every: float = EVERY) -> None:
         self._write, self._every, self._said, self._at = write, every, "", 0.0
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         now = time.monotonic()
         if line != self._said or now - self._at >= self._every:
             self._write(line)

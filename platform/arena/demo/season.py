@@ -60,7 +60,7 @@ class Event:
 def play_season(*, examples: int, defenses: int, attacks: int, say: Callable[[str], None]) -> Challenge:
     """Enters the first so many defenses and attacks that are not there yet, in turn, and plays all of their cells.
 
-    examples: of the board, when it is new. say: told of every entry. Stopped anywhere and run again, it goes on.
+    examples: of the board, when it is new. say: called with every entry. Stopped anywhere and run again, it goes on.
     """
     challenge = _challenge(examples)
     end = timezone.now() - timedelta(days=1)
@@ -71,7 +71,7 @@ def play_season(*, examples: int, defenses: int, attacks: int, say: Callable[[st
         _finish(challenge)
         if entry.created > end:
             date_events(challenge, since=entry.created, to=start + (end - start) * event.at)
-        say(_told(entry))
+        say(_line(entry))
     bump(challenge.pk)
     challenge.refresh_from_db()
     return challenge
@@ -164,7 +164,7 @@ def _play(challenge_id: int) -> bool:
     return played
 
 
-def _told(entry: Submission) -> str:
+def _line(entry: Submission) -> str:
     """One line about an entry that is finished."""
     if entry.kind == Submission.Kind.ATTACK:
         look = FirstLook.objects.get(submission=entry)

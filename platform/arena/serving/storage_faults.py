@@ -1,4 +1,4 @@
-"""What goes wrong with the disk and the database file, told in one sentence instead of a traceback."""
+"""What goes wrong with the disk and the database file, said in one sentence instead of a traceback."""
 
 from __future__ import annotations
 

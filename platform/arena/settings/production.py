@@ -54,7 +54,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
 CELERY_TASK_IGNORE_RESULT = True
-# Queues by kind: "work" (evaluations and cells) and "looks" (first looks at attacks, told within a minute). The sweep is a
+# Queues by kind: "work" (evaluations and cells) and "looks" (first looks at attacks, reported within a minute). The sweep is a
 # process of its own, `manage.py sweeper`: it must not wait behind the evaluations whose dead workers it is there to find.
 CELERY_TASK_DEFAULT_QUEUE = "work"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

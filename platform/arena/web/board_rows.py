@@ -60,5 +60,5 @@ def _last(row: Row, fall: Drop | None) -> str:
     if fall is None:
         said = "none since it entered" if row.robust_accuracy else "nothing is left to fall"
         return f'<span class="muted">{said}</span>'
-    told = f'<span class="fall">−{_percent(fall.drop)} <bdi>{escape(fall.cause)}</bdi></span>'
-    return f'{told} <span class="under">{fall.at:%Y-%m-%d}</span>'
+    shown = f'<span class="fall">−{_percent(fall.drop)} <bdi>{escape(fall.cause)}</bdi></span>'
+    return f'{shown} <span class="under">{fall.at:%Y-%m-%d}</span>'

@@ -205,7 +205,7 @@ def test_the_score_is_a_column_of_its_own_on_the_wire_and_has_a_gradient_behind_
     assert torch.allclose(slope.flatten(1), last.weight[3].detach().expand(3, -1), atol=1e-5)
 
 
-def test_a_detector_without_its_column_is_told_what_is_missing(tmp_path: Path) -> None:
+def test_a_detector_without_its_column_is_shown_what_is_missing(tmp_path: Path) -> None:
     with (
         hosted(scoring(tmp_path / "short", 3)) as model,
         pytest.raises(SubmissionError, match="detector = true one column more"),

@@ -60,7 +60,7 @@ class Höhle(nn.Module):
         return passed
 
 
-def test_names_beyond_ascii_are_told_in_plain_letters() -> None:
+def test_names_beyond_ascii_are_reported_in_plain_letters() -> None:
     seen = inspect(nn.Sequential(Höhle(), nn.Flatten(), nn.Linear(784, 10)), GREY)
     assert (seen.functions, seen.crooked) == (["R_uber"], ["H_hle"])
 

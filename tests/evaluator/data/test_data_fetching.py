@@ -190,7 +190,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Pat
         fetch("mnist")
 
 
-def test_an_unknown_data_set_is_told_the_nearest_one() -> None:
+def test_an_unknown_data_set_is_reported_the_nearest_one() -> None:
     with pytest.raises(InputError, match='Did you mean "mnist"'):
         fetch("minst")
 

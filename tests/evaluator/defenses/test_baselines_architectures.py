@@ -48,7 +48,7 @@ def test_every_architecture_saves_and_loads_its_own_weights(name: str, tmp_path:
     assert torch.equal(loaded(x), network(x))
 
 
-def test_an_unknown_architecture_is_told_the_nearest_ones() -> None:
+def test_an_unknown_architecture_is_reported_the_nearest_ones() -> None:
     with pytest.raises(InputError, match=r'no architecture named "mnist-cn"\. Nearest: mnist-cnn, mnist-cnn-a'):
         build("mnist-cn")
 
@@ -78,7 +78,7 @@ def test_a_missing_and_an_unexpected_tensor_are_named(tmp_path: Path) -> None:
     assert '"conv1.bias", "conv1.weight"' in words
 
 
-def test_weights_saved_from_a_data_parallel_wrapper_are_told_what_to_remove(tmp_path: Path) -> None:
+def test_weights_saved_from_a_data_parallel_wrapper_are_shown_what_to_remove(tmp_path: Path) -> None:
     words = refusal(tmp_path / "w.safetensors", {f"module.{name}": value for name, value in weights().items()})
     assert 'Remove the prefix "module."' in words
 
@@ -88,7 +88,7 @@ def test_a_wrong_shape_is_named_with_the_right_one(tmp_path: Path) -> None:
     assert 'tensor "dense2.bias" has shape [11]; mnist-cnn needs [10].' in words
 
 
-def test_half_precision_weights_are_told_to_be_floats(tmp_path: Path) -> None:
+def test_half_precision_weights_are_reported_to_be_floats(tmp_path: Path) -> None:
     words = refusal(tmp_path / "w.safetensors", {name: value.half() for name, value in weights().items()})
     assert "is F16; mnist-cnn needs F32. Call model.float() before saving." in words
 

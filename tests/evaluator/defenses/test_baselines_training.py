@@ -152,7 +152,7 @@ def test_every_recipe_names_a_known_architecture_and_writes_a_valid_submission(t
         assert "Trained with `c`" in (tmp_path / name / "TRAINING.md").read_text()
 
 
-def test_an_unknown_baseline_a_bad_device_and_no_epochs_are_told_what_to_do(tmp_path: Path) -> None:
+def test_an_unknown_baseline_a_bad_device_and_no_epochs_are_shown_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'no baseline named "mnist-pdg"\. Nearest: mnist-pgd'):
         find_recipe("mnist-pdg")
     with pytest.raises(InputError, match=r"--device: .* cannot be used here.*Use auto or cpu\."):

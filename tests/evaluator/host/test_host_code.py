@@ -145,7 +145,7 @@ def test_whatever_a_network_answers_is_its_own_failure_in_a_line(tmp_path: Path,
             assert words in failure.value.what.splitlines()[0]
 
 
-def test_a_load_that_returns_something_odd_is_told_and_does_not_die(tmp_path: Path) -> None:
+def test_a_load_that_returns_something_odd_is_reported_and_does_not_die(tmp_path: Path) -> None:
     code = "from torch import nn\nclass Net(nn.Module):\n    def eval(self): raise ValueError('never')\n"
     code += "def load(directory): return Net()\n"
     with pytest.raises(SubmissionError, match="ValueError: never") as failure, hosted(write_submission(tmp_path, code)):

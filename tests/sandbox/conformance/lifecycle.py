@@ -16,7 +16,7 @@ from sandbox import Exit, Job, Limits, Mount, Running, Sandbox, SandboxError
 from tests.sandbox.conformance.support import PATIENCE, finish, processes_with, python, refused, shell, soon, traces
 
 
-def exit_status_and_signals_are_told_apart(sandbox: Sandbox) -> None:
+def exit_status_and_signals_are_kept_apart(sandbox: Sandbox) -> None:
     for script, ending in (
         ("exit 0", Exit("exited", 0)),
         ("exit 3", Exit("exited", 3)),

@@ -57,7 +57,7 @@ def test_logging_in_works_by_name_and_by_email(client: Client) -> None:
         client.post("/log-out/")
 
 
-def test_wrong_password_and_unknown_name_are_told_the_same(client: Client) -> None:
+def test_wrong_password_and_unknown_name_are_reported_the_same(client: Client) -> None:
     make_user("alice")
     said = [
         _errors(client.post("/log-in/", {"identifier": name, "password": "wrong"}).content.decode(), "password")

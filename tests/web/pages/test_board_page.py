@@ -55,7 +55,7 @@ def test_board_shows_ranks_intervals_running_ones_and_reasons(client: Client) ->
     assert "NaN at the corners" not in text
 
 
-def test_last_fall_is_told_with_its_size_and_cause(client: Client) -> None:
+def test_last_fall_is_reported_with_its_size_and_cause(client: Client) -> None:
     made = make_season()["pgd"]
     again = Evaluation.objects.create(
         judge=Evaluation.JUDGE,

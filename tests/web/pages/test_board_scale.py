@@ -43,7 +43,7 @@ def test_board_of_a_thousand_is_small_and_asks_no_more_than_a_short_one(client: 
     assert "<b>entries" not in page
 
 
-def test_ranks_that_cannot_be_told_apart_are_ranges(client: Client, team: Team) -> None:
+def test_ranks_that_cannot_be_kept_apart_are_ranges(client: Client, team: Team) -> None:
     random_defenses(random_challenge("long", 400), team, 20, 400)
     page = client.get(ADDRESS).content.decode()
     shown = re.findall(r'class="rank">(\d+(?:–\d+)?)<', page)

@@ -61,9 +61,9 @@ def falls(steps: Sequence[Step]) -> SafeString:
 
 def _dot(point: tuple[float, float], step: Step) -> str:
     """The end of a step; pointing at it shows what happened."""
-    told = escape(f"{step.at:%Y-%m-%d}: {percent(step.share)} %, {step.label}")
+    shown = escape(f"{step.at:%Y-%m-%d}: {percent(step.share)} %, {step.label}")
     place = f'cx="{point[0]:.1f}" cy="{point[1]:.1f}"'
-    return f'<circle class="last" {place} r="2.5" fill="{FALL}"><title>{told}</title></circle>'
+    return f'<circle class="last" {place} r="2.5" fill="{FALL}"><title>{shown}</title></circle>'
 
 
 def _deepest(steps: Sequence[Step]) -> list[int]:

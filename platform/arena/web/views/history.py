@@ -28,8 +28,8 @@ def history(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "challenge": challenge,
         "words": Words.of(challenge.spec),
-        "lines": [(row, told) for row, told in steps if len(told) > 1],
-        "unmoved": [row for row, told in steps if len(told) < 2 and row.robust_accuracy],  # of 0 % nothing can fall
+        "lines": [(row, shown) for row, shown in steps if len(shown) > 1],
+        "unmoved": [row for row, shown in steps if len(shown) < 2 and row.robust_accuracy],  # of 0 % nothing can fall
         "falls": falls,
     }
     return respond(request, "web/challenges/history.html", context, partial="history")

@@ -10,7 +10,7 @@ _LINES = 4
 _FRAMES = 8
 
 
-def told(error: BaseException, folder: Path) -> str:
+def failure_text(error: BaseException, folder: Path) -> str:
     """The exception itself, then the frames that are in `folder`, the innermost first, each on a line of its own.
 
     Frames of Python's and other people's packages are left out: they are long, and nothing in them is the team's to mend.
