@@ -108,6 +108,8 @@ class ProxyModel(RemoteModel):
     not at all.
     """
 
+    always_differentiable = False  # the scorer's end decides what it keeps, and is asked by nobody who could notice
+
     def __init__(self, line: ScorerLine, *, classes: int, level: Access) -> None:
         super().__init__(line, classes=classes)
         self._line, self._level = line, level

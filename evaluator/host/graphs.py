@@ -78,9 +78,7 @@ class Graphs:
 
     def forward(self, name: str, x: Tensor, run: Run, *, kind: str) -> Tensor:
         """The logits of x (n, *shape), whose graph is held under `name`. kind: passes of one kind keep as much a row."""
-        for spent in self._differentiated:
-            self._passes.pop(spent, None)
-        self._differentiated.clear()
+        self._let_go()  # in a frame of its own: no variable here may tell code that is called below what came before
         done, logits = self._whole_or_parts(x, run, kind)
         self._passes[name] = done
         while len(self._passes) > KEPT:
@@ -102,6 +100,11 @@ class Graphs:
                 logits = held.run(leaf)
             pieces.append(_gradient(leaf, logits, rows, again=False))
         return torch.cat(pieces)
+
+    def _let_go(self) -> None:
+        for spent in self._differentiated:
+            self._passes.pop(spent, None)
+        self._differentiated.clear()
 
     def _whole_or_parts(self, x: Tensor, run: Run, kind: str) -> tuple[_Pass, Tensor]:
         if self._room is None:

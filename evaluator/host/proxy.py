@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import ValidationError
@@ -74,21 +76,44 @@ class RemoteModel(nn.Module):
 
     Second and forward-mode derivatives and transforms raise `evaluator.host.first_order.FirstOrderOnly`.
     backward: the backward pass that the host should serve (`evaluator.host.backward`). seed: what the host's generators start
-    every pass from; None leaves a random model its own randomness. Shape, dtype and finiteness of answers
-    are judged by `evaluator.models.meter.MeteredModel`; here only their byte size is.
+    every pass from; None leaves a random model its own randomness. beside: opens a line to another process with the same
+    submission; whatever code could notice (inspection, another backward pass, seeds) happens there and nowhere else. Without
+    it, everything is asked over `channel`. Shape, dtype and finiteness of answers are judged by
+    `evaluator.models.meter.MeteredModel`; here only their byte size is.
+
+    Every pass is asked for as if a gradient followed, under a name that says nothing: code in the host cannot tell a question
+    of the search from any other.
     """
 
-    def __init__(self, channel: Line, *, classes: int, backward: str = "own", seed: int | None = None) -> None:
+    always_differentiable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        channel: Line,
+        *,
+        classes: int,
+        backward: str = "own",
+        seed: int | None = None,
+        beside: Callable[[], Line] | None = None,
+    ) -> None:
         super().__init__()
-        self._channel, self._classes, self._backward, self._seed, self._passes = channel, classes, backward, seed, 0
+        self._channel, self._classes, self._backward, self._seed, self._beside = channel, classes, backward, seed, beside
 
     def with_backward(self, name: str) -> RemoteModel:
-        """The same model over the same line with another backward pass."""
-        return RemoteModel(self._channel, classes=self._classes, backward=name, seed=self._seed)
+        """The same model with another backward pass, beside the line of its own."""
+        return self._apart(name, self._seed)
 
     def with_seed(self, seed: int) -> RemoteModel:
-        """The same model over the same line, its randomness the same in every pass."""
-        return RemoteModel(self._channel, classes=self._classes, backward=self._backward, seed=seed)
+        """The same model beside the line of its own, its randomness the same in every pass."""
+        return self._apart(self._backward, seed)
+
+    def _apart(self, backward: str, seed: int | None) -> RemoteModel:
+        if backward == self._backward and seed == self._seed:
+            return self
+        return RemoteModel(self._aside(), classes=self._classes, backward=backward, seed=seed)
+
+    def _aside(self) -> Line:
+        return self._channel if self._beside is None else self._beside()
 
     def forward(self, x: Tensor) -> Tensor:
         return uncompiled(self.asked)(x, {})
@@ -105,6 +130,8 @@ class RemoteModel(nn.Module):
 
     def logits(self, x: Tensor, *, keep: str | None = None, about: dict[str, Tensor] | None = None) -> Tensor:
         """One forward round trip; `keep` names the graph that the host should hold for a VJP."""
+        if keep is None and self.always_differentiable:
+            keep = self.next_pass()
         fields = {} if keep is None else {"keep": keep}
         if keep is not None and self._backward != "own":
             fields["backward"] = self._backward
@@ -138,16 +165,15 @@ class RemoteModel(nn.Module):
     def inspected(self, x: Tensor) -> Inspection:
         """What the host saw inside the model while it answered x (n, *shape): evidence against it, never for it."""
         doing = f"be inspected on {len(x)} images"
-        reply = self._channel.ask(Message("inspect", {}, {"x": x.detach().cpu()}), limit=ENVELOPE_BYTES, doing=doing)
+        reply = self._aside().ask(Message("inspect", {}, {"x": x.detach().cpu()}), limit=ENVELOPE_BYTES, doing=doing)
         try:
             return Inspection.model_validate_json(reply.fields["inspection"])
         except (KeyError, ValidationError) as error:
             raise SubmissionError(SubmissionReason.PROTOCOL, f"sent no inspection when asked to {doing}.") from error
 
     def next_pass(self) -> str:
-        """A fresh name for a graph, one that no other backward pass over this line uses."""
-        self._passes += 1
-        return f"{self._passes} {self._backward} {self._seed}"
+        """A fresh name for a graph: no number, which would count passes for whoever reads it."""
+        return secrets.token_hex(8)
 
 
 class _Remote(torch.autograd.Function):

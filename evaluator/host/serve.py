@@ -1,7 +1,9 @@
 """The program inside the model sandbox: `python -m evaluator.host.serve FOLDER`. Answers logits and VJPs on stdin/stdout.
 
 It knows nothing worth stealing: no label, no index, no attack name. Everything it says is checked by the scorer.
-Requests: load -> ready | failed; forward(x, keep, backward, seed) -> logits; vjp(id, cotangent) -> gradient | expired | failed.
+Requests: load -> ready | failed; forward(x, keep, backward, seed) -> logits; vjp(keep, cotangent) -> gradient | expired.
+Every pass is made with its graph, whether or not a gradient will be asked: the code that serves one is the same for all, and
+what it holds (names without a meaning, the last graphs) says nothing of whoever asks.
 """
 
 from __future__ import annotations
@@ -96,9 +98,6 @@ class Host:
 
     def _forward(self, request: Message) -> Message:
         x, seed = request.tensors["x"], request.fields.get("seed")
-        if "keep" not in request.fields:
-            with torch.no_grad(), seeded(seed):
-                return Message("logits", {}, {"logits": _logits(self._model(x))})
         backward = request.fields.get("backward", "own")
 
         def run(leaf: Tensor) -> Tensor:

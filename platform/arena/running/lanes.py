@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -23,7 +24,7 @@ from evaluator.host.interrupting import interruptible
 from evaluator.host.load import load_weights_only
 from evaluator.host.local import Blamed, in_process
 from evaluator.host.placing import placed
-from evaluator.host.proxy import Channel, RemoteModel
+from evaluator.host.proxy import Channel, Line, RemoteModel
 from evaluator.manifests import architecture_shapes
 from evaluator.manifests.spec import DefenseManifest, LimitsSpec
 from evaluator.records.report import SubmissionReason
@@ -86,6 +87,19 @@ class Lane:
 
     @contextmanager
     def _host(self, classes: int) -> Iterator[Model]:
+        with ExitStack() as beside:
+
+            @cache
+            def opened() -> Line:
+                """A host for what code could notice, opened where it is needed: its answers judge nothing."""
+                return beside.enter_context(self._line(lambda log: None))
+
+            with self._line(self.listener.on_log) as line:
+                yield RemoteModel(line, classes=classes, beside=opened)
+
+    @contextmanager
+    def _line(self, on_log: Callable[[bytes], None]) -> Iterator[Line]:
+        """A started host that has loaded the submission. on_log: given its output when it ends."""
         job = self._job()
         with pool().host(self.sandbox, job, self.folder, SUBMISSION) as running:
             channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
@@ -93,13 +107,13 @@ class Lane:
                 with _unless_cancelled(running, self.listener):
                     channel.load()
                     pool().prepare(self.sandbox, job, SUBMISSION)
-                    yield RemoteModel(channel, classes=classes)
+                    yield channel
             except SubmissionError as error:
                 raise explained(error, running, self.limits) from error
             finally:
                 running.kill()
                 text, dropped = running.log()
-                self.listener.on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
+                on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
 
     def _job(self) -> Job:
         mounts, python, env = python_mounts([Path(evaluator.__file__).parent])
