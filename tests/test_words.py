@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 25  # words of a sentence
 TEMPLATES = ROOT / "platform" / "arena" / "web" / "templates"
 DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += [ROOT / name for name in ("CHANGELOG.md", "deploy/README.md", "tests/README.md", "tests/mutation/README.md")]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "challenges").glob("*/README.md"))
 PAGES = sorted(TEMPLATES.rglob("*.html"))
 SOURCES = [file for folder in ("evaluator", "sandbox", "platform/arena") for file in sorted((ROOT / folder).rglob("*.py"))]
 BANNED = re.compile(
@@ -55,7 +56,7 @@ def too_long(text: str) -> list[str]:
     return [said for said in sentences(text) if len([word for word in said.split() if re.search(r"[A-Za-z]", word)]) > LONGEST]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_sentences_of_the_documents_are_short(document: Path) -> None:
     assert too_long(_without_code(document.read_text())) == []
 
