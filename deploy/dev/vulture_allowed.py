@@ -35,7 +35,7 @@ success_per_1000_rows, team_slug, unique_breaks, worst_rank
 __getattr__, allow_tf32, daemon_threads, exc_text, is_leaf_module, linkname, memo, module_qualified_name
 
 # Manifests and records: people and other programs read them.
-gpu, schema_version
+schema_version
 
 # What callers of the library may print about the number of samples.
 sign_agreement, signal_to_noise

@@ -57,7 +57,6 @@ class LimitsSpec(Strict):
     reply_seconds: int = Field(default=60, ge=1, le=3600)
     cpus: Real = Field(default=2, gt=0, le=256)
     processes: int = Field(default=64, ge=1, le=4096)
-    gpu: bool = False
     required: tuple[Literal["memory", "processes", "cpus", "network", "filesystem", "landlock"], ...] = (
         "network",
         "filesystem",

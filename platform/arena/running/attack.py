@@ -13,7 +13,7 @@ from pathlib import Path
 
 from arena.running.arrays import read_points
 from arena.running.bench import Bench, bench
-from arena.running.cell import Cell, Played, Source, Stored, Submitted
+from arena.running.cell import CellRun, Played, Source, Stored, Submitted
 from arena.running.lanes import LOAD_SECONDS, once_more
 from arena.running.listening import SILENT, Listener, in_pieces
 from arena.running.merging import merge
@@ -78,7 +78,7 @@ def replay_inputs(
     def play() -> CellOutcome:
         source = Stored(AdversarialArchive.from_bytes(stored), build(pack.challenge.threat))
         with _bench(pack, defense, sandbox, listener) as ready:
-            return _pieces(Cell(ready, name, "", source, seed, listener), ready.examples, rows=0)
+            return _pieces(CellRun(ready, name, "", source, seed, listener), ready.examples, rows=0)
 
     return _typed(play, name)
 
@@ -93,7 +93,7 @@ def _run(request: AttackRequest, sandbox: Sandbox, listener: Listener) -> CellOu
         start, stop = request.shard or (0, len(ready.examples))
         part, rows = ready.examples[start:stop], request.budget_rows
         source = _source(attack, ready, listener)
-        cell = Cell(ready, manifest.name, attack.digest, source, request.seed, listener)
+        cell = CellRun(ready, manifest.name, attack.digest, source, request.seed, listener)
         return _pieces(cell, part, rows=request.pack.challenge.access.rows_per_example * len(part) if rows is None else rows)
 
 
@@ -114,7 +114,7 @@ def _source(attack: Staged, ready: Bench, listener: Listener) -> Source:
         return Submitted(read_points(ready.pack, attack.folder, ready.examples, ready.threat))
 
 
-def _pieces(cell: Cell, part: Examples, *, rows: int) -> CellOutcome:
+def _pieces(cell: CellRun, part: Examples, *, rows: int) -> CellOutcome:
     """Plays the cell in pieces, each with its share of the rows."""
     total = len(part)
 

@@ -104,7 +104,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellRun:
     """What is played: the defense on its bench, the attack's name and digest for the report, where claims come from.
 
     seed: the scorer's. listener: whom its progress is reported to.
