@@ -112,7 +112,7 @@ class Walking(Closing):
     def standing(self, seen: Look, threat: Threat, *, first: bool, stop_within: bool) -> Tensor:
         """(k,) int64: who goes on after a look at z.
 
-        After the first one, at the clean inputs, all that are classified correctly; later all or, with `stop_within`, those of
+        After the first one, at the clean inputs, all that are classified correctly. Later all or, with `stop_within`, those of
         whom no point within the budget is known.
         """
         if first:

@@ -82,7 +82,7 @@ class Attack(ABC):
 
     minimal_norm: the attack looks for the closest adversarial point whatever epsilon is, and returns the closest it found
     that is adversarial when asked again (`evaluator.attacks.minimal_norm.MinimalNorm`), the point of no perturbation where
-    there is none; ask `threat.contains` whether that is within the budget.
+    there is none. Ask `threat.contains` whether that is within the budget.
     supported_threats, can_target: set by `register`.
     """
 

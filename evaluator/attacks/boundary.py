@@ -30,7 +30,7 @@ class Boundary(CountedMinimalNorm):
     """A move along the sphere around the clean image, then one towards it, kept when still adversarial.
 
     queries: labels per example, everything included. trials: random images tried as a first adversarial point.
-    spherical_step, source_step: first sizes of the two moves, relative to the distance; afterwards each follows its own
+    spherical_step, source_step: first sizes of the two moves, relative to the distance. Afterwards each follows its own
     success rate (a half along the sphere, a quarter towards the image), example by example.
     Returns the closest adversarial point found, the clean one where there is none.
     """

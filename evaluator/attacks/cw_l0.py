@@ -42,7 +42,7 @@ class _Descent(Climbing):
 class CWL0(MinimalNorm):
     """L2 attacks on ever fewer pixels: after each, the pixels with the least |gradient| * |delta| are fixed for good.
 
-    rounds: L2 minimisations of up to `steps` steps of Adam at `rate`, with weight c on the hinge; an example leaves a
+    rounds: L2 minimisations of up to `steps` steps of Adam at `rate`, with weight c on the hinge. An example leaves a
     round when it is adversarial. drop: share of its pixels fixed after a success; after a failure they return and half as
     many are fixed, until one alone fails. kappa: confidence. stop_within: an example leaves as soon as a point within
     epsilon pixels is known.

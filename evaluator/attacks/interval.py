@@ -26,7 +26,7 @@ class IntervalAttack(Attack):
     """Alternates PGD with moves along the interval gradient, which sees a whole region where PGD sees a point.
 
     Around the point where PGD stopped, a box of radius `first_radius` * epsilon is tripled until interval analysis no longer
-    proves the label for it, up to epsilon / 2; then every pixel moves by the box's radius along the relaxation's gradient
+    proves the label for it, up to epsilon / 2. Then every pixel moves by the box's radius along the relaxation's gradient
     for the class with the highest bound, and PGD starts from there. Where even the largest box is proved safe, PGD ends.
 
     steps: of each PGD, of size 2.5 * epsilon / steps. moves: interval moves per restart. network: the layers, when the

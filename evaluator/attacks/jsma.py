@@ -37,7 +37,7 @@ class _State(Walking):
 class JSMA(MinimalNorm):
     """Moves, two coordinates at a time, those with the largest saliency for the target class until it is the answer.
 
-    A coordinate (one channel of one pixel) has alpha = dZ_t/dx_i and beta = d(sum_{j != t} Z_j)/dx_i; a pair is admissible
+    A coordinate (one channel of one pixel) has alpha = dZ_t/dx_i and beta = d(sum_{j != t} Z_j)/dx_i. A pair is admissible
     with sum alpha > 0 > sum beta and scores -sum alpha * sum beta. The outputs Z are the probabilities, as in the paper: they
     sum to one, so that beta = -alpha, up to a factor the gradient of log p_t, and the likeliest rival weighs most; or the
     "logits", where rivals that are out of the race weigh as much. Without a target, t is the runner-up class of the clean

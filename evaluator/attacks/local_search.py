@@ -30,7 +30,7 @@ _NUMBERS = 2**24  # pixels held at once
 class LocalSearch(Attack):
     """Probes single pixels near the last changed ones, changes the best few for good, and moves on from there.
 
-    A pixel (all channels of one position) goes to one end of what the threat allows: [0, 1] in L0, epsilon in Linf; the end
+    A pixel (all channels of one position) goes to one end of what the threat allows: [0, 1] in L0, epsilon in Linf. The end
     is drawn at random unless the pixel is there already. queries: model rows per example, everything included. probes:
     pixels tried per round, one row each; the changed image costs one row more. pixels: how many are changed per round.
     radius: p, the next probes come from the squares of side 2p + 1 around the changed pixels; no pixel changes twice. When

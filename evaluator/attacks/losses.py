@@ -47,7 +47,7 @@ def difference_of_logits_ratio(logits: Tensor, batch: Batch) -> Tensor:
     """DLR (Croce and Hein 2020, sec. 4.1): the margin over the spread Z_(1) - Z_(3) of the sorted logits.
 
     With an aim or a target the spread is Z_(1) - (Z_(3) + Z_(4)) / 2 (eq. 7). Invariant to shifting and scaling all logits.
-    The ratio needs three classes (four when aimed); with fewer the last one there is stands in, and two classes give
+    The ratio needs three classes (four when aimed). With fewer the last one there is stands in, and two classes give
     the plain margin, because Z_(1) - Z_(2) would cancel it to +-1.
     """
     value, classes = margin(logits, batch), logits.shape[1]

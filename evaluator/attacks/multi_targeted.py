@@ -21,7 +21,7 @@ from evaluator.threats.base import Threat
 class MultiTargeted(Attack):
     """One PGD per wrong class on the logit difference Z_t - Z_y, likeliest class first, until the example falls.
 
-    steps, restarts: of each PGD; its step size, epsilon / 4 at first, falls to a tenth at half and to a hundredth at three
+    steps, restarts: of each PGD. Its step size, epsilon / 4 at first, falls to a tenth at half and to a hundredth at three
     quarters of the steps. targets: wrong classes tried.
     """
 

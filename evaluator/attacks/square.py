@@ -45,7 +45,7 @@ class Square(Attack):
 
     queries: model rows per example and restart, the first point included (there is no clean pass). restarts: independent
     runs; an example leaves at its first success. p_init: share of the image that the first windows cover, halved at
-    fixed shares of the queries. Every example draws its own window. hopeless: (queries, share); an example whose margin after
+    fixed shares of the queries. Every example draws its own window. hopeless: (queries, share). An example whose margin after
     so many queries is still above that share of its first one leaves with the best point found. None: every query is spent.
     """
 

@@ -27,7 +27,7 @@ _LEARNING_RATE = 2e-3
 class Substitute(Attack):
     """Labels the batch, trains a small net on it, grows the set along the net's Jacobian, and attacks the net by PGD.
 
-    rounds: augmentations; each asks the model for one label per image and doubles the set, so that an example costs
+    rounds: augmentations. Each asks the model for one label per image and doubles the set, so that an example costs
     2^rounds labels in all, plus one for each of the attempts: PGD runs on the substitute from different starts, ended by
     the first that the model itself falls for. augmentation: the length of the Jacobian step per pixel. epochs: per round.
     steps: of PGD, which never stops early: what only just crosses the substitute's boundary does not transfer.

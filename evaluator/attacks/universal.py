@@ -35,7 +35,7 @@ class Universal(Attack):
     first starts at 0, the others at a random corner. fooling_rate: share of the batch at which it stops (1 - delta). Images
     that are fooled pull no further. The batch is the training set: unlike other attacks, an example's result depends on its
     neighbors. Every image gets the nearest point to
-    x + v that its own box allows; of all v met, the one that fools most of the batch counts. For images that were not in
+    x + v that its own box allows. Of all v met, the one that fools most of the batch counts. For images that were not in
     the batch use `perturbation` and `apply_perturbation`.
     """
 

@@ -28,7 +28,7 @@ class ZOO(CountedMinimalNorm):
 
     queries: model rows per example, everything included. coordinates: how many move per step; their slopes cost two rows
     each, the new point one. h: half the way of a central difference. learning_rate: Adam's; once an example fell it goes
-    to 0 over the round. confidence: kappa. c: first weight of the margin. rounds: they share the queries; after each, an
+    to 0 over the round. confidence: kappa. c: first weight of the margin. rounds: they share the queries. After each, an
     example that fell goes on from its closest adversarial point with a smaller c (a tenth, or the geometric mean with one
     that failed), any other goes on where it is with ten times c. The box is kept by clipping (the variant without tanh: a
     saturated tanh has no slope to measure).

@@ -31,7 +31,7 @@ def certify_at_radii(
     """The largest radius at which label y is proven for each example: 0 for the example itself, NOTHING (-1) for none.
 
     radii: increasing, at least 0, in `norm`. Every method proves a little more than it says, by the SLACK that accepted
-    claims may exceed a radius by. Smoothing settles all radii in one test; bounds try them in turn while they hold;
+    claims may exceed a radius by. Smoothing settles all radii in one test. Bounds try them in turn while they hold;
     Lipschitz gives a radius of its own, which need not be one of `radii`. `certified`: something is proven; `abstained`:
     the label may be right, but not even the smallest radius above 0 is proven.
     Raises InputError as `certify` does.

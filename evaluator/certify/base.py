@@ -68,7 +68,7 @@ def check_batch(x: Tensor, y: Tensor) -> None:
 def check_deterministic(model: Model, x: Tensor) -> None:
     """Raises InputError unless the model's label for an input depends on that input alone.
 
-    Smoothing speaks of E[f(x + d)] over the evaluator's own noise; a base model with randomness of its own, or whose answer
+    Smoothing speaks of E[f(x + d)] over the evaluator's own noise. A base model with randomness of its own, or whose answer
     depends on its companions in the batch, is another function at every call. Asked: the same batch twice, and in reverse
     order. A change of batch may move logits by float rounding, so a label that changes counts only beyond 1e-3 of margin.
     """

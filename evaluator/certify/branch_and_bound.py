@@ -5,7 +5,7 @@ neurons are first tightened (`evaluator.certify.tightening`) and bounded from ab
 (`evaluator.certify.envelope`), then it is searched: domains, which are sets of splits, are bounded in large batches with slopes
 and multipliers optimised together (beta-CROWN, Wang et al. 2021), and split at the neuron whose two halves are bounded best
 among a few candidates (filtered smart branching, De Palma et al. 2021). A search that would take too many domains is given up
-for the problem's two halves, at the neuron where both gain most; each is tightened in turn, from what tightened the whole.
+for the problem's two halves, at the neuron where both gain most. Each is tightened in turn, from what tightened the whole.
 
 Everything is optimised in float32 for speed. Any slopes in [0, 1] and multipliers >= 0 give a true bound, so the final ones
 are put through one more backward pass in float64, and only that bound closes a domain or moves a neuron's bounds.
@@ -223,7 +223,7 @@ def branch_and_bound(
     """Which examples keep label y for every input within `epsilon` (and in [0, 1]); at most `domains` bounded for each.
 
     iterations: steps of slope optimisation per bound. domains: None sets no limit. seconds: a limit of time as well, for each
-    example; what it ends is listed in details["out_of_time"] and may end otherwise another day, so no board sets one.
+    example. What it ends is listed in details["out_of_time"] and may end otherwise another day, so no board sets one.
     clock: what `seconds` are read from; time.process_time makes them independent of what else the machine does.
     An example is abstained when its budget ran out with domains open. Complete for Linf in the limit of work; run an attack
     first and pass only its survivors. Raises InputError before any compute for a layer without a relaxation.

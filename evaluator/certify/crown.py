@@ -1,7 +1,7 @@
 """CROWN: linear relaxations propagated backward, from every unstable neuron and from the margins, with optimised slopes.
 
 Intermediate bounds are the better of intervals and CROWN, so the result is never looser than interval bounds. With
-`iterations` > 0 the lower slopes of the margins are optimised by Adam (alpha-CROWN), one per neuron and rival class; any
+`iterations` > 0 the lower slopes of the margins are optimised by Adam (alpha-CROWN), one per neuron and rival class. Any
 slopes in [0, 1] are sound, so optimisation may stop anywhere. Sources: see `evaluator.certify.relaxation`.
 
 All arithmetic is float64; see `evaluator.certify.ibp` for SLACK and the float32 allowance.

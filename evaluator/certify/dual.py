@@ -6,7 +6,7 @@ it is open that lies in [0, 1]: its lower slope where its coefficient is positiv
 line where it is negative. Once it is split it is the multiplier >= 0 of its constraint, in units of `scale`. Any such values
 give a true bound, the best ones that of the linear program. Wang et al. 2021 (beta-CROWN).
 
-The bound is concave in the duals where the coefficients keep their signs; its gradient is the relaxation's primal point, so
+The bound is concave in the duals where the coefficients keep their signs. Its gradient is the relaxation's primal point, so
 a step of ascent is one product with each matrix backward and one forward.
 """
 

@@ -1,7 +1,7 @@
 """Concave envelopes of ReLUs over boxes, where a bound needs them.
 
 A neuron's input z = w . v + c depends on values v in a box: pixels, and outputs of ReLUs before it. The triangle bounds
-max(z, 0) from above by a line in z; its least concave bound as a function of v lies below that line, often far, and is the
+max(z, 0) from above by a line in z. Its least concave bound as a function of v lies below that line, often far, and is the
 minimum of exponentially many affine functions of v, its facets. The lowest at a given v is found by sorting
 (Tjandraatmadja et al. 2020, "The Convex Relaxation Barrier, Revisited", theorem 1, after Anderson et al. 2020).
 

@@ -62,7 +62,7 @@ def certify(
     """Certifies that `model` answers y on every input near x.
 
     x: (n, *shape) in [0, 1]; y: (n,) int64. threat: an Lp ball. Bound methods need it and answer for its epsilon
-    (enlarged by the rounding that claims are allowed, so that no accepted claim lies outside what was proved); smoothing
+    (enlarged by the rounding that claims are allowed, so that no accepted claim lies outside what was proved). Smoothing
     and Lipschitz give a radius, `certified` says whether it reaches epsilon. Smoothing at given `radii` defaults to that
     epsilon. seed: secret, needed for smoothing. ids: (n,) stable example ids that key its noise.
     Raises InputError before any compute for an unknown method, a parameter it does not take, a missing sigma, seed or

@@ -18,8 +18,8 @@ NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 class InputSet:
     """All x' with ||x' - x|| <= epsilon in `norm`, intersected with the [0, 1] box.
 
-    x: (n, *shape), float64 for certificates. For Linf the intersection is the box `lower`..`upper` and minima are exact;
-    for L2 and L1 a minimum is the larger of that over the ball and that over the box, which is sound and not exact.
+    x: (n, *shape), float64 for certificates. For Linf the intersection is the box `lower`..`upper` and minima are exact.
+    For L2 and L1 a minimum is the larger of that over the ball and that over the box, which is sound and not exact.
     """
 
     x: Tensor

@@ -1,8 +1,8 @@
 """Complete verification of small ReLU networks by mixed-integer linear programming.
 
-Every node is a block of variables; affine nodes are equalities; a stable ReLU is an equality or zero; an unstable one,
+Every node is a block of variables. Affine nodes are equalities. A stable ReLU is an equality or zero. An unstable one,
 z in [l, u], y = max(z, 0), gets one binary a:  y >= z, y >= 0, y <= u a, y <= z - l (1 - a).  Bounds come from CROWN,
-which makes most neurons stable and the rest tight. The margin of each rival class is minimised; an attack's point is the
+which makes most neurons stable and the rest tight. The margin of each rival class is minimised. An attack's point is the
 incumbent: its margin caps the objective, so the search need only look below it. Source: Tjeng, Xiao and Tedrake 2019,
 "Evaluating Robustness of Neural Networks with Mixed Integer Programming". Solver: HiGHS through scipy.
 
@@ -198,7 +198,7 @@ def milp_verify(
 ) -> Certificates:
     """Complete Linf verification of every example: certified, refuted by an input, or undecided after `nodes`.
 
-    nodes: of the search tree for each rival class. seconds: a limit of time as well, for each example; what it ends is listed
+    nodes: of the search tree for each rival class. seconds: a limit of time as well, for each example. What it ends is listed
     in details["out_of_time"] and may end otherwise another day, so no board sets one.
     candidates: (n, *shape) points of an attack inside the ball, or None. `details["witness"]` maps the position of a
     refuted example to an input that changes its label, checked on the network itself. Raises InputError before any compute

@@ -103,7 +103,7 @@ class Gaussian(Noise):
 class UniformBall(Noise):
     """d uniform in an L2 ball of radius R = sigma * sqrt(d + 2), whose coordinates have standard deviation sigma.
 
-    Moving the ball's centre by r leaves the overlap of two balls; the rest has mass, by the volume of a spherical cap,
+    Moving the ball's centre by r leaves the overlap of two balls. The rest has mass, by the volume of a spherical cap,
         TV(r) = I_{(r / 2R)^2}(1/2, (d + 1)/2)     (I: the regularised incomplete beta function).
     A class of probability p keeps at least p - TV(r), and no less can be promised (Neyman-Pearson: give up the part of
     the ball that leaves the overlap first), so it stays above 1/2 exactly when TV(r) < p - 1/2:

@@ -1,6 +1,6 @@
 """The layers that bounds can be propagated through, reduced to a few kinds of node.
 
-Affine nodes know their forward, the same with |W| instead of W, and their transpose; that is all interval bounds
+Affine nodes know their forward, the same with |W| instead of W, and their transpose. That is all interval bounds
 (forward) and linear relaxations (backward) need. Tensors are batched: (n, *shape), and the transposes take cotangents
 (n, specs, *shape). All arithmetic is in the dtype of the weights (float64 for certificates).
 """

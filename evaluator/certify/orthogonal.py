@@ -1,6 +1,6 @@
 """Layers that are 1-Lipschitz by construction, for networks whose margin is a certificate at no cost.
 
-Almost-orthogonal layers rescale their weight W to W D with d_j = (sum_i |W^T W|_ij)^(-1/2); then ||W D||_2 <= 1, because
+Almost-orthogonal layers rescale their weight W to W D with d_j = (sum_i |W^T W|_ij)^(-1/2). Then ||W D||_2 <= 1, because
 I - D W^T W D is positive semidefinite (its scaled form is diagonally dominant). Source: Prach and Lampert 2022,
 "Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz Networks", theorem 1. The activation sorts pairs of
 channels (GroupSort 2, Anil et al. 2019), which keeps norms and gradients.

@@ -20,7 +20,7 @@ def places(of: Tensor, count: int) -> Tensor:
 class NeuronDuals:
     """What single neurons were bounded with, where bounding them again begins.
 
-    at (k,): the neurons; splits (u,): those of that time; values (2, k, u) and gamma (2, k): the duals, and the multiplier of
+    at (k,): the neurons. Splits (u,): those of that time. Values (2, k, u) and gamma (2, k): the duals, and the multiplier of
     the margin, for the lower bounds and the upper ones.
     """
 

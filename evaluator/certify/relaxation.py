@@ -2,7 +2,7 @@
 
 An unstable ReLU y = max(z, 0) with l < z < u lies between two lines: y <= u (z - l) / (u - l), and y >= slope * z for any
 slope in [0, 1]. Going backward from rows A of a node, a positive coefficient takes the lower line and a negative one the
-upper; affine layers act by their transpose. What reaches the input is minimised over the input set exactly.
+upper. Affine layers act by their transpose. What reaches the input is minimised over the input set exactly.
 Sources: Zhang et al. 2018 (CROWN); Singh et al. 2019 (DeepPoly); Xu et al. 2021 ("Fast and Complete", slopes optimised by
 gradient).
 """

@@ -8,7 +8,7 @@ Two tests share an example's alpha (union bound, 0.1 + 0.9): the mixture marting
 at after every block (Ville's inequality), and a Clopper-Pearson test at exactly n samples. Both refute nested thresholds
 in increasing order with one alpha for all of them: if the true p lies between two thresholds, a false certificate means
 refuting the smallest threshold above p, which happens with probability <= 0.1 alpha by the first test and <= 0.9 alpha
-by the second. An example leaves as soon as every radius is decided; giving up on a radius early costs certificates,
+by the second. An example leaves as soon as every radius is decided. Giving up on a radius early costs certificates,
 never soundness, and is done when the terminal test's success lies more than `patience` standard deviations away.
 """
 

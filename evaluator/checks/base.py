@@ -1,6 +1,6 @@
 """What an honesty check is: a measurement on a small sample that tells whether the attacks' verdict can be believed.
 
-Most see logits and vector-Jacobian products only, so they run against a sandboxed host as they run in-process; two read
+Most see logits and vector-Jacobian products only, so they run against a sandboxed host as they run in-process. Two read
 what the process of the model tells of its inside (`Subject.inspection`), which is evidence against an entry, never for it.
 A finding that fires is shown as a flag and never changes a score: "unverified" where the evaluator cannot vouch for the
 verdict any more, "info" where it has dealt with what it saw.

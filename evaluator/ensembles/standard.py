@@ -2,7 +2,7 @@
 
 Every example goes through short climbs; how many depends on how far the linearised boundary is (`Standing.slack`), with
 random audits of the rest. A canary (Square, which needs no gradient) on a sample of the survivors tells whether gradients
-could be trusted; where it breaks some, the whole block is searched as AutoAttack would.
+could be trusted. Where it breaks some, the whole block is searched as AutoAttack would.
 """
 
 from __future__ import annotations

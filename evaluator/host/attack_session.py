@@ -1,6 +1,6 @@
 """The scorer's side of a running attack: it answers the attack's questions about the defense until the result comes.
 
-Rows are charged before they are computed; what cannot be answered is refused with a reason that raises in the attack's own
+Rows are charged before they are computed. What cannot be answered is refused with a reason that raises in the attack's own
 code, and the attack may go on and return what it has. Everything that arrives is checked before it reaches the defense.
 """
 

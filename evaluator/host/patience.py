@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.2
 class Patient:
     """The transport, waiting for a message until the deadline while `tick` is polled.
 
-    Only the wait for a first byte is cut into polls, as no byte can be lost there; a frame once begun has to come swiftly.
+    Only the wait for a first byte is cut into polls, as no byte can be lost there. A frame once begun has to come swiftly.
     Nothing, neither an answer that is not read nor half a frame, holds it up beyond the deadline.
     """
 

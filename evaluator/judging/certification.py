@@ -98,7 +98,7 @@ def certified(
 ) -> Certified:
     """Certifies every example at the board's radii (without a certified board: at epsilon) and attacks what was certified.
 
-    open_model: opens a *fresh* copy of a deterministic model each time; a smoothed one is opened twice, the second copy to ask
+    open_model: opens a *fresh* copy of a deterministic model each time. A smoothed one is opened twice, the second copy to ask
     again what the first one said. searched: what refutes certificates of the classifier itself; a smoothed classifier is
     another one and gets an attack of its own. seed: secret when the submission was made.
     """

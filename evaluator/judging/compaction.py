@@ -31,7 +31,7 @@ def compact(
 
     still_breaks(points, claimed) -> (n,) bool verifies points of all examples where claimed. Perturbations are rounded
     towards zero, so that a coarser form is rarely outside the threat: first to 127 steps of their largest coordinate, then
-    to float16; what then no longer breaks is stored as it is.
+    to float16. What then no longer breaks is stored as it is.
     """
     start = threat.start(examples.x)
     form = torch.full((len(examples),), POINTS, dtype=torch.uint8)

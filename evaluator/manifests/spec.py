@@ -31,7 +31,7 @@ _UNQUOTED = re.compile(r"^[^#\"'\n]*[=,\[]\s*\d+(\.\d+)?\s*/\s*\d", re.MULTILINE
 class AccessSpec(Strict):
     """What an attacker may ask the model for, and how often.
 
-    rows_per_example: a forward row costs 1, a backward row 2; the examples of one run share their rows (`sharing` "pooled"),
+    rows_per_example: a forward row costs 1, a backward row 2. The examples of one run share their rows (`sharing` "pooled"),
     or each has its own and a query is charged to the example whose perturbation set holds it ("separate"). outside: whether
     queries that lie in no example's perturbation set are "answered" (and charged to the nearest) or "refused".
     """

@@ -1,6 +1,6 @@
 """A uniform sample of what a model was asked and what it said, so that it can be asked again.
 
-Reservoir sampling (Vitter 1985, algorithm R), row by row over all passes, from a secret seed; the rows of the very last pass
+Reservoir sampling (Vitter 1985, algorithm R), row by row over all passes, from a secret seed. The rows of the very last pass
 are kept beside the sample, since a model may change late.
 """
 
@@ -23,7 +23,7 @@ def itself(model: Model) -> Model:
 
 @dataclass
 class Exchange:
-    """One row of one pass: x (*shape) and the logits (K,) that it got; where a gradient was asked, cotangent (K,) and the
+    """One row of one pass: x (*shape) and the logits (K,) that it got. Where a gradient was asked, cotangent (K,) and the
     vector-Jacobian product gradient (*shape)."""
 
     view: View

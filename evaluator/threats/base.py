@@ -1,7 +1,7 @@
 """The threat algebra: what a perturbation set must be able to do, so that one attack serves every threat.
 
 A threat is a set P(x) of inputs together with a parametrisation: a *point* z describes a perturbation, `apply(x, z)`
-renders it. For Lp balls the point is the adversarial input itself and `apply` the identity; for a flow field or a colour
+renders it. For Lp balls the point is the adversarial input itself and `apply` the identity. For a flow field or a colour
 map it is the field or map, an (n, ...) tensor of its own shape. Attacks move points and claims are points: the scorer
 checks `contains(x, z)` in float64 and classifies `apply(x, z)`. All batches are NCHW (any trailing shape works where
 no image is needed), float32, in [0, 1].

@@ -81,7 +81,7 @@ class Color(Threat):
         """The nearest grid within both budgets, by Dykstra's algorithm (Boyle and Dykstra 1986) on the C grids apart.
 
         It alternates between the cube and, along each axis, the even and the odd pairs of neighbors, which are projected
-        on in closed form; what it leaves outside after 500 cycles is contracted into the set. The distance to z exceeds
+        on in closed form. What it leaves outside after 500 cycles is contracted into the set. The distance to z exceeds
         the smallest one by less than 1e-5 of itself after a step of an attack, and by 0.05 % from several epsilon away.
         """
         inside = self.distance(x, z) <= self.epsilon

@@ -1,7 +1,7 @@
 """Runs jobs with bubblewrap: namespaces, seccomp and control groups, without any service.
 
 As root the job runs as uid 65534 without capabilities and its bounds are control groups. As an ordinary user it runs in a user
-namespace; where that user has no control groups, memory is bounded for each process by rlimits and for the tree by a watch that
+namespace. Where that user has no control groups, memory is bounded for each process by rlimits and for the tree by a watch that
 kills it a moment too late, and CPU by a set of whole cores: both are declared PARTIAL.
 """
 

@@ -1,7 +1,7 @@
 """The one process that holds the engine's socket: `python -m sandbox.launcher CONFIG.toml`.
 
 Workers reach it over a unix socket and can start what the template says and nothing else. A job belongs to the connection that
-started it and ends with it, however the client dies; the jobs of a launcher that dies are removed by its guardian.
+started it and ends with it, however the client dies. The jobs of a launcher that dies are removed by its guardian.
 """
 
 from __future__ import annotations

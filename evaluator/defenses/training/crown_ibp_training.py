@@ -19,7 +19,7 @@ class CrownIBPTraining(Method):
     """kappa * natural loss + (1 - kappa) * loss of beta * CROWN-IBP margins + (1 - beta) * interval margins, Linf `epsilon`.
 
     beta falls from 1 to 0 over the warm-up: the tighter bound steers the start of training, where intervals are too loose
-    to learn from; at the full budget the cheaper intervals train as well (their section 3). kappa as in IBP training.
+    to learn from. At the full budget the cheaper intervals train as well (their section 3). kappa as in IBP training.
     """
 
     epsilon: float

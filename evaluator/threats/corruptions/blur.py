@@ -23,7 +23,7 @@ def defocus(x: Tensor, severity: int, draws: Draws) -> Tensor:
 def glass(x: Tensor, severity: int, draws: Draws) -> Tensor:
     """Frosted glass: slight blur, every inner pixel seen at a random neighbor's place (in rounds), slight blur.
 
-    CIFAR-10-C's own script means to swap neighbors, but as numpy's rows are views it copies; so is it done here, as a true
+    CIFAR-10-C's own script means to swap neighbors, but as numpy's rows are views it copies. So is it done here, as a true
     swap would carry pixels far along the scan and the severities were set without.
     """
     sigma, reach, rounds = ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))[severity - 1]

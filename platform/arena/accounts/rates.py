@@ -59,7 +59,7 @@ def _limited(limit: int, left: int) -> RateLimited:
 def client_address(request: HttpRequest) -> str:
     """Who asks, for rate limits: an IPv4 address, or the first 64 bits of an IPv6 address.
 
-    X-Forwarded-For is believed only where the connection comes from one of settings.REDOUBT_PROXIES (networks; all of them
+    X-Forwarded-For is believed only where the connection comes from one of settings.REDOUBT_PROXIES (networks. All of them
     when it is None), and only its last settings.REST_FRAMEWORK["NUM_PROXIES"] entries, which our own proxies wrote: whatever
     a client sends stands before those. With fewer entries than proxies the connection's own address counts.
     """

@@ -132,7 +132,7 @@ def look_forever(stop: threading.Event) -> None:
 def _carry_out(lease: Lease, stop: threading.Event) -> None:
     """Does the work of a lease, stores what came of it, and settles the trial.
 
-    The shard is given back when the work was stopped and when the database fails; any other error of our own is the platform's
+    The shard is given back when the work was stopped and when the database fails. Any other error of our own is the platform's
     failure, which is tried again later and counts against the shard unless this machine is to blame.
     """
     judge, begun = judge_named(lease.judge), time.monotonic()

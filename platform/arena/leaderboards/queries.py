@@ -87,7 +87,7 @@ class Board:
 class Event:
     """A point of a defense's history: its robust accuracy from `at` on, and why.
 
-    attack_id, team, fallen: for a fall, whose attack broke how many more examples; a replay of what the official ensemble
+    attack_id, team, fallen: for a fall, whose attack broke how many more examples. A replay of what the official ensemble
     found on another defense is nobody's, and names that defense.
     """
 

@@ -59,7 +59,7 @@ def standing_bits(evaluation: Evaluation) -> StandingBits | None:
 def upper_bound(evaluation: Evaluation) -> list[tuple[float, float]]:
     """(budget, robust accuracy at most) pairs from 0 to the challenge's epsilon; empty where there is nothing to draw.
 
-    Below epsilon an example counts as broken from the smallest verified distance of any submitted attack on; what only the
+    Below epsilon an example counts as broken from the smallest verified distance of any submitted attack on. What only the
     ensemble broke, whose distances are not kept, counts as broken at epsilon.
     """
     epsilon = getattr(evaluation.judged_pack.challenge.threat, "epsilon", None)

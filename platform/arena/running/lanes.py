@@ -163,7 +163,7 @@ class HostKilled(SubmissionError):
 def once_more(play: Callable[[], Outcome]) -> Outcome:
     """Plays again, once, what ended with a killed host.
 
-    An operator or a machine short of memory kills a host only once; a submission that kills itself does it again, and is
+    An operator or a machine short of memory kills a host only once. A submission that kills itself does it again, and is
     then blamed for it.
     """
     try:

@@ -1,7 +1,7 @@
 """Hosts that are started ahead: sandboxed, everything imported, and no submission in sight until one is to be loaded.
 
 Each prepared host is used for one submission and dies with it. What it will see as its submission is a folder of its own, bound
-read-only and still empty; the files are put there when they are known. See docs/decisions/0006-warm-starts.md.
+read-only and still empty. The files are put there when they are known. See docs/decisions/0006-warm-starts.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tells open pages which boards changed, and nothing else: each page then asks for its own partial.
 
-The database is asked once per interval and process, however many readers there are; it works the same on SQLite and
+The database is asked once per interval and process, however many readers there are. It works the same on SQLite and
 PostgreSQL and needs no broker. Runs under ASGI (uvicorn).
 """
 

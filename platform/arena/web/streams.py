@@ -1,6 +1,6 @@
 """Streams of events, outside Django: one costs a coroutine, and neither a thread nor a connection to the database.
 
-Django answers the request first, so who may read what is decided where it always is; an answer with the header `HAND_OVER`
+Django answers the request first, so who may read what is decided where it always is. An answer with the header `HAND_OVER`
 gives the line to this middleware once Django has let go of everything that the request held.
 """
 

@@ -1,7 +1,7 @@
 """Purification towards the training distribution (PixelDefend, Song et al. 2018): every pixel in turn becomes the level that an
 autoregressive model finds most probable after the pixels before it, within PURIFY of the input's.
 
-The model here sees the twelve nearest pixels above and to the left instead of all of them; pixels that do not see one another
+The model here sees the twelve nearest pixels above and to the left instead of all of them. Pixels that do not see one another
 are purified side by side.
 """
 

@@ -1,7 +1,7 @@
 """Reading a zip's table of contents without trusting it (PKWARE APPNOTE 6.3.10).
 
 The end record is checked before `zipfile` reads the directory into memory, so a directory of millions of members costs
-nothing; members that share bytes (the "better zip bomb", Fifield 2019) are refused.
+nothing. Members that share bytes (the "better zip bomb", Fifield 2019) are refused.
 """
 
 from __future__ import annotations

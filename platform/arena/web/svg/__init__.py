@@ -1,6 +1,6 @@
 """Drawings: pure functions from figures to SVG, the same on board, entry page, badge and embed.
 
-Every mark carries the light theme's colour as a presentation attribute, so that a drawing stands alone as a file; the
+Every mark carries the light theme's colour as a presentation attribute, so that a drawing stands alone as a file. The
 site's style sheet overrides them by class and follows the reader's theme. No style attribute: the content security
 policy forbids them.
 """

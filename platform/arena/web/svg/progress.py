@@ -12,8 +12,8 @@ def progress(*, done: int, total: int, survivors: int, scale: bool = False) -> S
     """Draws the evaluation from 0 to 100 % of its examples, 24 px high (44 with `scale`, which adds an axis).
 
     done: examples whose verdict can no longer change. total: all examples. survivors: examples still correct so far.
-    From the left: settled and standing, then in play; the tall tick is the upper bound on robust accuracy so far, which
-    only moves left; right of it a thin line for the examples that fell.
+    From the left: settled and standing, then in play. The tall tick is the upper bound on robust accuracy so far, which
+    only moves left. Right of it a thin line for the examples that fell.
     """
     bound = survivors / total if total else 1.0
     held = max(done - (total - survivors), 0) / total if total else 0.0
