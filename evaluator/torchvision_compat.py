@@ -1,6 +1,6 @@
 """Makes `import torchvision` work in this process, beside whatever build of torch is here.
 
-torchvision's wheel carries compiled operators. Beside a torch of another build (without CUDA, say) they cannot be loaded, and
+torchvision's wheel carries compiled operators. Beside a torch of another build (without CUDA, say) they cannot be loaded. And
 torchvision's import then fails, because it registers shape functions for `torchvision::nms` and `torchvision::qnms`, which
 nobody has declared. Declaring the two schemas first lets the import through. Only the schemas exist then: calling the operators
 still raises, which is right, for nothing here detects boxes. Where torchvision can load its operators, nothing is declared.

@@ -1,6 +1,6 @@
 """Adds up a job's memory where no control group does: for an ordinary user's bubblewrap.
 
-A bound that is checked ten times a second is overrun before it is noticed, and memory that no process maps is not seen: this
+A bound that is checked ten times a second is overrun before it is noticed, and memory that no process maps is not seen. So this
 is declared PARTIAL. What it does give is that a bomb spread over many processes ends with the cause "memory".
 """
 

@@ -58,8 +58,8 @@ class Automatic:
     """Tries the ways one after the other; an example leaves at its first success on the unmodified model.
 
     declared: the submission names stand-ins of its own. random: answers are random, so gradients are averaged over as many
-    passes as their noise asks for, at most most_samples (more, up to 64, for those that stand after that), on fresh draws and
-    on fixed seeds, and success is scored by the batch's votes on fresh randomness. The few that stand at the end are sought
+    passes as their noise asks for: at most most_samples (more, up to 64, for those that stand after that), on fresh draws and
+    on fixed seeds. Success is scored by the batch's votes on fresh randomness. The few that stand at the end are sought
     once more by the mean of 64 answers' probabilities. A detector is fooled together with the classifier. steps: of every
     gradient attack (the last try through each backward pass takes three times as many); queries: of Square and of the last
     resort, which sees decisions alone.

@@ -23,7 +23,7 @@ class EOT:
 
     samples: k, passes per call; every call costs k forward rows per input, and its gradient k backward rows.
     transformation: t(x (n, *shape), draws) -> inputs of the model. One transformation is drawn per pass and shared by all
-        rows (`draws` holds that one stream, and broadcasts), so that an input's answer does not depend on its neighbours.
+        rows (`draws` holds that one stream, and broadcasts). So an input's answer does not depend on its neighbours.
         None: only the model's own randomness.
     fresh: True draws new transformations in every call; False repeats the same k, which makes a deterministic objective
         of a deterministic model (common random numbers).

@@ -33,7 +33,7 @@ class _Sight(NamedTuple):
 class Joint(Attack):
     """Climbs the margin m and minus the detector's score D, of a defense that declares one (`models.reading`).
 
-    by: "sum" climbs m / |m_0| - c D / |D_0|, whose weight c grows in every step in which the input is refused and shrinks in
+    by: "sum" climbs m / |m_0| - c D / |D_0|. The weight c grows in every step in which the input is refused and shrinks in
     every other. "orthogonal" climbs m until the label is wrong and then -D, each without its component along the other's
     gradient. steps: their size falls from epsilon to 0 by a cosine. An example leaves where the label is wrong and accepted.
     """

@@ -1,7 +1,7 @@
 """A learned substitute for BPDA: a small differentiable g fitted to a part of a model that hides its gradient.
 
 Athalye et al. 2018 ("Obfuscated Gradients Give a False Sense of Security", sec. 4.1) ask for any differentiable g close to f.
-Here it is three 1 x 1 convolutions fitted to f by the mean squared error, on what f is given when the model sees noise: it
+Here it is three 1 x 1 convolutions fitted to f by the mean squared error, on what f is given when the model sees noise. It
 follows encodings pixel by pixel (thermometers, one-hot levels, tables), where the identity does not even have f's shape.
 """
 

@@ -15,7 +15,7 @@ SPREAD = 10.0  # of a row's logits: the least likely class keeps a probability o
 def rescaled(model: Model) -> Model:
     """x -> logits whose largest and smallest are SPREAD apart in every row; the factor is a constant for gradients.
 
-    Scaling a row by a positive number changes no label. It undoes a temperature: neither logits of 10^6, whose softmax is 0 or
+    Scaling a row by a positive number changes no label. It undoes a temperature. Neither logits of 10^6, whose softmax is 0 or
     1 in float32, nor logits of 10^-30, whose gradient is lost on the way back, keep cross-entropy from its gradient.
     """
 

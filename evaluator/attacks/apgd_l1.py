@@ -1,7 +1,7 @@
 """Auto-PGD for the L1 ball (Croce and Hein 2021, "Mind the Box: l1-APGD for Sparse Adversarial Attacks", sec. 4).
 
 The steepest step of L1 moves one coordinate, which is far too slow. Here a step moves the share `density` of coordinates
-with the largest |gradient|, equally far, and the density follows the sparsity of the best point found so far.
+with the largest |gradient|, equally far. The density follows the sparsity of the best point found so far.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Batch:
 class Attack(ABC):
     """Base of every attack. Subclasses are frozen dataclasses registered with `evaluator.attacks.registry.register`.
 
-    minimal_norm: the attack looks for the closest adversarial point whatever epsilon is, and returns the closest it found
+    minimal_norm: the attack looks for the closest adversarial point whatever epsilon is. It returns the closest it found
     that is adversarial when asked again (`evaluator.attacks.minimal_norm.MinimalNorm`), the point of no perturbation where
     there is none. Ask `threat.contains` whether that is within the budget.
     supported_threats, can_target: set by `register`.

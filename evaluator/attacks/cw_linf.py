@@ -48,7 +48,7 @@ class CWLinf(MinimalNorm):
 
     rounds: minimisations of up to `steps` steps of Adam at `rate`. After one that ends inside tau, tau becomes `shrink`
     times the size reached; after one that does not, c (from initial_c) doubles up to largest_c. Beyond that this tau was too
-    small for steps of this size: the example goes back to its closest point, and takes smaller steps to a tau that shrinks
+    small for steps of this size. The example goes back to its closest point, and takes smaller steps to a tau that shrinks
     less, both by half and `refinements` times.
     kappa: confidence. stop_within: an example leaves as soon as a point within epsilon is known.
     """

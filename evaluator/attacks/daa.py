@@ -1,9 +1,9 @@
 """Distributionally adversarial attack (Zheng et al. 2019, "Distributionally Adversarial Attack", AAAI).
 
-Particles move on the gradient of the loss plus a force that couples them through a kernel: the Lagrangian blob method
-or the discrete gradient flow. The paper couples the points of a data batch, so that an example's fate
-depends on its neighbours in the file. Here the coupled particles are random starts of one example: the same flow, and a
-verdict that depends on the example alone.
+Particles move on the gradient of the loss plus a force that couples them through a kernel. The kernel is of the Lagrangian
+blob method or the discrete gradient flow. The paper couples the points of a data batch, so that an example's fate depends on
+its neighbours in the file. Here the coupled particles are random starts of one example: the same flow, and a verdict that
+depends on the example alone.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class FMN(MinimalNorm):
     """The closest adversarial point: gradient steps inside a ball whose radius shrinks when across, grows when not.
 
     steps: iterations. step_size: first step (L2 length of the normalised gradient; default 1, for Linf 10), annealed by a
-    cosine to a hundredth. gamma: first relative change of the radius, annealed to 1e-4 (under L0 the radius changes by at
+    cosine to a hundredth. gamma: first relative change of the radius, annealed to 1e-4. (Under L0 the radius changes by at
     least one pixel a step, and starts at one). stop_within: an example leaves as
     soon as a point within epsilon is known.
     """

@@ -1,6 +1,6 @@
 """One look at the model: logits, which examples fell, and the gradient at those that did not.
 
-Every white-box attack asks through here, so that rows are spent the same way everywhere: one forward row per point, one
+Every white-box attack asks through here, so that rows are spent the same way everywhere. That is one forward row per point, one
 backward row per point of a batch in which somebody still stands, none once all have fallen, and one host sync.
 """
 

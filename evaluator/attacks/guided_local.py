@@ -1,7 +1,7 @@
 """Guided local attack (S. Yi, Madry MNIST board, 2021: 88.00 %).
 
 The board's line is all that is published: no paper and no code could be found. Everything but the name is guesswork. The
-reading implemented here: strong Linf adversarial examples lie at corners of the ball, so after a margin PGD the attack
+reading implemented here: strong Linf adversarial examples lie at corners of the ball. So after a margin PGD the attack
 searches corners locally, guided by the gradient. It proposes to send a random share of the coordinates to the face that
 the gradient points to, coordinates with larger |gradient| likelier, and keeps the proposal when the margin rises.
 """

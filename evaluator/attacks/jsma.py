@@ -38,12 +38,12 @@ class JSMA(MinimalNorm):
     """Moves, two coordinates at a time, those with the largest saliency for the target class until it is the answer.
 
     A coordinate (one channel of one pixel) has alpha = dZ_t/dx_i and beta = d(sum_{j != t} Z_j)/dx_i. A pair is admissible
-    with sum alpha > 0 > sum beta and scores -sum alpha * sum beta. The outputs Z are the probabilities, as in the paper: they
-    sum to one, so that beta = -alpha, up to a factor the gradient of log p_t, and the likeliest rival weighs most; or the
-    "logits", where rivals that are out of the race weigh as much. Without a target, t is the runner-up class of the clean
-    input and any wrong label ends the search. theta: the change of a coordinate, downwards when `direction` is "down".
-    gamma: the largest share of coordinates that may change. pairs: False takes coordinates one at a time.
-    Cost per iteration: one forward row and one backward row, two for logits.
+    with sum alpha > 0 > sum beta and scores -sum alpha * sum beta. The outputs Z are the probabilities, as in the paper. They
+    sum to one, so beta = -alpha, up to a factor the gradient of log p_t, and the likeliest rival weighs most. Or they
+    are the "logits", where rivals that are out of the race weigh as much. Without a target, t is the runner-up class of the
+    clean input and any wrong label ends the search. theta: the change of a coordinate, downwards when `direction` is "down".
+    gamma: the largest share of coordinates that may change. pairs: False takes coordinates one at a time. Cost per iteration:
+    one forward row and one backward row, two for logits.
     """
 
     theta: float = 1.0

@@ -2,7 +2,7 @@
 
 The board's line is all that is published. Implemented from it: projected first-order steps along a quantized gradient.
 Guesswork: how it is quantized. PGD's sign keeps one bit of every coordinate. Here |g| / max |g| is first raised to the
-power 1 / 2 (gradients of images spread over orders of magnitude) and then rounded up to one of `levels` steps, so that
+power 1 / 2 (gradients of images spread over orders of magnitude). It is then rounded up to one of `levels` steps, so that
 coordinates with small gradients move less than those with large ones. levels = 1 is PGD.
 """
 

@@ -29,8 +29,8 @@ _BLOCK = 128  # grid points asked about before anybody may leave
 class RotationGrid(Attack):
     """Looks at `angles` x `shifts` x `shifts` rotations and translations, the limits among them; then around the worst.
 
-    refine: looks spent around each of the `worst` grid points with the largest margin losses, at random within a cell that
-    halves every fourth of them. An example leaves at its first success.
+    refine: looks spent around each of the `worst` grid points with the largest margin losses. They lie at random within a
+    cell that halves every fourth of them. An example leaves at its first success.
     """
 
     angles: int = 31

@@ -88,7 +88,7 @@ class LinfSearch(WindowSearch):
     def propose(self, points: Tensor, numbers: Tensor, share: float) -> Tensor:
         """One window set to one sign per channel.
 
-        A window that already has these signs would waste the query, so there the signs of a random non-empty set of
+        A window that already has these signs would waste the query. So there the signs of a random non-empty set of
         channels are turned over: the paper's signs on condition that they change something.
         """
         candidate = points.reshape(self.x.shape).clone()

@@ -28,7 +28,7 @@ class Substitute(Attack):
     """Labels the batch, trains a small net on it, grows the set along the net's Jacobian, and attacks the net by PGD.
 
     rounds: augmentations. Each asks the model for one label per image and doubles the set, so that an example costs
-    2^rounds labels in all, plus one for each of the attempts: PGD runs on the substitute from different starts, ended by
+    2^rounds labels in all, plus one for each of the attempts. PGD runs on the substitute from different starts, ended by
     the first that the model itself falls for. augmentation: the length of the Jacobian step per pixel. epochs: per round.
     steps: of PGD, which never stops early: what only just crosses the substitute's boundary does not transfer.
     The batch is the training set: unlike other attacks, an example's result depends on its neighbours.

@@ -30,7 +30,7 @@ class ZOO(CountedMinimalNorm):
     each, the new point one. h: half the way of a central difference. learning_rate: Adam's; once an example fell it goes
     to 0 over the round. confidence: kappa. c: first weight of the margin. rounds: they share the queries. After each, an
     example that fell goes on from its closest adversarial point with a smaller c (a tenth, or the geometric mean with one
-    that failed), any other goes on where it is with ten times c. The box is kept by clipping (the variant without tanh: a
+    that failed). Any other goes on where it is with ten times c. The box is kept by clipping (the variant without tanh: a
     saturated tanh has no slope to measure).
     Returns the closest adversarial point found, the clean one where there is none.
     """

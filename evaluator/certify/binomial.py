@@ -54,13 +54,13 @@ def log_evidence(k: npt.ArrayLike, n: npt.ArrayLike, p0: npt.ArrayLike, *, prior
     """log E_n(p0): evidence against "p <= p0" that may be looked at after every draw.
 
     For an alternative q > p0 the likelihood ratio (q/p0)^k ((1-q)/(1-p0))^(n-k) grows per draw, in expectation under the
-    true p, by the factor p q/p0 + (1-p)(1-q)/(1-p0). It increases in p (as q/p0 > 1 > (1-q)/(1-p0)) and is 1 at p = p0:
-    for every p <= p0 the ratio is a nonnegative supermartingale starting at 1, and so is any mixture over q. By Ville's
+    true p, by the factor p q/p0 + (1-p)(1-q)/(1-p0). It increases in p (as q/p0 > 1 > (1-q)/(1-p0)) and is 1 at p = p0.
+    For every p <= p0 the ratio is a nonnegative supermartingale starting at 1, and so is any mixture over q. By Ville's
     inequality P(some n has E_n >= 1/alpha) <= alpha.
 
     The mixture is q = p0 + (1-p0) t with t ~ Beta(1, prior). As 1-q = (1-p0)(1-t),
         E_n(p0) = Integral (1 + t (1/p0 - 1))^k (1-t)^(n-k) dBeta(t),
-    whose integrand falls in p0 for every t: thresholds are refuted in increasing order, so one alpha covers all of them,
+    whose integrand falls in p0 for every t. Thresholds are refuted in increasing order. So one alpha covers all of them,
     and {p0 : E_n(p0) < 1/alpha} is an interval. In closed form, with B the beta function and I its regularised integral,
         E_n(p0) = prior B(k+1, n-k+prior) (1 - I_p0(k+1, n-k+prior)) / (p0^k (1-p0)^(n-k+prior)).
 

@@ -7,7 +7,7 @@ and multipliers optimised together (beta-CROWN, Wang et al. 2021), and split at 
 among a few candidates (filtered smart branching, De Palma et al. 2021). A search that would take too many domains is given up
 for the problem's two halves, at the neuron where both gain most. Each is tightened in turn, from what tightened the whole.
 
-Everything is optimised in float32 for speed. Any slopes in [0, 1] and multipliers >= 0 give a true bound, so the final ones
+Everything is optimised in float32 for speed. Any slopes in [0, 1] and multipliers >= 0 give a true bound. So the final ones
 are put through one more backward pass in float64, and only that bound closes a domain or moves a neuron's bounds.
 """
 

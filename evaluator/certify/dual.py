@@ -2,9 +2,9 @@
 
 An unstable ReLU lies between two lines (see `evaluator.certify.relaxation`), some also below a function of the network's
 `envelope`; a split z >= 0 or z <= 0 makes it linear and enters as a Lagrangian term. Each neuron has one dual variable. While
-it is open that lies in [0, 1]: its lower slope where its coefficient is positive, the share of the envelope beside the upper
-line where it is negative. Once it is split it is the multiplier >= 0 of its constraint, in units of `scale`. Any such values
-give a true bound, the best ones that of the linear program. Wang et al. 2021 (beta-CROWN).
+it is open that lies in [0, 1]. It is its lower slope where its coefficient is positive, the share of the envelope beside the
+upper line where it is negative. Once it is split it is the multiplier >= 0 of its constraint, in units of `scale`. Any such
+values give a true bound, the best ones that of the linear program. Wang et al. 2021 (beta-CROWN).
 
 The bound is concave in the duals where the coefficients keep their signs. Its gradient is the relaxation's primal point, so
 a step of ascent is one product with each matrix backward and one forward.

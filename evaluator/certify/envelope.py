@@ -1,7 +1,7 @@
 """Concave envelopes of ReLUs over boxes, where a bound needs them.
 
 A neuron's input z = w . v + c depends on values v in a box: pixels, and outputs of ReLUs before it. The triangle bounds
-max(z, 0) from above by a line in z. Its least concave bound as a function of v lies below that line, often far, and is the
+max(z, 0) from above by a line in z. Its least concave bound as a function of v lies below that line, often far. It is the
 minimum of exponentially many affine functions of v, its facets. The lowest at a given v is found by sorting
 (Tjandraatmadja et al. 2020, "The Convex Relaxation Barrier, Revisited", theorem 1, after Anderson et al. 2020).
 
@@ -47,7 +47,7 @@ def facets(neurons: Rows, low: Tensor, high: Tensor, point: Tensor) -> Rows:
     """For each of m neurons the lowest facet of its envelope at a point (d + u,), for values (pixels first) in low..high.
 
     Going through the values in the order of how near they are to their worst (that which lowers z), each is set to it until z
-    cannot be above 0 any more: those keep their weight, the last one a part of it, the others have none.
+    cannot be above 0 any more. Those keep their weight, the last one a part of it, the others have none.
     """
     dense = torch.cat([neurons.on_input, neurons.on_relus], dim=1)
     columns = seen_values(dense)

@@ -4,7 +4,7 @@ A noise model answers three questions about g(x) = argmax_c P(f(x + d) = c): how
 p_y buys (`radius`), and which probability a radius needs (`threshold`, its inverse). Radii are rounded down and
 thresholds up, so float64 rounding never makes a certificate.
 
-Noise is keyed by a secret seed, an example's id and a block number and by nothing else: what an example draws does not
+Noise is keyed by a secret seed, an example's id and a block number and by nothing else. What an example draws does not
 depend on how examples are batched, and a submission cannot foresee it.
 """
 
@@ -106,7 +106,7 @@ class UniformBall(Noise):
     Moving the ball's centre by r leaves the overlap of two balls. The rest has mass, by the volume of a spherical cap,
         TV(r) = I_{(r / 2R)^2}(1/2, (d + 1)/2)     (I: the regularised incomplete beta function).
     A class of probability p keeps at least p - TV(r), and no less can be promised (Neyman-Pearson: give up the part of
-    the ball that leaves the overlap first), so it stays above 1/2 exactly when TV(r) < p - 1/2:
+    the ball that leaves the overlap first). So it stays above 1/2 exactly when TV(r) < p - 1/2:
         radius = 2R sqrt(I^-1(p - 1/2; 1/2, (d + 1)/2)).
     Derived here; the same family is treated by Yang et al. 2020, "Randomized Smoothing of All Shapes and Sizes", sec. 4.
     """
@@ -141,11 +141,11 @@ class UniformBall(Noise):
 class QuantizedGaussian(Noise):
     """Gaussian noise for 8-bit inputs, sampled in integers: sound in floating point (cf. Voracek and Hein 2023).
 
-    The smoothed classifier is that of f o Q, where Q rounds a real image to the nearest multiples of 1/255: an ordinary
-    function on R^d, so Gaussian's radius holds for it. For x on the grid, Q(x + d) is x plus an integer multiple of 1/255
-    with P(j) = Phi((j + 1/2)/s) - Phi((j - 1/2)/s), s = 255 sigma, drawn here by inversion of a table from 53-bit uniform
-    integers. No float addition of noise takes place, so nothing about x leaks through its rounding. The table's rounding
-    is bounded in total variation by `slack` and charged against p.
+    The smoothed classifier is that of f o Q, where Q rounds a real image to the nearest multiples of 1/255. It is
+    an ordinary function on R^d, so Gaussian's radius holds for it. For x on the grid, Q(x + d) is x plus an integer multiple
+    of 1/255 with P(j) = Phi((j + 1/2)/s) - Phi((j - 1/2)/s), s = 255 sigma. It is drawn here by inversion of a table from
+    53-bit uniform integers. No float addition of noise takes place, so nothing about x leaks through its rounding. The
+    table's rounding is bounded in total variation by `slack` and charged against p.
     """
 
     sigma: float

@@ -1,9 +1,9 @@
 """One example's network over its unstable ReLUs alone: what branch and bound works on.
 
 Where every stable ReLU is the identity or zero, an unstable one's input is an affine function of the network's input x and of
-the unstable ReLUs' outputs r before it:  z = A x + B r + c,  r = max(z, 0),  B strictly lower triangular in blocks, one block
-a ReLU layer. The same holds for the margins. Convolutions become matrix products of a few hundred rows, and a neuron that
-better bounds make stable is substituted away. Exact in real arithmetic; computed in float64.
+the unstable ReLUs' outputs r before it.  That is z = A x + B r + c,  r = max(z, 0),  B strictly lower triangular in blocks,
+one block a ReLU layer. The same holds for the margins. Convolutions become matrix products of a few hundred rows, and a
+neuron that better bounds make stable is substituted away. Exact in real arithmetic; computed in float64.
 """
 
 from __future__ import annotations

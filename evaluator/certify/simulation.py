@@ -1,7 +1,7 @@
 """Smoothing without a model: examples whose class probability is known draw Bernoulli samples.
 
-Serves two purposes: to measure error rates where the truth is known, and to compare procedures on the per-example
-certification logs that Cohen et al. released, from which the probabilities can be recovered.
+Serves two purposes. One is to measure error rates where the truth is known. The other is to compare procedures on the
+per-example certification logs that Cohen et al. released, from which the probabilities can be recovered.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Randomized smoothing for the whole curve: a radius per example from a confidence sequence, no radii fixed beforehand.
 
-The label is fixed before sampling, so its probability p is bounded below at every moment by the confidence sequence
+The label is fixed before sampling. So its probability p is bounded below at every moment by the confidence sequence
 `sequence_lower` (Ville) at 0.1 alpha and, at n samples, by Clopper-Pearson at 0.9 alpha. The better of the two bounds is
 right with probability 1 - alpha whenever sampling stops. It stops for an example when its radius can hardly grow further:
 when the radius that the samples would give if their share of successes persisted to n exceeds the proved one by at most

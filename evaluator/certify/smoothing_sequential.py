@@ -1,13 +1,13 @@
 """Randomized smoothing with a sequential test: Cohen's guarantee at the board's radii for a fraction of the samples.
 
 Cohen et al. 2019 first guess the class and then spend n samples on every example to bound its probability. The scorer
-knows the label, so the class is fixed before sampling and what a board asks is only: which of its radii r hold, that is,
+knows the label, so the class is fixed before sampling and what a board asks is only this. Which of its radii r hold, that is,
 for which r is p_y > Phi(r / sigma)? Each is a one-sided binomial test, and most are decided by a few hundred samples.
 
-Two tests share an example's alpha (union bound, 0.1 + 0.9): the mixture martingale `log_evidence`, which may be looked
+Two tests share an example's alpha (union bound, 0.1 + 0.9). They are the mixture martingale `log_evidence`, which may be looked
 at after every block (Ville's inequality), and a Clopper-Pearson test at exactly n samples. Both refute nested thresholds
-in increasing order with one alpha for all of them: if the true p lies between two thresholds, a false certificate means
-refuting the smallest threshold above p, which happens with probability <= 0.1 alpha by the first test and <= 0.9 alpha
+in increasing order with one alpha for all of them. If the true p lies between two thresholds, a false certificate means
+refuting the smallest threshold above p. That happens with probability <= 0.1 alpha by the first test and <= 0.9 alpha
 by the second. An example leaves as soon as every radius is decided. Giving up on a radius early costs certificates,
 never soundness, and is done when the terminal test's success lies more than `patience` standard deviations away.
 """

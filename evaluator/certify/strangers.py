@@ -1,9 +1,10 @@
 """Noisy rows that know nothing of each other: a model is asked about them in a secret order and in passes of secret sizes.
 
-A model that finds the copies of one image in a pass, by their place or by their distance, can average the noise away and answer
-for all of them what it answers without noise: a certificate of nothing. A model that remembers earlier passes can do the same.
-So the rows of a question (of one large image or of several small ones) are mixed, and some are kept. At the end a fresh copy,
-which has seen none of them, is asked about those, alone and in other company. Labels that change void every certificate.
+A model that finds the copies of one image in a pass, by their place or by their distance, can average the noise away. It can
+answer for all of them what it answers without noise, which is a certificate of nothing. A model that remembers earlier passes
+can do the same. So the rows of a question (of one large image or of several small ones) are mixed, and some are kept. At the
+end a fresh copy, which has seen none of them, is asked about those, alone and in other company. Labels that change void every
+certificate.
 """
 
 from __future__ import annotations

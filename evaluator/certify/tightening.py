@@ -1,7 +1,7 @@
 """Bounds of neurons on the part of the input set that could still hold a counterexample.
 
 A counterexample has margin <= 0. Minimising z + gamma * margin over the relaxation for a gamma >= 0 therefore bounds z from
-below wherever a counterexample can be, and often far better than without the term: the worse the margin's own bound fits a
+below wherever a counterexample can be, and often far better than without the term. The worse the margin's own bound fits a
 point, the more the term helps. Tighter neurons give a tighter margin, and so in turn; where a neuron's two bounds cross,
 there is no counterexample at all. In global optimisation this is bound tightening with an objective cutoff (Gleixner et al.
 2017, "Three enhancements for optimization-based bound tightening"); for networks see Kotha et al. 2023 (INVPROP).

@@ -2,7 +2,7 @@
 
 `trace` follows the module's forward with torch.fx and turns every layer into nodes of `evaluator.certify.ops`. A layer it
 does not know is an InputError that names it. For linear relaxations and MILP, max pooling is written with ReLUs,
-max(a, b) = b + relu(a - b), in a tree over each window, so that everything that works for ReLU works for it.
+max(a, b) = b + relu(a - b), in a tree over each window. So everything that works for ReLU works for it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Most see logits and vector-Jacobian products only, so they run against a sandboxed host as they run in-process. Two read
 what the process of the model tells of its inside (`Subject.inspection`), which is evidence against an entry, never for it.
-A finding that fires is shown as a flag and never changes a score: "unverified" where the evaluator cannot vouch for the
+A finding that fires is shown as a flag and never changes a score. It is "unverified" where the evaluator cannot vouch for the
 verdict any more, "info" where it has dealt with what it saw.
 """
 

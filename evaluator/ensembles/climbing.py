@@ -20,7 +20,7 @@ class Slots:
     """One row per climb in play.
 
     example, round_, step: which task, and how often its points were looked at (int64, on the CPU, so that scheduling never
-    waits for the device): the next move is number `step`, and the first `diversify` moves diversify. x, y, aim: input,
+    waits for the device). The next move is number `step`, and the first `diversify` moves diversify. x, y, aim: input,
     label and aimed-at class (-1 for none); weights: (m, K) output diversification; points, previous: z_k and z_{k-1};
     gradient: of the loss at `points`; value: that loss; best, best_value, best_gradient: the highest so far; size: step
     sizes; rises, halved, best_then: APGD's bookkeeping since the last checkpoint, which was before move `turned`.

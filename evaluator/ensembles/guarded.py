@@ -27,7 +27,7 @@ class Guarded:
 
     The canary moves the threat's own points and asks for no gradient. It sings for an example when it comes nearer to the
     boundary than all climbs did, or when anything left less than `near` of the clean margin. A random share `audit` of the
-    others is searched in full too. So who is searched depends on the example alone, not on its neighbors: under a threat
+    others is searched in full too. So who is searched depends on the example alone, not on its neighbors. Under a threat
     where random search is the better guide (a few pixels, a rotation) that is nearly everybody, and no sign of masking.
     slice_examples: how many examples are in play at once.
     """

@@ -58,7 +58,7 @@ class InExpectation:
     the climbs or reaches half of the threshold. An example leaves when its share of views is clearly above the threshold.
 
     Of those that are never clear the point with the largest share is kept, and claimed where that share reaches the
-    threshold: verification draws other views and decides. slice_examples: how many examples are in play at once.
+    threshold. Verification draws other views and decides. slice_examples: how many examples are in play at once.
     """
 
     climbs: tuple[Stage, ...] = CLIMBS

@@ -192,7 +192,7 @@ class _NothingCuts(TorchFunctionMode):
     """Rounding, signs, detach and thresholds (x > t cast to a float) keep their values and let gradients pass.
 
     A softmax over classes passes the gradient of its logarithm, which does not vanish where its own has saturated.
-    A gate between two answers (`torch.where`) passes its gradient to both: a detector's network and its squeezed view are
+    A gate between two answers (`torch.where`) passes its gradient to both. A detector's network and its squeezed view are
     then attacked together (the joint loss of Carlini and Wagner 2017, "Adversarial Examples Are Not Easily Detected").
     """
 

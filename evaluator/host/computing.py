@@ -16,7 +16,7 @@ def settle(threads: int) -> None:
     """Computes on `threads` threads and keeps freed memory for the next pass, from now on and in the whole process.
 
     The threads must be set: inside a sandbox MKL assumes one processor. By default the C library returns the memory of
-    every large tensor to the kernel and asks for it again, page by page, in the next pass: a tenth of a network's time.
+    every large tensor to the kernel and asks for it again, page by page, in the next pass. That is a tenth of a network's time.
     """
     torch.set_num_threads(threads)
     library = ctypes.CDLL(None)

@@ -1,7 +1,7 @@
 """The graphs of a model's last forward passes, held for vector-Jacobian products in bounded memory.
 
 What a pass keeps for its gradient is counted while it is made. A pass that would keep more than there is room for is asked in
-parts of equal size instead: their answers are one answer, and their graphs are made again when the gradient is asked for, one
+parts of equal size instead. Their answers are one answer. Their graphs are made again when the gradient is asked for, one
 at a time, from the same random state. How large the parts are depends on the model and the room alone, never on the clock or
 on what else the machine does, so that a verdict can be replayed.
 """
@@ -66,8 +66,8 @@ class _Pass:
 class Graphs:
     """room: bytes that the graphs may keep together, None for as much as there is.
 
-    A graph that has been differentiated is held only until the next forward pass (Jacobians ask it several times), so
-    that the usual forward, backward, forward, ... needs the memory of one graph.
+    A graph that has been differentiated is held only until the next forward pass (Jacobians ask it several times). So
+    the usual forward, backward, forward, ... needs the memory of one graph.
     """
 
     def __init__(self, model: nn.Module, room: int | None) -> None:

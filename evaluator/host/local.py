@@ -52,7 +52,7 @@ def in_process(model: nn.Module, *, shape: tuple[int, int, int], classes: int, m
     """The network as an evaluation asks it. shape: (C, H, W) of an image.
 
     Where the graph of a whole pass is larger than a host of `memory_mb` MiB has room for, it is asked in the parts that a host
-    would ask it in: both lanes give the same bits.
+    would ask it in. So both lanes give the same bits.
     """
     blamed, allowed = Blamed(model), room(memory_mb, model)
     if probed(model, torch.full((ROWS, *shape), 0.5)) * ROWS <= allowed:

@@ -81,7 +81,7 @@ class RemoteModel(nn.Module):
     it, everything is asked over `channel`. Shape, dtype and finiteness of answers are judged by
     `evaluator.models.meter.MeteredModel`; here only their byte size is.
 
-    Every pass is asked for as if a gradient followed, under a name that says nothing: code in the host cannot tell a question
+    Every pass is asked for as if a gradient followed, under a name that says nothing. Code in the host cannot tell a question
     of the search from any other.
     """
 

@@ -3,7 +3,7 @@
 A query is charged to the example whose perturbation set holds it. Where several do, to the one of them that the attack
 names, else to each of them. So an example's own rows are all that can be spent inside its set, whatever an attack names.
 A query in no example's set is refused, or answered and charged to the nearest example, in the threat's own distance and
-whatever is named: just outside a set a name would open every other example's account.
+whatever is named. Just outside a set a name would open every other example's account.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The certificate that a defense asks for: computed here, never taken from the submission, and then attacked.
 
-A certificate is a proof that can have a bug. A verified adversarial input inside the certified set refutes it: that
+A certificate is a proof that can have a bug. A verified adversarial input inside the certified set refutes it. That
 example's certificate is void, the report keeps the witness, and the entry is flagged (see `certificate_record.alarm`).
 """
 

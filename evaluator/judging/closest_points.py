@@ -1,8 +1,8 @@
 """The closest points of examples that stand, asked of a copy that knows nothing of them yet.
 
 Before it sees any clean image, a fresh copy is asked about the points where the search came closest to breaking the examples
-that it left standing, and about the same points as a file can hold them (multiples of 1/255): real inputs are files, and a
-network may be another one there. What it misclassifies is a claim, and is verified like every other.
+that it left standing. It is also asked about the same points as a file can hold them (multiples of 1/255). Real inputs are
+files, and a network may be another one there. What it misclassifies is a claim, and is verified like every other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The smoothed classifier as one of its own: which labels it verifiably gets wrong, and an attack on it.
 
-g(x) = the class that the base model answers most often under noise cannot be evaluated, only sampled: an answer counts as
+g(x) = the class that the base model answers most often under noise cannot be evaluated, only sampled. An answer counts as
 wrong when an exact binomial test says so, never because of one unlucky vote.
 """
 

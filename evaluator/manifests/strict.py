@@ -14,7 +14,7 @@ _FRACTION = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 class Strict(BaseModel):
     """Base of every manifest table: frozen; an unknown key is an error, as is a number that is not finite.
 
-    So is text with a control character other than a tab or the end of a line: nobody sees it, and no database need store it.
+    So is text with a control character other than a tab or the end of a line. Nobody sees it, and no database need store it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)

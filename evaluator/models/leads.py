@@ -1,8 +1,8 @@
 """How far apart two answers to one input are, by the lead of the class that won: other logits and constants hide nothing.
 
 What a verdict rests on is by how much one class leads. A tolerance that follows the spread of a row's logits can be widened
-at will: one logit of -1e6 that never wins, or a constant beside all of them. The lead of the winner over its nearest rival
-cannot be widened without becoming the answer.
+at will. It takes one logit of -1e6 that never wins, or a constant beside all of them. The lead of the winner over its nearest
+rival cannot be widened without becoming the answer.
 """
 
 from __future__ import annotations

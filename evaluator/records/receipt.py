@@ -1,6 +1,6 @@
 """Receipts: a report signed with Ed25519, and the checks anybody can make of one. Torch-free.
 
-The signature covers the report's canonical JSON (sorted keys, no spaces, without the receipt itself), so a receipt
+The signature covers the report's canonical JSON (sorted keys, no spaces, without the receipt itself). So a receipt
 names everything that determined the result: digests, seed, versions, hardware, meters and every bit.
 """
 

@@ -35,9 +35,9 @@ def uniform_in_box(x: Tensor, ball: Callable[[], Tensor], box: tuple[float, floa
     """A point of ball and box together, given draws `ball()` (n, d) float64 uniform in a ball around 0.
 
     The ball is symmetric in each coordinate, so where x lies on a wall the reflected draw is still uniform. A draw that
-    leaves the box elsewhere is rejected and drawn anew, up to 16 times in at most 16 dimensions: there the result is
+    leaves the box elsewhere is rejected and drawn anew, up to 16 times in at most 16 dimensions. There the result is
     uniform, but for the rows rejected every time. Those, and with more dimensions (where next to every draw leaves the
-    box) all that leave it, are reflected at the walls: inside the set, without atoms, only nearly uniform.
+    box) all that leave it, are reflected at the walls. That is inside the set, without atoms, only nearly uniform.
     """
     low, high = box
     wide = flat(x.double())

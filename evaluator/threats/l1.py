@@ -65,7 +65,7 @@ class L1(Ball):
     def _threshold(self, size: Tensor, room: Tensor) -> Tensor:
         """(n,) the threshold at which sum_i clip(size_i - threshold, 0, room_i) falls to epsilon (0 if it starts below).
 
-        The sum falls from threshold 0 on with slope -(number of coordinates strictly between their two knots): coordinate
+        The sum falls from threshold 0 on with slope -(number of coordinates strictly between their two knots). Coordinate
         i joins at size_i - min(size_i, room_i) and leaves at size_i. Sorting the knots gives the sum at each by one
         cumulative sum, and the threshold by one interpolation: exact, without iteration.
         """

@@ -65,7 +65,7 @@ class L2(Ball):
         """(clip(x + s unit) with its norm at epsilon, s (n,) float64), for rows where that norm is exceeded at last.
 
         square: (n,) of `unit`. With t = s^2 the squared norm of the clipped move, sum_i min(t u_i^2, room_i^2), is concave
-        and piecewise linear, so Newton's method from the left never overshoots and ends on the right piece. Without
+        and piecewise linear. So Newton's method from the left never overshoots and ends on the right piece. Without
         clipping its first step is the answer. In images the aim is below epsilon by what rounding adds, or every other
         point would be rounded beyond it. A few coordinates can often be met exactly. The rounds are bounded, and a row
         that is not done after them keeps a smaller s: inside, though not the nearest.

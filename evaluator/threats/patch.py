@@ -21,8 +21,8 @@ from evaluator.threats.linf import Linf
 class Patch(Threat):
     """z equals x but inside one side x side square; points are images.
 
-    location: (row, column) of the square's first pixel; None lets each example have its own, anywhere inside the image:
-    the location then is part of the point, as the square that holds the changed pixels. epsilon: the largest change of a
+    location: (row, column) of the square's first pixel; None lets each example have its own, anywhere inside the image.
+    The location then is part of the point, as the square that holds the changed pixels. epsilon: the largest change of a
     value, 1 (the default) for a patch of any content. distance is that change, infinite when no square holds it.
     """
 

@@ -18,7 +18,7 @@ def bilinear(images: Tensor, row: Tensor, column: Tensor, *, border: Border) -> 
 
     (0, 0) is the center of the first pixel. border: what lies outside, black ("zeros") or the nearest pixel ("edge").
     Differentiable in all three. torch's grid_sample is not used: its normalised coordinates do not survive the round
-    trip, so that zero flow would not be the identity. A coordinate that is not finite gives NaN and never an error.
+    trip. So zero flow would not be the identity. A coordinate that is not finite gives NaN and never an error.
     """
     if border == "zeros":
         images, row, column = functional.pad(images, (1, 1, 1, 1)), row + 1, column + 1

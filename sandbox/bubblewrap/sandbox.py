@@ -2,7 +2,7 @@
 
 As root the job runs as uid 65534 without capabilities and its bounds are control groups. As an ordinary user it runs in a user
 namespace. Where that user has no control groups, memory is bounded for each process by rlimits and for the tree by a watch that
-kills it a moment too late, and CPU by a set of whole cores: both are declared PARTIAL.
+kills it a moment too late, and CPU by a set of whole cores. Both are declared PARTIAL.
 """
 
 from __future__ import annotations

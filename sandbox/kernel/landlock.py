@@ -1,6 +1,6 @@
 """Landlock (landlock(7)) as a third layer below mounts and seccomp: what a job may do to files, however they are mounted.
 
-This file is also the program that a job's launcher runs inside, with the job's command as its arguments: it confines itself and
+This file is also the program that a job's launcher runs inside, with the job's command as its arguments. It confines itself and
 becomes the command. It needs nothing but the standard library, and says on stdout whether the kernel confined it.
 """
 

@@ -31,7 +31,7 @@ _FCNTL = (0, 1, 2, 3, 4, 1030, 1031, 1032)
 
 @dataclass(frozen=True)
 class Masked:
-    """Holds when `argument & mask == value`. Where the kernel reads an int, the mask must drop the upper half: a comparison of
+    """Holds when `argument & mask == value`. Where the kernel reads an int, the mask must drop the upper half. A comparison of
     all 64 bits would be passed by setting bits that the kernel ignores (CVE-2019-10063)."""
 
     argument: int

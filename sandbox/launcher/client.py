@@ -34,7 +34,7 @@ _LOG_WHEN_FAILED = 2000
 class LauncherSandbox(Sandbox):
     """Needs a launcher at the socket SANDBOX_LAUNCHER, and its folder for named pipes as SANDBOX_SCRATCH.
 
-    Its jobs have the form (PYTHON, "-m", MODULE, TARGET) with a folder mounted at TARGET: interpreter, packages and environment
+    Its jobs have the form (PYTHON, "-m", MODULE, TARGET) with a folder mounted at TARGET. Interpreter, packages and environment
     are the launcher's, whatever the job says of them.
     """
 

@@ -1,6 +1,6 @@
 """What the inner maximisation of adversarial training needs: the warmed-up threat and the loss's gradient at a point.
 
-Unlike an attack, training never stops early: an example that is misclassified already is pushed on, for the outer problem
+Unlike an attack, training never stops early. An example that is misclassified already is pushed on, since the outer problem
 needs the maximiser of the loss, not just any success.
 """
 

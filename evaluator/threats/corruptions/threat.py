@@ -19,7 +19,7 @@ class Corruptions(Threat):
     """A point is (n, 2) whole numbers: which of `kinds` (1, 2, ...; 0 for none), and which realization (0, 1, ...).
 
     A realization's randomness depends on the image and on its number alone, so that each image has
-    len(kinds) * realizations corrupted forms, no more however long an attack searches. Nothing leads from one to
+    len(kinds) * realizations corrupted forms: no more however long an attack searches. Nothing leads from one to
     another: the gradient is 0 and an attack tries random starts, or all of `points`. distance is the severity, 0 or
     `severity`, which is epsilon.
     """

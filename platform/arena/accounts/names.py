@@ -47,8 +47,8 @@ def keys_of(name: str) -> frozenset[str]:
     """What two names share when a reader would take one for the other.
 
     The name in lower case (NFKC, case-folded), and with every letter of another script that looks like a Latin one turned into
-    it (Unicode TR 39), before and after folding, since capitals look alike that small letters do not. In each then I, l and 1
-    are one, O and 0, rn and m, and any punctuation.
+    it (Unicode TR 39). That is done before and after folding, since capitals look alike that small letters do not. In each
+    then I, l and 1 are one, O and 0, rn and m, and any punctuation.
     """
     plain = unicodedata.normalize("NFKC", name)
     folded = unicodedata.normalize("NFKC", plain.casefold())

@@ -1,6 +1,6 @@
 """Wakes workers through the queue. The database is the truth: a message only says that something waits, not what.
 
-So a lost message, one that comes twice and one that a busy worker swallows all cost nothing but time: while something waits and
+So a lost message, one that comes twice and one that a busy worker swallows all cost nothing but time. While something waits and
 no message does, the sweep sends another. A broker that is down is no error for the sender.
 """
 

@@ -49,7 +49,7 @@ def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") ->
 
 
 def _keep(survival: Survival, found: bytes, earlier: Iterable[Survival]) -> None:
-    """Stores what broke the defense, once for each example: what a transfer broke is stored already, and so is what earlier
+    """Stores what broke the defense, once for each example. What a transfer broke is stored already, and so is what earlier
     verdicts found, which this one takes over.
     """
     evaluation = survival.evaluation

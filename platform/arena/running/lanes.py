@@ -62,7 +62,7 @@ class Lane:
     """How one submission's model is opened.
 
     folder: the staged copy; threads: torch threads in the host; listener: given the host's own output when it ends, and polled
-    while a model computes, in the middle of a pass too: a pass that is cancelled raises Cancelled. device: where an in-process
+    while a model computes, in the middle of a pass too. A pass that is cancelled raises Cancelled. device: where an in-process
     model runs; a host has the devices that its sandbox gives it.
     """
 

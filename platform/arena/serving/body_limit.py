@@ -1,6 +1,6 @@
 """Refuses large request bodies before a byte of them is stored: Django itself would first save all of a body to disk.
 
-Large ones are taken at the addresses of uploads alone, from people who are known: the log-in is read from the headers before
+Large ones are taken at the addresses of uploads alone, from people who are known. The log-in is read from the headers before
 the body is asked for.
 """
 

@@ -11,7 +11,7 @@ def seed_of(*submissions: Submission, what: str) -> int:
     """63 bits that follow from the entries' files, their challenge and this site's secret key.
 
     what: tells apart what the same entries are judged by. Nobody can know the seed before the files are fixed, and the same
-    files meet the same seed however they are packed, how often and by whom they are entered: trying again buys no luck.
+    files meet the same seed however they are packed, how often and by whom they are entered. So trying again buys no luck.
     """
     named = [what, str(submissions[0].challenge_id), *(each.contents or each.public_id for each in submissions)]
     digest = salted_hmac("arena.submissions.seeds", "\0".join(named), algorithm="sha256").digest()

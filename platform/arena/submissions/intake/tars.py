@@ -1,6 +1,6 @@
 """Reading a tar without trusting it (POSIX.1-2017 pax; ustar and the GNU long-name extension).
 
-A reader of our own, because the standard library's follows links, sparse maps and header blocks of any size: this one
+A reader of our own, because the standard library's follows links, sparse maps and header blocks of any size. This one
 knows regular files, folders, long names and second names of a file before (hard links), and refuses the rest by its type
 letter.
 """

@@ -39,7 +39,7 @@ class Bracket:
 def bracket(figures: Bracket, *, scale: bool = False) -> SafeString:
     """Draws the bracket as an SVG element as wide as its container and 24 px high (44 with `scale`, which adds an axis).
 
-    Shape repeats what colour says: the proven part is a thick bar, the unknown part a thin one, the empirical accuracy a
+    Shape repeats what color says. The proven part is a thick bar, the unknown part a thin one. The empirical accuracy a
     tall tick with its interval as whiskers, the clean accuracy a dashed tick.
     """
     at, clean = along(figures.empirical), along(figures.clean)
