@@ -172,7 +172,7 @@ class RemoteModel(nn.Module):
             raise SubmissionError(SubmissionReason.PROTOCOL, f"sent no inspection when asked to {doing}.") from error
 
     def next_pass(self) -> str:
-        """A fresh name for a graph: no number, which would count passes for whoever reads it."""
+        """A fresh name for a graph: no number, which would count passes for the one who reads it."""
         return secrets.token_hex(8)
 
 

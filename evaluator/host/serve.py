@@ -3,7 +3,7 @@
 It knows nothing worth stealing: no label, no index, no attack name. Everything it says is checked by the scorer.
 Requests: load -> ready | failed; forward(x, keep, backward, seed) -> logits; vjp(keep, cotangent) -> gradient | expired.
 Every pass is made with its graph, whether or not a gradient will be asked. The code that serves one is the same for all. What
-it holds (names without a meaning, the last graphs) says nothing of whoever asks.
+it holds (names without a meaning, the last graphs) says nothing of who asks.
 """
 
 from __future__ import annotations
