@@ -79,6 +79,8 @@ class Automatic:
         for name, asked, attack in self._ways(model, batch, threat):
             if not len(active):
                 break
+            if batch.target is not None and not attack.can_target:
+                continue
             part = batch[active].fork(name)
             found = attack.run(asked, part, threat)
             p_values = self._p_values(model, part, threat, found)
@@ -141,7 +143,7 @@ class Automatic:
         rendered = threat.apply(batch.x, points)
         if self.random:
             votes = batch.reading.scored
-            p_values = votes.p_values(votes.counts(model, rendered, model.classes), batch.y)
+            p_values = votes.p_values(votes.counts(model, rendered, model.classes), batch.wanted)
         elif isinstance(threat, Physical):
             fell = threat.succeeds(model, batch.x, points, batch.success, batch.draws.fork("views"))
             p_values = (~fell).double()

@@ -20,6 +20,7 @@ from evaluator.errors import InputError
 from evaluator.models.evidence import Evidence
 from evaluator.models.reading import ARGMAX, Reading
 from evaluator.threats.base import Threat
+from evaluator.wanted import Wanted
 
 Model = Callable[[Tensor], Tensor]
 
@@ -73,8 +74,12 @@ class Batch:
 
     def success(self, logits: Tensor) -> Tensor:
         """(n,) bool: the adversary's goal is met. Untargeted: argmax != y; targeted: argmax == target; never where refused."""
-        labels = self.reading.labels(logits)
-        return (labels != self.y) & (labels >= 0) if self.target is None else labels == self.target
+        return self.wanted.met(self.reading.labels(logits))
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the adversary wants of the answers to these examples."""
+        return Wanted(self.y, self.target)
 
 
 class Attack(ABC):

@@ -58,7 +58,7 @@ class Honest:
         asked = (rewired(model, "declared") if self.bpda else None) or model
         evidence = Evidence(batch.x, threat)
         with checked.spending(model.meter):
-            sample = sampled(batch.noting(evidence))
+            sample = sampled(batch.noting(evidence)) if batch.target is None else _classified(asked, batch, threat)
             if len(sample):
                 plain = dataclasses.replace(sample, reading=ARGMAX)
                 subject = Subject(asked, plain, threat, batch.reading, self.controls)
@@ -129,11 +129,11 @@ class Honest:
             return search.broken_by, search.broken_by
         claimed = (search.broken_by >= 0).nonzero().squeeze(1)
         rendered = threat.apply(batch.x[claimed], search.points[claimed])
-        votes, truth = batch.reading.scored, batch.y[claimed]
+        votes, wanted = batch.reading.scored, batch.wanted[claimed]
         counts = votes.counts(model, rendered, model.classes)
         loosely, strictly = search.broken_by.clone(), search.broken_by.clone()
-        loosely[claimed[~votes.broken(counts, truth)]] = -1
-        strictly[claimed[~votes.strict.broken(counts, truth)]] = -1
+        loosely[claimed[~votes.broken(counts, wanted)]] = -1
+        strictly[claimed[~votes.strict.broken(counts, wanted)]] = -1
         return loosely, strictly
 
     def _relevant(self, flags: list[Flag], reading: Reading) -> list[Flag]:
@@ -153,6 +153,15 @@ class Honest:
             f"of {len(found.by)} examples that the standard search left standing, the adaptive attack broke {ways}. {_DECLARE}"
         )
         return [Flag(check="adaptive-attack", severity="unverified", evidence=evidence)]
+
+
+def _classified(model: MeteredModel, batch: Batch, threat: Threat) -> Batch:
+    """The sample of a batch with targets: the checks measure how any wrong class is reached, which is no claim here, on the
+    examples that are classified correctly."""
+    sample = dataclasses.replace(sampled(batch), target=None)
+    if not len(sample):
+        return sample
+    return sample[glance(model, sample, threat, threat.start(sample.x)).argmax(dim=1) == sample.y]
 
 
 class Averaged(MeteredModel):

@@ -10,6 +10,7 @@ from torch import Tensor
 from evaluator.data.fetching import fetch, find_recipe
 from evaluator.errors import InputError, PlatformError
 from evaluator.manifests.data_specs import DataSpec
+from evaluator.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Examples:
     """Examples to judge on, such as the ranked ones of a challenge.
 
     ids: (n,) int64 positions in the split; x: (n, C, H, W) float32 in [0, 1]; y: (n,) int64; classes: K; digest: of the
-    split they come from ("" when from elsewhere).
+    split they come from ("" when from elsewhere). target: (n,) int64 the class that an adversary wants, None for any wrong one.
     """
 
     ids: Tensor
@@ -44,12 +45,19 @@ class Examples:
     y: Tensor
     classes: int
     digest: str = ""
+    target: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, part: Tensor | slice) -> Examples:
-        return Examples(self.ids[part], self.x[part], self.y[part], self.classes, self.digest)
+        target = None if self.target is None else self.target[part]
+        return Examples(self.ids[part], self.x[part], self.y[part], self.classes, self.digest, target)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What an adversary wants of the answers to them."""
+        return Wanted(self.y, self.target)
 
 
 def load(dataset: str, split: str) -> Dataset:

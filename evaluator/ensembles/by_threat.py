@@ -1,4 +1,5 @@
-"""One search for each kind of threat that is no Linf or L2 ball: which climbs, which canary, and what stands behind it."""
+"""One search for each kind of threat that is no Linf or L2 ball, and one to targets in those: climbs, canary, what stands
+behind it."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from evaluator.attacks.random_search import RandomSearch
 from evaluator.attacks.rotation_grid import RotationGrid
 from evaluator.attacks.sigma_zero import SigmaZero
 from evaluator.attacks.sparse_rs import SparseRS
+from evaluator.attacks.square import Square
 from evaluator.attacks.worst_of_k import WorstOfK
 from evaluator.ensembles.guarded import Guarded
 from evaluator.ensembles.sequence import Stage
@@ -76,4 +78,21 @@ POINT_SEARCH = Guarded(
         Stage("full worst of 500, climbed", WorstOfK(tries=500, starts=20, steps=50)),
         Stage("full APGD-T, margin", APGDT(steps=100, targets=9, loss="margin")),
     ),
+)
+DENSE_AIMED = Guarded(
+    climbs=(
+        Stage("APGD-50, margin to the target", APGD(steps=50, loss="margin")),
+        Stage("APGD-100, cross-entropy to the target", APGD(steps=100, loss="ce")),
+        Stage("APGD-100, DLR to the target, 2 starts", APGD(steps=100, restarts=2, loss="dlr")),
+        Stage("FAB to the target", FABT(steps=30, targets=1, stop_within=True)),
+    ),
+    canary=Stage("Square canary", Square(queries=300)),
+    full=(
+        Stage("full APGD-200, margin, 3 starts", APGD(steps=200, restarts=3, loss="margin")),
+        Stage("full FAB to the target", FABT(steps=100, targets=1, stop_within=True)),
+        Stage("full Square", Square(queries=2000)),
+    ),
+    near=0.05,
+    gain=0.05,
+    masking=True,
 )

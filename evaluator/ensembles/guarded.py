@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,14 +11,14 @@ from torch import Tensor
 
 from evaluator.attacks.base import Batch
 from evaluator.attacks.gradients import glance
-from evaluator.attacks.losses import best_other, pick
+from evaluator.attacks.losses import margin
 from evaluator.attacks.rows import choose
 from evaluator.ensembles.base import Search, Step
 from evaluator.ensembles.outputs import readable
 from evaluator.ensembles.sequence import Stage
 from evaluator.ensembles.tally import Tally
 from evaluator.models.meter import MeteredModel
-from evaluator.records.report import AttackRecord
+from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 
 
@@ -29,7 +30,8 @@ class Guarded:
     boundary than all climbs did, or when anything left less than `near` of the clean margin. A random share `audit` of the
     others is searched in full too. So who is searched depends on the example alone, not on its neighbors. Under a threat
     where random search is the better guide (a few pixels, a rotation) that is nearly everybody, and no sign of masking.
-    slice_examples: how many examples are in play at once.
+    gain: by how much of the clean margin the canary must come nearer. masking: the canary is worse than climbs on every honest network of this kind, so that breaking what they left means that
+    gradients are hidden. slice_examples: how many examples are in play at once.
     """
 
     climbs: tuple[Stage, ...]
@@ -37,6 +39,8 @@ class Guarded:
     full: tuple[Stage, ...]
     near: float = 0.5
     audit: float = 0.05
+    gain: float = 0.0
+    masking: bool = False
     slice_examples: int = 250
     name: str = "standard"
 
@@ -59,8 +63,15 @@ class Guarded:
                 if len(standing):
                     hunt.attempt(number, standing)
                 if number == len(self.climbs):
-                    sings = sings | (hunt.margin[rows] < before) | (hunt.margin[rows] < self.near * clean)
-        return Search(hunt.points, hunt.broken_by, hunt.records(), flags)
+                    sings = sings | (hunt.margin[rows] < before - self.gain * clean) | (hunt.margin[rows] < self.near * clean)
+        records = hunt.records()
+        sang = records[len(self.climbs)]
+        if self.masking and sang.broken >= max(2, math.ceil(0.002 * len(batch))):
+            evidence = (
+                f"a black-box search broke {sang.broken} of {sang.tried} examples that the gradient attacks left standing."
+            )
+            flags = [*flags, Flag(check="black-box-beats-white-box", severity="unverified", evidence=evidence)]
+        return Search(hunt.points, hunt.broken_by, records, flags)
 
 
 class _Hunt:
@@ -78,7 +89,7 @@ class _Hunt:
         part = self._batch[rows]
         with self._tallies[0].spending(self._model.meter):
             logits = glance(self._model, part, self._threat, points)
-        self.margin[rows] = pick(logits, part.y) - best_other(logits, part.y)
+        self.margin[rows] = -margin(logits, part)
         return self.margin[rows]
 
     def attempt(self, number: int, rows: Tensor) -> None:
@@ -90,10 +101,10 @@ class _Hunt:
             logits = glance(self._model, part, self._threat, found)
         inside = self._threat.contains(part.x, found)
         success = part.success(logits) & inside
-        margin = torch.where(inside, pick(logits, part.y) - best_other(logits, part.y), torch.inf)
-        better = success | (margin < self.margin[rows])
+        left = torch.where(inside, -margin(logits, part), torch.inf)
+        better = success | (left < self.margin[rows])
         self.points[rows] = choose(better, found, self.points[rows])
-        self.margin[rows] = torch.where(better, margin, self.margin[rows])
+        self.margin[rows] = torch.where(better, left, self.margin[rows])
         self.broken_by[rows[success]] = number
         tally.tried += len(rows)
         tally.broken += int(success.sum())

@@ -19,7 +19,7 @@ from evaluator.attacks.base import Batch
 from evaluator.attacks.fab import FABT
 from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
-from evaluator.ensembles.by_threat import L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH
+from evaluator.ensembles.by_threat import DENSE_AIMED, L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH
 from evaluator.ensembles.every_point import every_point
 from evaluator.ensembles.in_expectation import in_expectation
 from evaluator.ensembles.members import Member, Members
@@ -146,29 +146,30 @@ class _Trail:
         return records
 
 
-def _members(threat: Threat) -> Ensemble:
+def _members(threat: Threat, aimed: bool) -> Ensemble:
     assert isinstance(threat, Union)
-    return Members(tuple(Member(member, standard(member)) for member in threat.members))
+    return Members(tuple(Member(member, standard(member, aimed=aimed)) for member in threat.members))
 
 
-SEARCHES: dict[str, Callable[[Threat], Ensemble]] = {
-    "dense": lambda threat: Standard(),
+SEARCHES: dict[str, Callable[[Threat, bool], Ensemble]] = {
+    "dense": lambda threat, aimed: DENSE_AIMED if aimed else Standard(),
     "members": _members,
-    "every point": every_point,
-    "views": in_expectation,
-    "l0": lambda threat: L0_SEARCH,
-    "l1": lambda threat: L1_SEARCH,
-    "patch": lambda threat: PATCH_SEARCH,
-    "rotation": lambda threat: ROTATION_SEARCH,
-    "points": lambda threat: POINT_SEARCH,
+    "every point": lambda threat, aimed: every_point(threat),
+    "views": lambda threat, aimed: in_expectation(threat),
+    "l0": lambda threat, aimed: L0_SEARCH,
+    "l1": lambda threat, aimed: L1_SEARCH,
+    "patch": lambda threat, aimed: PATCH_SEARCH,
+    "rotation": lambda threat, aimed: ROTATION_SEARCH,
+    "points": lambda threat, aimed: POINT_SEARCH,
 }
 
 
-def standard(threat: Threat) -> Ensemble:
+def standard(threat: Threat, *, aimed: bool = False) -> Ensemble:
     """The ensemble that gives the official verdict under `threat`: the one of `SEARCHES` that it names.
 
     The queue climbs by dense steepest steps, which is right for Linf and L2. A union is searched member by member, a finite
     set point by point, a physical threat in expectation over its views. Others have a search with a canary that needs no
-    gradient (`by_threat`), "points" for whatever moves points of its own.
+    gradient (`by_threat`), "points" for whatever moves points of its own. aimed: batches have targets. The queue steers away
+    from the true class, so climbs to the target take its place; all other searches go where the batch says.
     """
-    return SEARCHES[threat.search](threat)
+    return SEARCHES[threat.search](threat, aimed)

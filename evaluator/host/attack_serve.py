@@ -1,9 +1,9 @@
 """The program inside the attack sandbox: `python -m evaluator.host.attack_serve FOLDER`. Runs a submitted attack.
 
 It gets x, y, the threat and what it may ask; its model asks the scorer over the same stream. What it returns is a claim.
-Gets: load -> ready | failed; attack(x, y, left_each, threat, level, rows, classes, seed). Asks: forward(x, examples, keep) ->
-logits | refused; vjp(keep, cotangent) -> gradient | expired | refused; price(x, examples | keep) -> price | expired | refused.
-Ends with result(points) or failed.
+Gets: load -> ready | failed; attack(x, y, target, left_each, threat, level, rows, classes, seed), where target is sent only
+where the challenge names targets. Asks: forward(x, examples, keep) -> logits | refused; vjp(keep, cotangent) -> gradient |
+expired | refused; price(x, examples | keep) -> price | expired | refused. Ends with result(points) or failed.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ def run(attack: Attack, task: Message, transport: Transport, folder: Path) -> No
     line = ScorerLine(transport, budget)
     model = ProxyModel(line, classes=int(task.fields["classes"]), level=cast(Access, task.fields["level"]))
     _seed(int(task.fields["seed"]))
+    goal = {name: task.tensors[name] for name in ("target",) if name in task.tensors}
     try:
-        ending = _result(attack(model, task.tensors["x"], task.tensors["y"], _threat(task.fields["threat"]), budget))
+        ending = _result(attack(model, task.tensors["x"], task.tensors["y"], _threat(task.fields["threat"]), budget, **goal))
     except BudgetExhausted as error:
         help = "Catch evaluator.models.meter.BudgetExhausted and return what you have, or watch budget.left."
         ending = Message("failed", {"reason": SubmissionReason.BUDGET, "detail": f"{error}. {help}"})

@@ -133,6 +133,8 @@ class AttackSession:
         }
         each = self._ledger.left_each
         tensors = {"x": self._examples.x, "y": self._examples.y}
+        if self._examples.target is not None:
+            tensors["target"] = self._examples.target
         return Message("attack", fields, tensors if each is None else {**tensors, "left_each": each})
 
     def _send(self, message: Message) -> None:

@@ -27,7 +27,7 @@ FEW, MANY = 2, 0.1  # points that may break by rounding alone, as a number and a
 
 @dataclass(frozen=True)
 class Closest:
-    """What a fresh copy says. points: (n, ...) one of the threat per example; broken: (n,) bool, misclassified there.
+    """What a fresh copy says. points: (n, ...) one of the threat per example; broken: (n,) bool, a success there.
 
     as_found: how many break as the search left them; as_files: how many only when rounded.
     """

@@ -17,6 +17,7 @@ from evaluator.ensembles.tally import Tally
 from evaluator.judging.closest_points import STAGE, closest
 from evaluator.judging.compaction import compact_broken
 from evaluator.judging.defense import Defense
+from evaluator.judging.goals import UNTARGETED, Goal
 from evaluator.judging.verification import disagreements, read, verify
 from evaluator.judging.watch import Observer, Watch
 from evaluator.models.meter import Meter, MeteredModel
@@ -31,11 +32,14 @@ from evaluator.threats.physical import Physical
 class Verdict:
     """Per-example result: see `evaluator.records.report.Report` for the meaning of each field.
 
+    unbroken: what stands without any attack, the rest of which `robust` is; target: (n,) the class that was wanted, or None.
     points: what broke each example; adversarial: the same in its stored form, None unless it was asked for.
     """
 
     correct: Tensor
     robust: Tensor
+    unbroken: Tensor
+    target: Tensor | None
     broken_by: Tensor
     points: Tensor
     attacks: list[AttackRecord]
@@ -54,6 +58,7 @@ def evaluate(
     ensemble: Ensemble,
     *,
     seed: int,
+    goal: Goal = UNTARGETED,
     keep: bool = False,
     observer: Observer = Observer(),  # noqa: B008 (frozen)
 ) -> Verdict:
@@ -61,8 +66,9 @@ def evaluate(
 
     defense: opened once for the search, and once more to audit what was said and to verify what was found. examples: images,
     labels and ids, the judgement of each independent of the others. threat: what an adversarial input may be. ensemble: the
-    search, in its order. seed: keys all randomness; the same seed gives the same verdict bit for bit. keep: whether to return
-    what broke the model in its stored form, whose re-checks are on no meter. observer: hears progress, and may cancel.
+    search, in its order. seed: keys all randomness; the same seed gives the same verdict bit for bit. goal: what counts as
+    broken. keep: whether to return what broke the model in its stored form, whose re-checks are on no meter. observer: hears
+    progress, and may cancel.
     Raises SubmissionError when an answer breaks the contract, Cancelled when the observer says so between two passes.
     """
     watch, reading = Watch(len(examples), Meter(), observer), defense.reading
@@ -73,9 +79,11 @@ def evaluate(
     kept = Reservoir(KEPT, seed)
     with defense.open() as model:
         watch.stage("clean")
-        clean = read(metered(model), examples.x, examples.y, examples.classes, reading).correct
+        examples = goal.aimed(examples, metered(model))
+        said = read(metered(model), examples.x, examples.wanted, examples.classes, reading)
+        clean = said.standing
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
-        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), reading=reading)
+        batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), examples.target, reading=reading)
         search = ensemble.run(metered(model, kept), batch[clean], threat, watch.observe)
     random = reading.random or any(flag.check == "randomness" for flag in search.flags)
     broken_by = torch.full_like(examples.ids, -1)
@@ -99,22 +107,24 @@ def evaluate(
             if not undeclared and not any(flag.check == REPLAY for flag in doubts):
                 doubts += auditor.grown()
         checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, reading)
-        correct = clean & checked.correct
+        correct, unbroken = said.correct & checked.correct, clean & checked.standing
         archive = None
         if keep:
-            fallen = correct & checked.broken
+            fallen = unbroken & checked.broken
             uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick, reading=reading)
             archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, reading)
     records = [*search.records, AttackRecord(name=STAGE, survivors=int((clean & (broken_by < 0)).sum()), **vars(spent))]
-    robust = correct & ~checked.broken
-    flags = [*search.flags, *doubts, *(disagreements(clean, checked, broken_by >= 0) if not reading.random else [])]
-    broken_by = torch.where(checked.broken & correct, broken_by, -1)
+    robust = unbroken & ~checked.broken
+    flags = [*search.flags, *doubts, *(disagreements(said.correct, checked, broken_by >= 0) if not reading.random else [])]
+    broken_by = torch.where(checked.broken & unbroken, broken_by, -1)
     return Verdict(
         correct=correct,
         robust=robust,
+        unbroken=unbroken,
+        target=examples.target,
         broken_by=broken_by,
         points=points,
-        attacks=_verified_records(records, broken_by, int(correct.sum())),
+        attacks=_verified_records(records, broken_by, int(unbroken.sum())),
         flags=flags,
         checks=search.checks,
         forward_rows=watch.meter.forward_rows,
@@ -124,9 +134,9 @@ def evaluate(
     )
 
 
-def _verified_records(records: list[AttackRecord], broken_by: Tensor, correct: int) -> list[AttackRecord]:
-    """The search's records with verified counts."""
-    verified, survivors = [], correct
+def _verified_records(records: list[AttackRecord], broken_by: Tensor, survivors: int) -> list[AttackRecord]:
+    """The search's records with verified counts. survivors: of no attack at all."""
+    verified = []
     for index, record in enumerate(records):
         broken = int((broken_by == index).sum())
         survivors -= broken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,13 +16,15 @@ from evaluator.models.reading import ARGMAX, Read, Reading
 from evaluator.records.report import Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
+from evaluator.wanted import Wanted
 
 BATCH = 250
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the fresh model said: correct on the clean input; claims that hold (contained, finite, misclassified).
+    """What the fresh model said: correct on the clean input; claims that hold (contained, finite, a success); standing: (n,)
+    bool, not broken by the clean input as it is, which without targets is what is correct.
 
     by_chance: claims were judged on views drawn for the purpose, so that one which held in the search may fail here.
     read_as: (n,) int64, the class that a claim was given, -1 where none was scored; None where several answers decide.
@@ -29,6 +32,7 @@ class Checked:
 
     correct: Tensor
     broken: Tensor
+    standing: Tensor
     by_chance: bool = False
     read_as: Tensor | None = None
 
@@ -52,17 +56,18 @@ def verify(
     views = threat.samples if isinstance(threat, Physical) else 1
     inputs = torch.cat([examples.x, *_shown(threat, examples[broken], points[broken], seed)])
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed % 2**63))
-    truth = torch.cat([examples.y, examples.y[broken].repeat(views)])
+    wanted = examples.wanted.joined(examples.wanted[broken].repeated(views))
     n, read_as = len(examples), None
-    said = read(model, inputs[order], truth[order], examples.classes, reading)[order.argsort()]
-    correct, fell = said.correct, (said.broken if views == 1 else said.wrong)[n:]
+    said = read(model, inputs[order], wanted[order], examples.classes, reading)[order.argsort()]
+    fell = (said.broken if views == 1 else said.met)[n:]
     if views == 1 and not reading.random:
         read_as = torch.full((n,), -1)
         read_as[broken] = said.labels[n:]
     if isinstance(threat, Physical):
         fell = threat.enough(fell.reshape(views, int(broken.sum())).double().mean(dim=0))
     broken[broken.clone()] = fell
-    return Checked(correct[:n], broken, by_chance=isinstance(threat, Physical), read_as=read_as)
+    by_chance = isinstance(threat, Physical)
+    return Checked(said.correct[:n], broken, said.standing[:n], by_chance=by_chance, read_as=read_as)
 
 
 def _shown(threat: Threat, examples: Examples, points: Tensor, seed: int) -> Iterator[Tensor]:
@@ -74,11 +79,11 @@ def _shown(threat: Threat, examples: Examples, points: Tensor, seed: int) -> Ite
         yield threat.apply(examples.x, points).float()
 
 
-def read(model: Model, x: Tensor, y: Tensor, classes: int, reading: Reading = ARGMAX) -> Read:
-    """What `model` says to x (n, *shape), whose true classes are y (n,), in batches; on the CPU."""
-    parts = [reading.read(model, some, true, classes) for some, true in zip(x.split(BATCH), y.split(BATCH), strict=True)]
-    fields = ("labels", "correct", "wrong", "broken")
-    return Read(*(torch.cat([getattr(part, field).cpu() for part in parts]) for field in fields))
+def read(model: Model, x: Tensor, wanted: Wanted, classes: int, reading: Reading = ARGMAX) -> Read:
+    """What `model` says to x (n, *shape), of which an adversary wants `wanted` (n), in batches; on the CPU."""
+    slices = [slice(first, first + BATCH) for first in range(0, max(len(x), 1), BATCH)]
+    parts = [reading.read(model, x[some], wanted[some], classes) for some in slices]
+    return Read(*(torch.cat([getattr(part, field.name).cpu() for part in parts]) for field in dataclasses.fields(Read)))
 
 
 def disagreements(clean: Tensor, checked: Checked, claimed: Tensor) -> list[Flag]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from evaluator.manifests.strict import Strict
+from evaluator.manifests.strict import FieldError, Strict
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,57 @@ class ImageShape:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a manifest can be checked against. splits: the number of images of each."""
+    """What a manifest can be checked against. splits: the number of images of each; classes: their names, by number."""
 
     shape: ImageShape
     splits: Mapping[str, int]
+    classes: tuple[str, ...]
 
 
+_DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DATA = {
-    "mnist": DataFacts(ImageShape(1, 28, 28), {"train": 60_000, "test": 10_000}),
-    "cifar10": DataFacts(ImageShape(3, 32, 32), {"train": 50_000, "test": 10_000}),
+    "mnist": DataFacts(ImageShape(1, 28, 28), {"train": 60_000, "test": 10_000}, _DIGITS),
+    "cifar10": DataFacts(ImageShape(3, 32, 32), {"train": 50_000, "test": 10_000}, _THINGS),
 }
+Column = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
 class DataSpec(Strict):
-    """Which images rank: the first `examples` images of `split`, in data order."""
+    """Which images rank: the first `examples` images of `split`, in data order.
+
+    columns: classes beside the labels, by name, one for each ranked image in data order.
+    """
 
     dataset: Literal["mnist", "cifar10"]
     split: Literal["train", "test"] = "test"
     examples: int = Field(gt=0)
+    columns: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)], Column] = Field(default={}, max_length=8)
+
+    @model_validator(mode="after")
+    def _one_each(self) -> DataSpec:
+        for name, column in self.columns.items():
+            if name in self.class_names:
+                raise FieldError(f'"{name}" is the name of a class, and cannot be that of a column', "columns", name)
+            if len(column) != self.examples:
+                what = f"must hold one class for each of the {self.examples} ranked images, not {len(column)}"
+                raise FieldError(what, "columns", name)
+            if max(column) >= len(self.class_names):
+                raise FieldError(
+                    f"holds class {max(column)}; classes go from 0 to {len(self.class_names) - 1}", "columns", name
+                )
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, by number."""
+        return DATA[self.dataset].classes
+
+    def first(self, examples: int) -> DataSpec:
+        """The same data of which only the first so many images rank, with their part of the columns."""
+        count = min(examples, self.examples)
+        shorter = {name: column[:count] for name, column in self.columns.items()}
+        return self.model_copy(update={"examples": count, "columns": shorter})
 
     @field_validator("examples")
     @classmethod

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from evaluator.errors import InputError
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.manifests.data_specs import DataSpec
+from evaluator.manifests.goal_specs import GoalSpec, UntargetedSpec
 from evaluator.manifests.manifest_errors import explain
 from evaluator.manifests.phase_specs import PhaseSpec, in_order
 from evaluator.manifests.strict import FieldError, Real, Strict
@@ -96,6 +97,7 @@ class Challenge(Strict):
     summary: str = Field(default="", max_length=400)
     data: DataSpec
     threat: ThreatSpec
+    goal: GoalSpec = UntargetedSpec()
     access: AccessSpec = AccessSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
@@ -111,7 +113,7 @@ class Challenge(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Challenge:
-        for problem in self.threat.misfits(self.data.shape, ("threat",)):
+        for problem in (*self.threat.misfits(self.data.shape, ("threat",)), *self.goal.misfits(self.data, self.threat)):
             raise problem
         return self
 

@@ -23,6 +23,7 @@ from torch.nn import functional
 from evaluator.errors import InputError
 from evaluator.manifests.spec import DefenseManifest
 from evaluator.models.access import LabelOracle, labels, scores
+from evaluator.wanted import Wanted
 
 Model = Callable[[Tensor], Tensor]
 LEVEL = 0.01
@@ -43,18 +44,19 @@ class Answer:
 class Read:
     """What a verdict takes from answers to n inputs, (n,) each.
 
-    labels: int64 classes, -1 where the input was refused; correct: bool, the true class; wrong: bool, another class; broken:
-    bool, another class beyond chance, which is the same where answers are not random.
+    labels: int64 classes, -1 where the input was refused; correct: bool, the true class; met: bool, what the adversary wants;
+    broken: bool, that beyond chance, which is the same where answers are not random; standing: bool, `Wanted.standing`.
     """
 
     labels: Tensor
     correct: Tensor
-    wrong: Tensor
+    met: Tensor
     broken: Tensor
+    standing: Tensor
 
     def __getitem__(self, rows: Tensor) -> Read:
         """These rows."""
-        return Read(self.labels[rows], self.correct[rows], self.wrong[rows], self.broken[rows])
+        return Read(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,11 @@ class Reading:
         """`model` for attackers who see decisions alone: one-hot rows, in which a refusal stays visible."""
         return LabelOracle(model)
 
-    def read(self, model: Model, x: Tensor, y: Tensor, classes: int) -> Read:
-        """What `model` (as a search sees it) says to x (n, *shape), whose true classes are y (n,)."""
+    def read(self, model: Model, x: Tensor, wanted: Wanted, classes: int) -> Read:
+        """What `model` (as a search sees it) says to x (n, *shape), of which an adversary wants `wanted` (n)."""
         named = self.labels(scores(model, x))
-        correct = named == y
-        wrong = ~correct & (named >= 0)
-        return Read(named, correct, wrong, wrong)
+        correct, met = named == wanted.y, wanted.met(named)
+        return Read(named, correct, met, met, wanted.standing(correct, met))
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,12 @@ class Votes(Reading):
         """Fresh passes per scored input: enough for the test even where one vote decides."""
         return max(self.votes, LEAST)
 
-    def read(self, model: Model, x: Tensor, y: Tensor, classes: int) -> Read:
-        """By the majority of `passes` fresh answers."""
+    def read(self, model: Model, x: Tensor, wanted: Wanted, classes: int) -> Read:
+        """By the majority of `passes` fresh answers (ties go to the smallest class, as argmax has it)."""
         counts = self.counts(model, x, classes)
-        correct = self.correct(counts, y)
-        return Read(counts.argmax(dim=1), correct, ~correct, self.broken(counts, y))
+        named = counts.argmax(dim=1)
+        correct, met = named == wanted.y, wanted.met(named)
+        return Read(named, correct, met, self.broken(counts, wanted), wanted.standing(correct, met))
 
     def counts(self, model: Model, x: Tensor, classes: int) -> Tensor:
         """(n, classes) int64: how many of `passes` fresh answers named each class."""
@@ -153,25 +155,25 @@ class Votes(Reading):
             total += functional.one_hot(labels(model, x), classes)
         return total
 
-    def correct(self, counts: Tensor, y: Tensor) -> Tensor:
-        """(n,) bool: the true class has the most votes (ties go to the smallest class, as argmax has it)."""
-        return counts.argmax(dim=1) == y
+    def broken(self, counts: Tensor, wanted: Wanted) -> Tensor:
+        """(n,) bool: the true class lost, or the target won, beyond chance: the p-value is below `level`."""
+        return self.p_values(counts, wanted) < self.level
 
-    def broken(self, counts: Tensor, y: Tensor) -> Tensor:
-        """(n,) bool: the true class lost, beyond chance: its p-value is below `level`."""
-        return self.p_values(counts, y) < self.level
-
-    def p_values(self, counts: Tensor, y: Tensor) -> Tensor:
+    def p_values(self, counts: Tensor, wanted: Wanted) -> Tensor:
         """(n,) float64 of the exact one-sided binomial test of "the true class is named at least half of the time".
 
-        P(Binomial(passes, 1/2) <= k), with the true class k times among `passes`. With several votes the true class is compared
-        with the class that leads, of the passes that named one of the two.
+        P(Binomial(passes, 1/2) <= k), with the true class k times among `passes`. With a target the test is of "the target is
+        named at most half of the time", P(Binomial(passes, 1/2) >= k). With several votes the class is compared with the one
+        that leads the others, of the passes that named one of the two.
         """
-        right = counts.gather(1, y[:, None]).squeeze(1)
-        total = torch.full_like(right, self.passes)
+        named = wanted.y if wanted.target is None else wanted.target
+        own = counts.gather(1, named[:, None]).squeeze(1)
+        total = torch.full_like(own, self.passes)
         if self.votes > 1:
-            total = right + counts.scatter(1, y[:, None], -1).amax(dim=1).clamp_min(0)
-        return torch.from_numpy(binom.cdf(right.cpu().numpy(), total.cpu().numpy(), 0.5)).to(y.device)
+            total = own + counts.scatter(1, named[:, None], -1).amax(dim=1).clamp_min(0)
+        k, passes = own.cpu().numpy(), total.cpu().numpy()
+        found = binom.cdf(k, passes, 0.5) if wanted.target is None else binom.sf(k - 1, passes, 0.5)
+        return torch.from_numpy(found).to(named.device)
 
 
 @dataclass(frozen=True)

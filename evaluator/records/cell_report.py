@@ -1,7 +1,8 @@
 """What one attack did to one defense: the cell of the matrix. Torch-free: the web reads this.
 
 Bits and lists are in data order. A cell counts verified adversarial inputs only: returned by the attack, inside the threat
-in float64, and misclassified by a fresh copy of the defense that is right about the clean image.
+in float64, and misclassified by a fresh copy of the defense that is right about the clean image. Where the challenge names
+targets, it counts what a fresh copy takes for the target, and does not take for it without attack.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class CellReport(Frozen):
     """The result of one attack against one defense, or of replaying stored inputs on it (`kind` says which).
 
     ids: positions in the split. correct_bits: correct on the clean image; robust_bits: correct on it and on what this attack
-    returned. distances: how far each verified break is from its image, in the threat's own units; null where none was found.
+    returned, or, with targets, never at its target; unbroken_bits, targets: as in `evaluator.records.report.Report`. distances:
+    how far each verified break is from its image, in the threat's own units; null where none was found.
     read_as: the class that the defense gave it; empty where several answers decide.
     forward_rows, backward_rows: what the attack asked of the model; budget_rows: what it was allowed
     (`evaluator.records.cost`), null for attacks that ask nothing; check_rows: what verification asked on top.
@@ -59,6 +61,8 @@ class CellReport(Frozen):
     robust_interval: tuple[float, float] = Field(description="95 % Clopper-Pearson interval of robust_accuracy")
     correct_bits: Bits
     robust_bits: Bits
+    unbroken_bits: Bits = Field(default_factory=list)
+    targets: list[int] = Field(default_factory=list)
     distances: list[float | None]
     read_as: list[int | None] = Field(default_factory=list)
     violations: list[Violation]
@@ -72,6 +76,11 @@ class CellReport(Frozen):
     seed: int
     digests: CellDigests
     environment: Environment
+
+    @property
+    def attackable(self) -> Bits:
+        """What stands without any attack, and so can be broken by one."""
+        return self.unbroken_bits or self.correct_bits
 
 
 @dataclass(frozen=True)

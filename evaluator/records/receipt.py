@@ -22,6 +22,7 @@ from evaluator.errors import InputError
 from evaluator.records.identity import JUDGING, source_digest
 from evaluator.records.report import SCHEMA_VERSION, Environment, Report
 
+LATER = ("unbroken_bits", "targets")  # fields of a report that reports once had not
 _RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 
@@ -32,6 +33,9 @@ def canonical(report: Report) -> bytes:
     for name in ("source", "judging"):
         if not table["environment"][name]:
             del table["environment"][name]
+    for name in LATER:
+        if not table[name]:
+            del table[name]
     return json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
 
 

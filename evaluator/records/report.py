@@ -182,7 +182,9 @@ class Digests(Frozen):
 class Report(Frozen):
     """The result of one evaluation of one defense on one challenge.
 
-    correct_bits: correct on the clean image; robust_bits: correct on it and under every verified adversarial input;
+    correct_bits: correct on the clean image; robust_bits: correct on it and under every verified adversarial input, or, where
+    the challenge names targets, never at its target. unbroken_bits: not broken as they are, without any attack; left out where
+    that is correct_bits. targets: the class that had to be reached, empty where any wrong one counts.
     certified_bits: provably robust as it is (all 0 without a certificate of the classifier itself); certificate: the one
     that was asked for, of the classifier itself or of its smoothed version; broken_by: index into `attacks` of the attack that
     broke the example, -1 for none or already misclassified; ids: positions in the split. checks: every honesty check that
@@ -200,6 +202,8 @@ class Report(Frozen):
     certified_accuracy: float | None
     correct_bits: Bits
     robust_bits: Bits
+    unbroken_bits: Bits = Field(default_factory=list)
+    targets: list[int] = Field(default_factory=list)
     certified_bits: Bits
     broken_by: list[int]
     attacks: list[AttackRecord]
@@ -214,6 +218,11 @@ class Report(Frozen):
     digests: Digests
     environment: Environment
     receipt: dict[str, Any] | None = None
+
+    @property
+    def attackable(self) -> Bits:
+        """What stands without any attack, and so can be broken by one."""
+        return self.unbroken_bits or self.correct_bits
 
 
 @dataclass(frozen=True)

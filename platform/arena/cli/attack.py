@@ -33,6 +33,10 @@ def attack(
     examples: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 100,
     epsilon: Annotated[float | None, typer.Option(help="Another budget than the challenge's.")] = None,
     threat: Annotated[str | None, typer.Option(help="Another threat than the challenge's; needs --epsilon.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The goal: a class by number or name, random, least-likely or each; else the challenge's."),
+    ] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="A hyperparameter, such as steps=100.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     save: Annotated[Path | None, typer.Option(help="Write the verified adversarial array here (.npz).")] = None,
@@ -49,9 +53,9 @@ def attack(
     for file in (save, gallery):
         if file is not None and not file.parent.is_dir():
             raise InputError("there is no such folder.", where=str(file.parent), help="Make it first.")
-    chosen = _with_threat(load_pack(pack), threat, epsilon)
+    chosen = _with_target(_with_threat(load_pack(pack), threat, epsilon), target)
     weapon, budget = create(name, **_options(option or [])), build(chosen.challenge.threat)
-    weapon.check(budget)
+    weapon.check(budget, targeted=chosen.challenge.goal.targeted)
     with defense_folder(against, server, token) as folder:
         done = carry_out(Order(name, weapon, chosen, folder, examples, seed, sandbox))
     table = Table(
@@ -72,11 +76,6 @@ def attack(
 
 def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
     """The pack with another threat or budget, validated like a manifest."""
-    from pydantic import ValidationError
-
-    from evaluator.manifests.manifest_errors import explain
-    from evaluator.manifests.spec import Challenge
-
     same = kind in (None, pack.challenge.threat.kind)
     if epsilon is None:
         if same:
@@ -85,6 +84,24 @@ def _with_threat(pack: Pack, kind: str | None, epsilon: float | None) -> Pack:
     table = pack.challenge.model_dump()
     changed: dict[str, Any] = dict(table["threat"]) if same else {"kind": kind}
     table["threat"] = {**changed, "epsilon": int(epsilon) if epsilon.is_integer() else epsilon}  # l0 counts pixels
+    return _changed(pack, table)
+
+
+def _with_target(pack: Pack, target: str | None) -> Pack:
+    """The pack with another goal, validated like a manifest."""
+    if target is None:
+        return pack
+    goal = {"kind": "targeted", "target": int(target) if target.isdecimal() else target}
+    return _changed(pack, {**pack.challenge.model_dump(), "goal": goal})
+
+
+def _changed(pack: Pack, table: dict[str, Any]) -> Pack:
+    """The pack with another manifest. Raises InputError where that cannot be."""
+    from pydantic import ValidationError
+
+    from evaluator.manifests.manifest_errors import explain
+    from evaluator.manifests.spec import Challenge
+
     try:
         challenge = Challenge.model_validate(table)
     except ValidationError as error:

@@ -41,7 +41,7 @@ def rows(found: Found) -> list[tuple[str, str]]:
     table = [
         ("images", f"{n:,}"),
         ("clean accuracy", f"{int(verdict.correct.sum()) / n:.2%}"),
-        ("accuracy under attack", f"{int(verdict.robust.sum()) / n:.2%}"),
+        ("accuracy under attack" if verdict.target is None else "target not reached", f"{int(verdict.robust.sum()) / n:.2%}"),
         ("broken, verified", f"{int(found.broken.sum()):,}"),
     ]
     if bool(found.broken.any()):

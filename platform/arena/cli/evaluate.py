@@ -95,6 +95,8 @@ def show(report: Report) -> None:
     low, high = report.robust_interval
     out.print(f"clean accuracy   {report.clean_accuracy:7.2%}")
     out.print(f"robust accuracy  {report.robust_accuracy:7.2%}   95 % interval {low:.2%} to {high:.2%}")
+    if report.targets:
+        out.print("                 the share whose target class was not reached, misclassified images included")
     if report.certified_accuracy is not None:
         out.print(f"certified        {report.certified_accuracy:7.2%}")
     if report.certificate is not None:

@@ -28,7 +28,7 @@ from evaluator.records.report import SubmissionFailed
 from sandbox.scratch import owned_folder
 
 logger = logging.getLogger(__name__)
-_LONG = {"ids", "correct_bits", "robust_bits", "distances", "read_as"}
+_LONG = {"ids", "correct_bits", "robust_bits", "unbroken_bits", "targets", "distances", "read_as"}
 
 
 class CellJudge(Judge):
@@ -76,12 +76,12 @@ class CellJudge(Judge):
 
     def _publish_completed(self, cell: Cell, outcome: CellCompleted, at: datetime) -> None:
         report = outcome.report
-        breaks = pack([bool(c) and not r for c, r in zip(report.correct_bits, report.robust_bits, strict=True)])
+        breaks = pack([bool(c) and not r for c, r in zip(report.attackable, report.robust_bits, strict=True)])
         inputs, archive = self.kept(cell, outcome, breaks)
         shown = brief(report) | {"read_as": _read_as(outcome, adversarial.shown(inputs))}
         Cell.objects.filter(pk=cell.pk).update(**_columns(report, breaks, cell), archive=archive, report=shown)
         cell.refresh_from_db(fields=["breaks", "distances"])
-        fall = survival.clear(cell, pack(report.correct_bits), breaks, at)
+        fall = survival.clear(cell, pack(report.attackable), breaks, at)
         if fall is not None:
             logger.info("attack %d broke %d more examples of defense %d", cell.attack_id, fall.fallen, cell.defense_id)
             reprioritise(cell.challenge)

@@ -39,7 +39,7 @@ def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") ->
     values = {
         "envelope": adversarial.pack_envelope(best),
         "gain": gained(best, epsilon),
-        "correct": pack(report.correct_bits),
+        "correct": pack(report.attackable),
         "robust": robust,
         "witnessed": witnessed,
     }
@@ -83,7 +83,7 @@ def ensure(evaluation: Evaluation) -> None:
 def clear(cell: Cell, correct: bytes, breaks: bytes, at: datetime) -> Fall | None:
     """Clears what the cell broke from its defense's survival; the fall, if that was news. After `lock`.
 
-    correct: what the defense gets right without attack, from which a fall before its first verdict starts.
+    correct: what stands without attack, from which a fall before its first verdict starts.
     """
     known = Survival.objects.filter(evaluation__submission=cell.defense_id, evaluation__rules_digest=cell.rules_digest)
     survival = (

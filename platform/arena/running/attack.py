@@ -109,7 +109,8 @@ def _source(attack: Staged, ready: Bench, listener: Listener) -> Source:
     """Where the claims of this submission come from. Raises AttackFault for an array that cannot be read."""
     if read_attack_manifest(attack.folder).format == "python":
         limits = ready.pack.challenge.limits
-        return Played(AttackZone(attack.folder, limits, ready.lane.sandbox, ready.lane.threads, listener), ready.pack)
+        zone = AttackZone(attack.folder, limits, ready.lane.sandbox, ready.lane.threads, listener)
+        return Played(zone, ready.pack, ready.goal)
     with blaming_the_attack():
         return Submitted(read_points(ready.pack, attack.folder, ready.examples, ready.threat))
 

@@ -19,6 +19,7 @@ from evaluator.host.load import load_weights_only, read_manifest
 from evaluator.judging.certification import require
 from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.goals import Goal, build_goal
 from evaluator.judging.watch import Observer
 from evaluator.manifests.architecture_shapes import check_images
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
@@ -58,7 +59,12 @@ class Bench:
         """
         heard = listener or self.lane.listener
         observer = Observer(heard.on_progress, heard.cancelled)
-        return evaluate(self.defense, part, self.threat, ensemble, seed=seed, keep=keep, observer=observer)
+        return evaluate(self.defense, part, self.threat, ensemble, seed=seed, goal=self.goal, keep=keep, observer=observer)
+
+    @property
+    def goal(self) -> Goal:
+        """What an adversary wants here."""
+        return build_goal(self.pack.challenge.goal, self.pack.challenge.data)
 
     def require(self, asked: CertificateSpec, board: CertifiedSpec | None = None) -> None:
         """Raises InputError, before anything is computed, where the certificate cannot be had."""
@@ -95,9 +101,7 @@ def bench(
     the challenge's limit. Raises SubmissionError, before anything is computed, for a folder that does not fit the challenge.
     """
     challenge, limits = pack.challenge, pack.challenge.limits
-    data = challenge.data
-    if examples is not None:
-        data = data.model_copy(update={"examples": min(examples, data.examples)})
+    data = challenge.data if examples is None else challenge.data.first(examples)
     if seconds is not None:
         limits = limits.model_copy(update={"seconds": seconds})
     with staged(defense) as copy:

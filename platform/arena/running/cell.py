@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from arena.running.bench import Bench
@@ -17,6 +18,7 @@ from evaluator.data import Examples
 from evaluator.host.attack_session import AttackSession
 from evaluator.judging.claims import Claims, check_claims
 from evaluator.judging.compaction import compact_broken, expand
+from evaluator.judging.goals import Goal
 from evaluator.judging.verification import Checked, disagreements, verify
 from evaluator.judging.watch import Observer, Watch
 from evaluator.manifests.spec import Pack
@@ -25,17 +27,23 @@ from evaluator.models.reading import reading_of
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.cell_report import CellCompleted, CellDigests, CellReport
 from evaluator.records.intervals import clopper_pearson
-from evaluator.threats import Threat
+from evaluator.threats import Threat, build
 from evaluator.threats.base import flat
 
 
 @dataclass(frozen=True)
 class Ask:
-    """How a source that asks the defense does so: model, metered with the budget; seed: of its randomness; tick: poll it."""
+    """How a source that asks the defense does so. meter: with the whole budget; model: the defense on a meter of its choice;
+    seed: of its randomness; tick: poll it.
 
-    model: MeteredModel
+    broken: of what was returned for examples, (n,) bool, what the defense takes for a success; the scorer pays.
+    """
+
+    meter: Meter
+    model: Callable[[Meter], MeteredModel]
     seed: int
     tick: Callable[[], None]
+    broken: Callable[[Tensor, Examples], Tensor]
 
 
 class Source(Protocol):
@@ -53,21 +61,42 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Played:
-    """A submitted attack in its zone."""
+    """A submitted attack in its zone. It is called once for each turn of the goal, with an equal part of what rows are left."""
 
     zone: AttackZone
     pack: Pack
+    goal: Goal
     kind: Literal["python"] = "python"
     asks: bool = True
 
     def returned(self, piece: Examples, ask: Ask | None) -> Tensor:
         if ask is None:
             raise ValueError("an attack asks a defense")
+        turns = list(self.goal.turns(piece))
+        if len(turns) == 1:
+            return self._turn(turns[0], ask, ask.model(ask.meter))
+        points = build(self.pack.challenge.threat).start(piece.x)
+        standing = torch.arange(len(piece))
+        for number, turn in enumerate(turns):
+            part = turn[standing]
+            if not len(part):
+                break
+            share = Meter(((ask.meter.budget or 0) - ask.meter.cost) // (len(turns) - number))
+            returned = self._turn(part, ask, ask.model(share))
+            ask.meter.charge(forward=share.forward_rows, backward=share.backward_rows)
+            if returned.shape != points[standing].shape or returned.dtype != points.dtype:
+                return returned
+            points[standing] = returned
+            standing = standing[~ask.broken(returned, part)]
+        return points
+
+    def _turn(self, piece: Examples, ask: Ask, model: MeteredModel) -> Tensor:
+        """What the attack returns when it is called once."""
         challenge = self.pack.challenge
         with self.zone.open() as transport:
             session = AttackSession(
                 transport,
-                ask.model,
+                model,
                 piece,
                 challenge.threat,
                 challenge.access,
@@ -121,27 +150,37 @@ class CellRun:
         """Judges one piece. budget: rows that the source may ask. Raises AttackFault, SubmissionError (of the defense), ..."""
         threat, lane = self.bench.threat, self.bench.lane
         asked, checks = Meter(budget if self.source.asks else None), Meter()
-        reading = reading_of(lane.manifest)
+        reading, goal = reading_of(lane.manifest), self.bench.goal
         watch = Watch(len(piece), asked, Observer(self.listener.on_progress, self.listener.cancelled))
         first: Checked | None = None
         if self.source.asks:
             watch.stage("attacking", attack=self.name)
             with lane.open(piece.classes) as model:
-                metered = MeteredModel(model, asked, classes=piece.classes, tick=watch.tick, reading=reading)
-                ask = Ask(metered, _attack_seed(self.seed, piece), watch.tick)
+
+                def on(meter: Meter) -> MeteredModel:
+                    return MeteredModel(model, meter, classes=piece.classes, tick=watch.tick, reading=reading)
+
+                same = on(checks)
+                piece = goal.aimed(piece, same)
+
+                def broken_there(returned: Tensor, part: Examples) -> Tensor:
+                    claims, claimed = _claims(returned, part, threat)
+                    return verify(same, part, threat, claims.points, claimed, self.seed, reading).broken
+
+                ask = Ask(asked, on, _attack_seed(self.seed, piece), watch.tick, broken_there)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
-                same = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick, reading=reading)
                 first = verify(same, piece, threat, claims.points, claimed, self.seed, reading)
         else:
             claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
         watch.stage("verifying")
         with lane.open(piece.classes) as model:
             fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick, reading=reading)
+            piece = piece if self.source.asks else goal.aimed(piece, fresh)
             checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, reading)
-            broken = checked.correct & checked.broken
+            broken = checked.standing & checked.broken
             archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, reading)
         flags = [] if first is None or reading.random else disagreements(first.correct, checked, first.broken)
-        robust = checked.correct & ~broken
+        robust = checked.standing & ~broken
         far = threat.distance(piece.x, claims.points).tolist()
         report = CellReport(
             kind=self.source.kind,
@@ -155,6 +194,8 @@ class CellRun:
             robust_interval=clopper_pearson(int(robust.sum()), len(piece)),
             correct_bits=checked.correct.int().tolist(),
             robust_bits=robust.int().tolist(),
+            unbroken_bits=[] if piece.target is None else checked.standing.int().tolist(),
+            targets=[] if piece.target is None else piece.target.tolist(),
             distances=[distance if fell else None for distance, fell in zip(far, broken.tolist(), strict=True)],
             read_as=_read_as(checked.read_as, broken),
             violations=claims.violations,

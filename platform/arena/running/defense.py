@@ -18,7 +18,6 @@ from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data.tensors import unranked
 from evaluator.draws import Draws
-from evaluator.ensembles import SHORT, standard
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.judging.certification import Certified, Searched, certified
 from evaluator.judging.evaluation import Verdict
@@ -72,7 +71,7 @@ def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -
     """Searches and certifies one piece."""
     challenge, manifest = request.pack.challenge, ready.manifest
     honest = Honest(
-        request.ensemble or (SHORT if challenge.evaluation.ensemble == "short" else standard(ready.threat)),
+        request.ensemble or ready.goal.search(challenge, ready.threat),
         bpda=manifest.bpda is not None,
         controls=_controls(request),
     )
@@ -110,6 +109,8 @@ def _report(request: Request, ready: Bench, verdict: Verdict, part: Examples, pr
         certified_accuracy=None if own is None else own.record.accuracy,
         correct_bits=verdict.correct.int().tolist(),
         robust_bits=verdict.robust.int().tolist(),
+        unbroken_bits=[] if verdict.target is None else verdict.unbroken.int().tolist(),
+        targets=[] if verdict.target is None else verdict.target.tolist(),
         certified_bits=[0] * count if own is None else own.record.bits,
         broken_by=verdict.broken_by.tolist(),
         attacks=verdict.attacks,

@@ -110,6 +110,8 @@ def _common(reports: Sequence[Report | CellReport]) -> dict[str, Any]:
         "ids": [i for report in reports for i in report.ids],
         "correct_bits": correct,
         "robust_bits": robust,
+        "unbroken_bits": [bit for report in reports for bit in report.unbroken_bits],
+        "targets": [target for report in reports for target in report.targets],
         "clean_accuracy": sum(correct) / examples,
         "robust_accuracy": sum(robust) / examples,
         "robust_interval": clopper_pearson(sum(robust), examples),

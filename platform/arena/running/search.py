@@ -40,7 +40,7 @@ class Found:
 
     @property
     def broken(self) -> Tensor:
-        return self.verdict.correct & ~self.verdict.robust
+        return self.verdict.unbroken & ~self.verdict.robust
 
 
 def run_search(
@@ -62,13 +62,13 @@ def run_search(
     def search() -> Found:
         with bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples) as ready:
             part, threat, manifest = ready.examples, ready.threat, ready.manifest
-            ensemble = Sequence(name, (Stage(name, attack),), slice_examples=_SLICE)
+            ensemble = ready.goal.pursued(Sequence(name, (Stage(name, attack),), slice_examples=_SLICE))
             verdict = ready.search(part, Declared(ensemble, manifest), seed=seed)
             rendered = threat.apply(part.x, verdict.points).detach()
             with ready.defense.open() as model:
                 reading = ready.defense.reading
                 asked = MeteredModel(model, Meter(), classes=part.classes, reading=reading)
-                answers = read(asked, rendered, part.y, part.classes, reading).labels
+                answers = read(asked, rendered, part.wanted, part.classes, reading).labels
         return Found(manifest, part, verdict, rendered, answers, threat.distance(part.x, verdict.points))
 
     return once_more(search)

@@ -29,6 +29,7 @@ from evaluator.manifests.data_specs import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reading import Votes, reading_of
 from evaluator.threats import Linf
+from evaluator.wanted import Wanted
 from tests.evaluator.hosts import hosted, write_submission
 
 THREAT = Linf(0.3)
@@ -201,15 +202,15 @@ def test_votes_follow_the_exact_binomial_tail() -> None:
     y = torch.zeros(3, dtype=torch.int64)
     counts = torch.tensor([[23, 41], [22, 42], [32, 32]])
     # P(Binomial(64, 1/2) <= 23) = 0.0164, P(<= 22) = 0.0084
-    assert Votes(1).broken(counts, y).tolist() == [False, True, False]
+    assert Votes(1).broken(counts, Wanted(y)).tolist() == [False, True, False]
 
 
 def test_several_votes_compare_the_true_class_with_the_leader() -> None:
     y = torch.zeros(2, dtype=torch.int64)
     counts = torch.tensor([[26, 10, 10, 9, 9], [7, 40, 7, 5, 5]])
-    assert Votes(1).broken(counts, y).tolist() == [False, True]
-    assert Votes(8).broken(counts, y).tolist() == [False, True]
-    assert Votes(8).correct(counts, y).tolist() == [True, False]
+    assert Votes(1).broken(counts, Wanted(y)).tolist() == [False, True]
+    assert Votes(8).broken(counts, Wanted(y)).tolist() == [False, True]
+    assert counts.argmax(dim=1).tolist() == [0, 1]
 
 
 def judged(name: str, count: int) -> Verdict:

@@ -9,6 +9,7 @@ from torch import Tensor
 from evaluator.errors import InputError
 from evaluator.manifests.spec import DefenseManifest
 from evaluator.models.reading import ARGMAX, Argmax, Reading, Votes, WithDetector, reading_of
+from evaluator.wanted import Wanted
 
 X, Y = torch.zeros(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64)
 
@@ -41,12 +42,12 @@ def test_votes_that_are_declared_without_randomness_count_where_answers_turn_out
 def test_one_answer_is_right_wrong_or_refused() -> None:
     answers = torch.tensor([[2.0, 1.0, -1.0], [1.0, 2.0, -1.0], [1.0, 2.0, 1.0]])
     detector = WithDetector()
-    said = detector.read(detector.climbed, answers, Y, 2)
+    said = detector.read(detector.climbed, answers, Wanted(Y), 2)
     assert said.labels.tolist() == [0, 1, -1]
     assert said.correct.tolist() == [True, False, False]
-    assert said.wrong.tolist() == said.broken.tolist() == [False, True, False]
-    blind = ARGMAX.read(lambda x: x[:, :2], answers, Y, 2)
-    assert blind.wrong.tolist() == [False, True, True]
+    assert said.met.tolist() == said.broken.tolist() == [False, True, False]
+    blind = ARGMAX.read(lambda x: x[:, :2], answers, Wanted(Y), 2)
+    assert blind.met.tolist() == [False, True, True]
 
 
 def test_votes_tell_wrong_from_broken_beyond_chance() -> None:
@@ -59,10 +60,10 @@ def test_votes_tell_wrong_from_broken_beyond_chance() -> None:
         named = torch.tensor([0, passes > 30, 1]).long()
         return torch.nn.functional.one_hot(named, 2).float()
 
-    said = Votes().read(model, X, Y, 2)
+    said = Votes().read(model, X, Wanted(Y), 2)
     assert passes == 64
     assert said.correct.tolist() == [True, False, False]
-    assert said.wrong.tolist() == [False, True, True]
+    assert said.met.tolist() == [False, True, True]
     assert said.broken.tolist() == [False, False, True]
 
 

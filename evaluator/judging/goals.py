@@ -1,0 +1,133 @@
+"""What an adversary wants, as the judge pursues it: made from the manifest here, and asked by search, attacks and verification.
+
+A goal gives every example its target, where it has one; whether an answer is a success is then asked of the examples
+(`Examples.wanted`, `Batch.success`), and of nobody else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from evaluator.attacks.base import Model
+from evaluator.data.tensors import Examples
+from evaluator.draws import Draws
+from evaluator.ensembles.base import Ensemble
+from evaluator.ensembles.every_target import EveryTarget
+from evaluator.ensembles.short import SHORT
+from evaluator.ensembles.standard import standard
+from evaluator.manifests.data_specs import DataSpec
+from evaluator.manifests.goal_specs import EACH, LEAST_LIKELY, GoalSpec, TargetedSpec
+from evaluator.manifests.spec import Challenge
+from evaluator.models.access import scores
+from evaluator.threats.base import Threat
+
+_SEED = 0  # of drawn targets: whoever makes an array for these images draws the same ones
+_ROWS = 250
+
+
+class Goal(ABC):  # noqa: B024 (every method has the untargeted goal's meaning)
+    """Base of all goals, and what holds where nothing else is said: any wrong class.
+
+    targeted: attacks are told a class for every example, as their argument `target`.
+    """
+
+    targeted: ClassVar[bool] = False
+
+    def aimed(self, examples: Examples, model: Model) -> Examples:
+        """The examples with their targets. model: the defense, asked for its clean answers only where the goal needs them."""
+        return examples
+
+    def turns(self, examples: Examples) -> Iterator[Examples]:
+        """The examples as an attack is given them, one turn after the other; what it has broken leaves in between."""
+        yield examples
+
+    def search(self, challenge: Challenge, threat: Threat) -> Ensemble:
+        """The official search under this goal."""
+        return self.pursued(SHORT) if challenge.evaluation.ensemble == "short" else standard(threat, aimed=self.targeted)
+
+    def pursued(self, ensemble: Ensemble) -> Ensemble:
+        """A search for what a batch asks for, as it is run under this goal."""
+        return ensemble
+
+
+@dataclass(frozen=True)
+class Untargeted(Goal):
+    """Any wrong class."""
+
+
+@dataclass(frozen=True)
+class Targeted(Goal):
+    """One class for each example, whatever the defense answers.
+
+    given: (n,) int64 of the first n ranked images, or None; one that is an image's own label is drawn again among the others,
+    as are all where none are given. The draws depend on the image alone.
+    """
+
+    given: Tensor | None = None
+    targeted: ClassVar[bool] = True
+
+    def aimed(self, examples: Examples, model: Model) -> Examples:
+        draws = Draws(_SEED, examples.ids).fork("targets")
+        other = (examples.y + 1 + draws.integers(examples.classes - 1, 1).squeeze(1).to(examples.y.device)) % examples.classes
+        if self.given is not None:
+            given = self.given[examples.ids]
+            other = torch.where(given == examples.y, other, given)
+        return dataclasses.replace(examples, target=other)
+
+
+@dataclass(frozen=True)
+class LeastLikely(Goal):
+    """The class whose logit is the smallest at the clean image, the true one left out (Kurakin et al. 2017)."""
+
+    targeted: ClassVar[bool] = True
+
+    def aimed(self, examples: Examples, model: Model) -> Examples:
+        logits = torch.cat([scores(model, some) for some in examples.x.split(_ROWS)] or [torch.zeros(0, examples.classes)])
+        others = logits.scatter(1, examples.y[:, None], torch.inf)
+        return dataclasses.replace(examples, target=others.argmin(dim=1))
+
+
+@dataclass(frozen=True)
+class Each(Goal):
+    """Every other class in turn, and the worst case counts: an example is broken when one of them is reached.
+
+    So what counts is what counts without targets. How it is sought differs: an attack is called once for each class.
+    """
+
+    targeted: ClassVar[bool] = True
+
+    def turns(self, examples: Examples) -> Iterator[Examples]:
+        for step in range(1, examples.classes):
+            yield dataclasses.replace(examples, target=(examples.y + step) % examples.classes)
+
+    def search(self, challenge: Challenge, threat: Threat) -> Ensemble:
+        if challenge.evaluation.ensemble == "short":
+            return self.pursued(SHORT)
+        return EveryTarget(standard(threat, aimed=True), anywhere=standard(threat))
+
+    def pursued(self, ensemble: Ensemble) -> Ensemble:
+        return EveryTarget(ensemble)
+
+
+UNTARGETED = Untargeted()
+
+
+def build_goal(spec: GoalSpec, data: DataSpec) -> Goal:
+    """The goal of a validated manifest."""
+    if not isinstance(spec, TargetedSpec):
+        return UNTARGETED
+    if spec.target == LEAST_LIKELY:
+        return LeastLikely()
+    if spec.target == EACH:
+        return Each()
+    named, column = spec.named(data), spec.column(data)
+    if column is not None:
+        return Targeted(torch.tensor(column, dtype=torch.int64))
+    return Targeted(None if named is None else torch.full((data.examples,), named, dtype=torch.int64))
