@@ -21,10 +21,11 @@ from evaluator.manifests.challenge_packs import Golden
 from evaluator.manifests.spec import AttackManifest, Challenge, DefenseManifest, parse_toml
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = ("defense-submissions.md", "attack-submissions.md", "organising.md")
+GUIDES = ("defense-submissions.md", "attack-submissions.md", "organising.md", "goals.md")
 MANIFESTS: dict[str, tuple[type[BaseModel], ...]] = {
     "defense-submissions.md": (DefenseManifest,),
     "attack-submissions.md": (AttackManifest,),
+    "goals.md": (Challenge,),
     "organising.md": (Challenge, Challenge, Challenge, Challenge, Golden),
 }
 

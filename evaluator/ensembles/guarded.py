@@ -30,8 +30,9 @@ class Guarded:
     boundary than all climbs did, or when anything left less than `near` of the clean margin. A random share `audit` of the
     others is searched in full too. So who is searched depends on the example alone, not on its neighbors. Under a threat
     where random search is the better guide (a few pixels, a rotation) that is nearly everybody, and no sign of masking.
-    gain: by how much of the clean margin the canary must come nearer. masking: the canary is worse than climbs on every honest network of this kind, so that breaking what they left means that
-    gradients are hidden. slice_examples: how many examples are in play at once.
+    gain: by how much of the clean margin the canary must come nearer. masking: the canary is worse than climbs on every
+    honest network of this kind, so that breaking what they left means that gradients are hidden. slice_examples: how many
+    examples are in play at once.
     """
 
     climbs: tuple[Stage, ...]

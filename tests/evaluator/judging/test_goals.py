@@ -28,9 +28,7 @@ from evaluator.threats import Linf
 from evaluator.wanted import Wanted
 
 DATA = DataSpec(dataset="mnist", examples=12)
-PACK = (
-    'title = "Goals"\n[data]\ndataset = "mnist"\nexamples = {examples}\n{columns}[threat]\nkind = "linf"\nepsilon = 0.1\n{goal}'
-)
+PACK = 'title = "Goals"\n[data]\ndataset = "mnist"\nexamples = 3\n{columns}[threat]\nkind = "linf"\nepsilon = 0.1\n{goal}'
 
 
 def images(count: int = 12) -> Examples:
