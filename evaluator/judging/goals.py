@@ -35,7 +35,7 @@ _ROWS = 250
 class Goal(ABC):  # noqa: B024 (every method has the untargeted goal's meaning)
     """Base of all goals, and what holds where nothing else is said: any wrong class.
 
-    targeted: attacks are told a class for every example, as their argument `target`.
+    targeted: attacks get a class for every example, their argument `target`.
     """
 
     targeted: ClassVar[bool] = False

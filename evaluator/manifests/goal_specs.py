@@ -17,7 +17,7 @@ DRAWN = (RANDOM, LEAST_LIKELY, EACH)  # targets that the evaluator chooses
 class GoalSpec(Kinded):
     """Base of all kinds of goal; as the type of a field it stands for every one of them.
 
-    about: what the kind wants, a line for the documentation. targeted: attacks are told a class for each image.
+    about: what the kind wants, a line for the documentation. targeted: attacks get a class for each image.
     """
 
     registry: ClassVar[dict[str, type[Kinded]]] = {}

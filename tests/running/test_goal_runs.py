@@ -1,4 +1,4 @@
-"""Boards with targets in the real sandbox: defenses, code that is told the target, arrays, replays and the command line."""
+"""Boards with targets in the real sandbox: defenses, code that gets the target, arrays, replays and the command line."""
 
 from __future__ import annotations
 
