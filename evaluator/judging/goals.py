@@ -28,7 +28,7 @@ from evaluator.manifests.spec import Challenge
 from evaluator.models.access import scores
 from evaluator.threats.base import Threat
 
-_SEED = 0  # of drawn targets: whoever makes an array for these images draws the same ones
+_SEED = 0  # of drawn targets: authors of arrays draw the same ones
 _ROWS = 250
 
 
