@@ -56,7 +56,7 @@ class Search:
             if not len(rows):
                 break
             part = self.batch[rows].fork(trial)
-            rows = rows[~self.ask(rows, _random_images(part, coarse=trial % 2 == 1))]
+            rows = rows[~self.ask(rows, random_images(part, coarse=trial % 2 == 1))]
         return clean[self.distance[clean].isfinite()]
 
     def to_boundary(self, rows: Tensor, points: Tensor, *, steps: int) -> Tensor:
@@ -100,7 +100,7 @@ def unit_l2(directions: Tensor) -> Tensor:
     return directions / wide(directions.flatten(1).norm(dim=1).clamp_min(1e-12), directions)
 
 
-def _random_images(batch: Batch, *, coarse: bool) -> Tensor:
+def random_images(batch: Batch, *, coarse: bool) -> Tensor:
     """(n, *shape) uniform noise, or patches of it about a quarter of the image wide."""
     shape = batch.x.shape[1:]
     if not coarse or len(shape) < 2:

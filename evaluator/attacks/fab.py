@@ -10,20 +10,20 @@ from torch import Tensor
 from evaluator.attacks.active import Walking
 from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
-from evaluator.attacks.gradients import glance, ranked_classes
-from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
+from evaluator.attacks.gradients import glance
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, drawn_closer, within
 from evaluator.attacks.norms import NORMS, Norm
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
 from evaluator.attacks.validation import at_least
 from evaluator.threats.base import Threat
 
-_PAPER = "Croce and Hein 2020 (FAB), alg. 1"
+PAPER = "Croce and Hein 2020 (FAB), alg. 1"
 
 
 @dataclass(frozen=True)
-class _Boundary(MinimalNorm):
-    """Minimal-norm search: step to the linearised boundary, stay near the original, pull back when across.
+class BoundarySearch(MinimalNorm):
+    """What FAB and FAB-T share: step to the linearised boundary, stay near the original, pull back when across.
 
     steps: iterations per start. restarts: the first starts at the original, the others near it. alpha: the most that a
     step leans on the original. overshoot (eta): steps go this factor beyond the linearised boundary. backward (beta):
@@ -43,14 +43,14 @@ class _Boundary(MinimalNorm):
         at_least(1, steps=self.steps, restarts=self.restarts, overshoot=self.overshoot)
         at_least(0, alpha=self.alpha, backward=self.backward, refine=self.refine)
 
-    def _closest(self, model: Model, batch: Batch, threat: Threat, known: Closest) -> Closest:
+    def closest(self, model: Model, batch: Batch, threat: Threat, known: Closest) -> Closest:
         """All restarts for examples that are classified correctly."""
         norm = NORMS[threat.kind]
         for restart in range(self.restarts):
             part = batch.fork(restart)
             start = batch.x if restart == 0 else self._nearby(part, threat, norm, known)
             known = self._descend(model, part, threat, norm, start, known)
-        return self._refined(model, batch, threat, norm, known)
+        return drawn_closer(model, batch, threat, norm.size, known, halvings=self.refine)
 
     def _nearby(self, batch: Batch, threat: Threat, norm: Norm, known: Closest) -> Tensor:
         """A random point at half the distance of the closest one known (or of epsilon where none is)."""
@@ -83,23 +83,7 @@ class _Boundary(MinimalNorm):
         ahead, above = z + self.overshoot * move, x + self.overshoot * move_x
         return (ahead + wide(lean, z) * (above - ahead)).clamp(0, 1)
 
-    def _refined(self, model: Model, batch: Batch, threat: Threat, norm: Norm, known: Closest) -> Closest:
-        """Bisects the segment from the original to the closest point."""
-        found = torch.isfinite(known.distance).nonzero().squeeze(1)
-        part, best = batch[found], known[found]
-        if not len(found):
-            return known
-        outside, inside = torch.ones_like(best.distance), torch.zeros_like(best.distance)
-        far = best.points
-        for _ in range(self.refine):
-            middle = (outside + inside) / 2
-            z = part.x + wide(middle, far) * (far - part.x)
-            adversarial = part.success(glance(model, part, threat, z))
-            best = best.updated(z, norm.size(z - part.x), adversarial)
-            outside, inside = torch.where(adversarial, middle, outside), torch.where(adversarial, inside, middle)
-        return known.replaced(found, best)
-
-    def _correct(self, model: Model, batch: Batch, threat: Threat) -> tuple[Closest, Tensor, Tensor]:
+    def correct(self, model: Model, batch: Batch, threat: Threat) -> tuple[Closest, Tensor, Tensor]:
         """The clean look: nothing known, the logits, and who is to be attacked."""
         known = Closest.none(batch, threat)
         if not len(batch):
@@ -108,41 +92,15 @@ class _Boundary(MinimalNorm):
         return known, logits, (~batch.success(logits)).nonzero().squeeze(1)
 
 
-@register("fab", title="Fast Adaptive Boundary", access="gradients", threats=("linf", "l2", "l1"), paper=_PAPER)
+@register("fab", title="Fast Adaptive Boundary", access="gradients", threats=("linf", "l2", "l1"), paper=PAPER)
 @dataclass(frozen=True)
-class FAB(_Boundary):
+class FAB(BoundarySearch):
     """The closest adversarial point, by steps to the nearest of all linearised decision boundaries.
 
     An iteration costs two forward rows and K - 1 backward rows (one when targeted). Other options: see `_Boundary`.
     """
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        known, _, stands = self._correct(model, batch, threat)
-        found = self._closest(model, batch[stands], threat, known[stands])
+        known, _, stands = self.correct(model, batch, threat)
+        found = self.closest(model, batch[stands], threat, known[stands])
         return known.replaced(stands, found).points
-
-
-@register("fab_t", title="Targeted Fast Adaptive Boundary", access="gradients", threats=("linf", "l2", "l1"), paper=_PAPER)
-@dataclass(frozen=True)
-class FABT(_Boundary):
-    """FAB towards the boundary with one wrong class at a time, for the `targets` likeliest; any wrong label counts.
-
-    An iteration costs two forward rows and one backward row, whatever the number of classes.
-    """
-
-    targets: int = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, targets=self.targets)
-
-    def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
-        known, logits, stands = self._correct(model, batch, threat)
-        classes = ranked_classes(logits[stands], batch.y[stands]) if len(stands) else logits
-        part, best = batch[stands], known[stands]
-        for rank in range(1 if batch.target is not None else min(self.targets, classes.shape[1])):
-            if not len(part):
-                break
-            aimed = part.fork(rank) if batch.target is not None else part.fork(rank).aimed(classes[:, rank])
-            best = self._closest(model, aimed, threat, best)
-        return known.replaced(stands, best).points

@@ -1,5 +1,5 @@
 """Square attack: random search over square windows (Andriushchenko et al. 2020, "Square Attack: a query-efficient
-black-box adversarial attack via random search", algorithms 1 to 3)."""
+black-box adversarial attack via random search", algorithms 1 to 3; for L1 Croce and Hein 2021, "Mind the Box", sec. 5)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from evaluator.attacks.active import Active
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.losses import margin
 from evaluator.attacks.registry import register
-from evaluator.attacks.square_windows import WindowSearch, l2_search, linf_search
+from evaluator.attacks.square_mass import l1_search, l2_search
+from evaluator.attacks.square_windows import WindowSearch, linf_search
 from evaluator.attacks.validation import at_least, positive
 from evaluator.errors import InputError
 from evaluator.models.access import scores
 from evaluator.threats.base import Threat
 
-_SEARCHES = {"linf": linf_search, "l2": l2_search}
+_SEARCHES = {"linf": linf_search, "l2": l2_search, "l1": l1_search}
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries (section 5, "schedule of p")
 _BLOCK = 64  # steps whose random numbers are drawn in one call
 
@@ -37,7 +38,11 @@ class _State(Active):
 
 
 @register(
-    "square", title="Square attack", access="scores", threats=("linf", "l2"), paper="Andriushchenko et al. 2020, alg. 1-3"
+    "square",
+    title="Square attack",
+    access="scores",
+    threats=("linf", "l2", "l1"),
+    paper="Andriushchenko et al. 2020, alg. 1-3; L1: Croce and Hein 2021, sec. 5",
 )
 @dataclass(frozen=True)
 class Square(Attack):

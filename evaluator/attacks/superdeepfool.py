@@ -11,7 +11,7 @@ from evaluator.attacks.base import Batch, Model
 from evaluator.attacks.boundaries import nearest_boundary
 from evaluator.attacks.gradients import glance, look
 from evaluator.attacks.losses import margin
-from evaluator.attacks.minimal_norm import Closest, MinimalNorm, within
+from evaluator.attacks.minimal_norm import Closest, MinimalNorm, drawn_closer, within
 from evaluator.attacks.norms import NORMS
 from evaluator.attacks.registry import register
 from evaluator.attacks.rows import choose, wide
@@ -59,7 +59,9 @@ class SuperDeepFool(MinimalNorm):
             ahead = (flat(across - part.x) * flat(normal)).sum(dim=1) / flat(normal).square().sum(dim=1).clamp_min(1e-20)
             projected = (part.x + wide(ahead.clamp_min(0), normal) * normal).clamp(0, 1)
             z = z.index_copy(0, active, choose(crossed, projected, across))
-            everyone = everyone.replaced(active, self._bisected(model, part, threat, known))
+            everyone = everyone.replaced(
+                active, drawn_closer(model, part, threat, NORMS["l2"].size, known, halvings=_BISECTIONS)
+            )
             if self.stop_within:
                 active = active[~within(threat, part, everyone.points[active])]
         return everyone.points
@@ -76,16 +78,3 @@ class SuperDeepFool(MinimalNorm):
             moved = (z + (1 + self.overshoot) * norm.to_hyperplane(z, near.normal, near.gap)).clamp(0, 1)
             z = choose(crossed, z, moved)
         return z, crossed, known
-
-    @staticmethod
-    def _bisected(model: Model, batch: Batch, threat: Threat, known: Closest) -> Closest:
-        """The closest points drawn towards the originals as far as they stay adversarial."""
-        norm, far = NORMS["l2"], known.points
-        low, high = torch.zeros_like(known.distance), torch.ones_like(known.distance)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            z = batch.x + wide(middle, far) * (far - batch.x)
-            adversarial = batch.success(glance(model, batch, threat, z)) & torch.isfinite(known.distance)
-            known = known.updated(z, norm.size(z - batch.x), adversarial)
-            low, high = torch.where(adversarial, low, middle), torch.where(adversarial, middle, high)
-        return known

@@ -6,7 +6,7 @@ from __future__ import annotations
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.apgd_t import APGDT
 from evaluator.attacks.corner_search import CornerSearch
-from evaluator.attacks.fab import FABT
+from evaluator.attacks.fab_t import FABT
 from evaluator.attacks.greedy_pixels import GreedyPixels
 from evaluator.attacks.patch_places import PatchPlaces
 from evaluator.attacks.patch_rs import PatchRS

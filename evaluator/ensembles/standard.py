@@ -16,7 +16,7 @@ import torch
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.apgd_t import APGDT
 from evaluator.attacks.base import Batch
-from evaluator.attacks.fab import FABT
+from evaluator.attacks.fab_t import FABT
 from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.by_threat import DENSE_AIMED, L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH

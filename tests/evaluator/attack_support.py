@@ -92,7 +92,8 @@ THREATS: dict[str, Threat] = {
     "sum": Sum((Color(0.05, 0.1, nodes=3), Spatial(0.3), Linf(0.02))),
 }
 SMALL: dict[str, Any] = {"steps": 8, "restarts": 2, "rounds": 4, "searches": 3, "targets": 2, "particles": 2, "moves": 2}
-TRIPLES: dict[str, Any] = {"patch_places": {"steps": (2, 4, 8), "targets": 2}}  # options whose small values are tuples
+# options whose small values are others: tuples, or steps that a small budget can take
+OWN: dict[str, Any] = {"patch_places": {"steps": (2, 4, 8), "targets": 2}, "pdpgd": {"steps": 24, "step_size": 0.005}}
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,6 @@ def white_box_cases() -> list[Case]:
         kinds = ("linf", "l2", "l1") if entry.threats == ("*",) else entry.threats
         for kind in kinds:
             more = {"steps": 24} if kind == "l0" and "steps" in options else {}
-            more = TRIPLES.get(entry.name, more)
+            more = OWN.get(entry.name, more)
             cases.append(Case(entry, THREATS[kind], create(entry.name, **{**options, **more})))
     return cases

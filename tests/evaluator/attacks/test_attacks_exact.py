@@ -9,8 +9,10 @@ from scipy.optimize import linprog, minimize
 from torch import Tensor, nn
 
 from evaluator.attacks.norms import NORMS
+from evaluator.attacks.pdpgd import proximal
 from evaluator.attacks.registry import create
 from evaluator.attacks.relaxed_network import Relaxed
+from evaluator.attacks.trust_region import step_within
 from evaluator.errors import InputError
 from evaluator.threats import L1, L2, Linf, Threat
 from tests.evaluator.attack_support import RowWise, images, net
@@ -98,6 +100,12 @@ CLOSEST: list[tuple[str, dict[str, object], str, int, float]] = [
     ("fmn", {}, "linf", 2, 0.001),
     ("fmn", {}, "l2", 2, 0.001),
     ("fmn", {}, "l1", 2, 0.001),
+    ("pdpgd", {}, "linf", 2, 0.01),
+    ("pdpgd", {}, "l2", 2, 0.05),
+    ("pdpgd", {}, "l1", 2, 0.1),
+    ("brendel_bethge", {}, "linf", 2, 0.002),
+    ("brendel_bethge", {}, "l2", 2, 0.02),
+    ("brendel_bethge", {}, "l1", 2, 0.002),
     ("cw_l2", {"rate": 0.002}, "l2", 2, 0.02),
     ("cw_linf", {"rate": 0.001, "steps": 300}, "linf", 2, 0.12),  # tau falls by tenths
 ]
@@ -172,6 +180,39 @@ def test_the_move_to_a_hyperplane_inside_the_box_is_the_smallest_by_scipy(kind: 
         w, point = normal[row].double().numpy(), z[row].double().numpy()
         torch.testing.assert_close((normal[row] * moves[row]).sum(), gap[row], rtol=0, atol=1e-4)
         assert float(NORMS[kind].size(moves[row : row + 1])) <= _smallest(kind, point, w, float(gap[row])) + 1e-4
+
+
+@pytest.mark.parametrize("kind", ["linf", "l1", "l2"])
+def test_the_step_along_the_boundary_is_on_its_plane_in_its_region_and_nearer_than_a_hundred_others(kind: str) -> None:
+    generator = torch.Generator().manual_seed(5)
+    x, z = torch.rand(6, 7, generator=generator), torch.rand(6, 7, generator=generator)
+    normal, radius = torch.randn(6, 7, generator=generator), torch.full((6,), 0.3)
+    gap = 0.1 * radius * normal.norm(dim=1)
+    move = step_within(kind, x - z, z, normal, gap, radius)
+    assert bool(((z + move >= -1e-6) & (z + move <= 1 + 1e-6)).all())
+    assert bool((move.norm(dim=1) <= radius + 1e-6).all())
+    torch.testing.assert_close((normal * move).sum(dim=1), gap, rtol=0.02, atol=2e-3)
+    for _ in range(100):
+        other = move + 0.1 * torch.randn(6, 7, generator=generator)
+        other = other - ((other - move) * normal).sum(dim=1, keepdim=True) * normal / normal.square().sum(dim=1, keepdim=True)
+        allowed = (other.norm(dim=1) <= radius) & ((z + other >= 0) & (z + other <= 1)).all(dim=1)
+        nearer = NORMS[kind].size(x - z - other) < NORMS[kind].size(x - z - move) - 0.01
+        assert not bool((allowed & nearer).any())
+
+
+@pytest.mark.parametrize("kind", ["linf", "l2", "l1"])
+def test_a_proximal_step_is_no_worse_than_any_point_near_it(kind: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    delta, radius = torch.randn(5, 6, generator=generator), torch.full((5,), 0.4)
+
+    def worth(r: Tensor) -> Tensor:
+        return (r - delta).square().sum(dim=1) / 2 + radius * NORMS[kind].size(r)
+
+    found = proximal(kind, delta, radius)
+    for size in (0.01, 0.1, 1.0):
+        for _ in range(100):
+            noise = size * torch.randn(5, 6, generator=generator) * (torch.rand(5, 6, generator=generator) < 0.5)
+            assert bool((worth(found) <= worth(found + noise) + 1e-5).all())
 
 
 def _smallest(kind: str, z: np.ndarray, w: np.ndarray, gap: float) -> float:

@@ -8,6 +8,7 @@ import torch
 from evaluator.attacks.base import Attack, Batch
 from evaluator.attacks.boundary import Boundary
 from evaluator.attacks.decision import Search, boundary_steps
+from evaluator.attacks.geoda import GeoDA
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.opt_attack import OptAttack
 from evaluator.attacks.queries import Queries
@@ -30,6 +31,8 @@ def linear() -> tuple[Linear, torch.Tensor, torch.Tensor]:
     (Boundary(queries=2000), L2(1.0), 1.01),
     (HopSkipJump(queries=2000), L2(1.0), 1.05),
     (OptAttack(queries=2000), L2(1.0), 1.01),
+    (GeoDA(queries=2000), L2(1.0), 1.05),
+    (GeoDA(queries=4000), Linf(1.0), 1.4),
     (OptAttack(queries=2000, estimator="rgf", samples=20), L2(1.0), 1.1),
     (HopSkipJump(queries=4000), Linf(1.0), 1.4),  # in Linf one uncertain coordinate of the normal costs its whole share
     (OptAttack(queries=4000), Linf(1.0), 1.5),
@@ -46,7 +49,9 @@ def test_on_a_linear_model_the_distance_approaches_the_exact_one(attack: Attack,
     assert float(ratio.mean()) < tolerance
 
 
-@pytest.mark.parametrize("attack", [Boundary(queries=1000), HopSkipJump(queries=1000), OptAttack(queries=1000)], ids=str)
+@pytest.mark.parametrize(
+    "attack", [Boundary(queries=1000), HopSkipJump(queries=1000), OptAttack(queries=1000), GeoDA(queries=1000)], ids=str
+)
 def test_on_a_two_dimensional_net_the_distance_is_near_that_of_brute_force(attack: Attack) -> None:
     model, x = Curved(2, seed=3), images(8, 2)
     y = model(x).argmax(dim=1)
@@ -60,7 +65,9 @@ def test_on_a_two_dimensional_net_the_distance_is_near_that_of_brute_force(attac
     assert float((distance < 1.2 * nearest).float().mean()) >= 0.75  # a walk may follow another piece of the boundary
 
 
-@pytest.mark.parametrize("attack", [Boundary(queries=300), HopSkipJump(queries=300), OptAttack(queries=300)], ids=str)
+@pytest.mark.parametrize(
+    "attack", [Boundary(queries=300), HopSkipJump(queries=300), OptAttack(queries=300), GeoDA(queries=300)], ids=str
+)
 def test_more_queries_come_closer_on_a_real_network(attack: Attack) -> None:
     model, (x, y) = sdp_model("mnist_cnn_a_adv"), sdp_images("mnist")
     x, y = x[:6], y[:6]
@@ -69,7 +76,7 @@ def test_more_queries_come_closer_on_a_real_network(attack: Attack) -> None:
     assert float(many.mean()) < 0.8 * float(few.mean())
 
 
-@pytest.mark.parametrize("attack", [Boundary(), HopSkipJump(), OptAttack()], ids=str)
+@pytest.mark.parametrize("attack", [Boundary(), HopSkipJump(), OptAttack(), GeoDA()], ids=str)
 def test_an_input_that_is_wrong_already_costs_one_label_and_stays_as_it_is(attack: Attack) -> None:
     model, x, y = linear()
     counted = Counted(model)
@@ -78,7 +85,7 @@ def test_an_input_that_is_wrong_already_costs_one_label_and_stays_as_it_is(attac
     assert counted.rows == len(x)
 
 
-@pytest.mark.parametrize("attack", [Boundary(trials=7), HopSkipJump(trials=7), OptAttack(trials=7)], ids=str)
+@pytest.mark.parametrize("attack", [Boundary(trials=7), HopSkipJump(trials=7), OptAttack(trials=7), GeoDA(trials=7)], ids=str)
 def test_without_a_first_adversarial_point_the_clean_one_is_returned(attack: Attack) -> None:
     counted, x = Counted(Constant()), images(3, 1, 6, 6)
     assert torch.equal(attack(counted, x, torch.zeros(3, dtype=torch.long), L2(1.0)), x)
@@ -119,7 +126,7 @@ def test_the_resolution_follows_the_dimension() -> None:
 
 
 @pytest.mark.parametrize("build", [
-    lambda: Boundary(queries=0), lambda: Boundary(source_step=0), lambda: HopSkipJump(samples=0),
+    lambda: Boundary(queries=0), lambda: Boundary(source_step=0), lambda: HopSkipJump(samples=0), lambda: GeoDA(frequencies=2),
     lambda: OptAttack(smoothing=0), lambda: OptAttack(estimator="signs"),  # type: ignore[arg-type]
 ])  # fmt: skip
 def test_impossible_options_are_refused(build: object) -> None:
@@ -127,7 +134,7 @@ def test_impossible_options_are_refused(build: object) -> None:
         build()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("attack", [Boundary(), HopSkipJump(), OptAttack()], ids=str)
+@pytest.mark.parametrize("attack", [Boundary(), HopSkipJump(), OptAttack(), GeoDA()], ids=str)
 def test_targets_and_other_norms_are_refused_before_any_query(attack: Attack) -> None:
     model, x, y = linear()
     counted = Counted(model)

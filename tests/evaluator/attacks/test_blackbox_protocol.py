@@ -11,6 +11,7 @@ import torch
 from evaluator.attacks.base import Attack, Model
 from evaluator.attacks.boundary import Boundary
 from evaluator.attacks.corner_search import CornerSearch
+from evaluator.attacks.geoda import GeoDA
 from evaluator.attacks.greedy_pixels import GreedyPixels
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.local_search import LocalSearch
@@ -51,12 +52,14 @@ class Case:
 CASES = [
     Case(Square(queries=60), Linf(0.1), 60),
     Case(Square(queries=60), L2(0.5), 60),
+    Case(Square(queries=60), L1(2.0), 60),
     Case(Square(queries=20, restarts=3), Linf(0.1), 60),
     Case(ZOO(queries=200, coordinates=8), L2(0.5), 200),
     Case(LocalSearch(queries=90, probes=8, pixels=2), L0(6), 90),
     Case(LocalSearch(queries=90, probes=8, pixels=2), Linf(0.1), 90),
     Case(SimBA(queries=60), Linf(0.1), 60),
     Case(SimBA(queries=60), L2(0.5), 60),
+    Case(SimBA(queries=60), L1(2.0), 60),
     Case(SparseRS(queries=60), L0(6), 60),
     Case(SparseRS(queries=20, restarts=3), L0(6), 60),
     Case(GreedyPixels(queries=90, shortlist=8), L0(6), 90),
@@ -70,6 +73,8 @@ CASES = [
     Case(SPSA(queries=90, pairs=5), L2(0.5), 90),
     Case(HopSkipJump(queries=150, samples=20), L2(0.5), 150),
     Case(HopSkipJump(queries=150, samples=40), Linf(0.1), 150),
+    Case(GeoDA(queries=150, iterations=3), L2(0.5), 150),
+    Case(GeoDA(queries=150, iterations=3, frequencies=0.5), Linf(0.1), 150),
     Case(Boundary(queries=150), L2(0.5), 150),
     Case(OptAttack(queries=150, samples=20, trials=10), L2(0.5), 150),
     Case(OptAttack(queries=150, samples=20, trials=10), Linf(0.1), 150),

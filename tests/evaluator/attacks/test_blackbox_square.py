@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from evaluator.attacks.square import Square
-from evaluator.attacks.square_windows import _bump, l2_search, linf_search
+from evaluator.attacks.square_mass import _bump, l2_search
+from evaluator.attacks.square_windows import linf_search
 from evaluator.draws import Draws
 from evaluator.errors import InputError
 from evaluator.models.meter import Meter, MeteredModel
-from evaluator.threats import L2, Linf, Threat
+from evaluator.threats import L1, L2, Linf, Threat
 from tests.evaluator.blackbox import Constant, Curved, Linear, images
 from tests.evaluator.support import sdp_images, sdp_model
 
@@ -71,7 +72,7 @@ def test_windows_reach_every_pixel() -> None:
 
 
 def test_the_l2_bump_has_norm_one_and_two_signs() -> None:
-    bump = _bump(7, 7)
+    bump = _bump(7, 7, 2, 2)
     assert bump.norm() == pytest.approx(1.0, abs=1e-6)
     assert bool((bump[:3] > 0).all())
     assert bool((bump[3:] < 0).all())
@@ -81,6 +82,20 @@ def test_the_l2_search_spends_the_whole_budget_where_the_box_allows() -> None:
     model, x = Constant(), torch.full((4, 3, 10, 10), 0.5)
     points = Square(queries=80)(model, x, torch.zeros(4, dtype=torch.long), L2(0.8))
     assert torch.allclose(L2(0.8).distance(x, points), torch.full((4,), 0.8).double(), atol=1e-4)
+
+
+def test_the_l1_search_spends_the_whole_budget_where_the_box_allows() -> None:
+    model, x = Constant(), torch.full((4, 3, 10, 10), 0.5)
+    points = Square(queries=80)(model, x, torch.zeros(4, dtype=torch.long), L1(6.0))
+    assert torch.allclose(L1(6.0).distance(x, points), torch.full((4,), 6.0).double(), atol=1e-4)
+
+
+def test_under_l1_it_finds_the_pixel_that_decides_on_a_linear_model() -> None:
+    weights = torch.zeros(2, 100)
+    weights[1, 42] = 1.0  # 0.5 of it is missing, and no other pixel helps
+    model, x = Linear(weights, torch.tensor([0.9, 0.0])), torch.full((6, 1, 10, 10), 0.5)
+    points = Square(queries=1500)(model, x, torch.zeros(6, dtype=torch.long), L1(2.0))
+    assert bool((model(points).argmax(dim=1) == 1).all())
 
 
 def test_what_the_box_cut_off_goes_into_the_window_and_nowhere_else() -> None:
