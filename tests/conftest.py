@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("redoubt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("redoubt")
 
+pytest_plugins = ["tests.costs"]
+
 _NOT_RUN = pytest.StashKey[Counter[str]]()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluator.adam import Adam
 from evaluator.adaptive.bpda import Layer
 
 _WIDTH, _STEPS, _RATE, _IMAGES, _PIXELS = 32, 300, 1e-2, 8, 4096
@@ -42,7 +43,7 @@ def learn_substitute(inputs: Tensor, outputs: Tensor) -> Layer | None:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         network = _Pointwise(rows, targets)
-        optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
+        optimizer = Adam(network.parameters(), _RATE)
         for _ in range(_STEPS):
             optimizer.zero_grad()
             torch.autograd.backward(functional.mse_loss(network(rows), targets))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluator.adam import Adam
 from evaluator.attacks.base import Attack, Batch, Model
 from evaluator.attacks.gradients import look
 from evaluator.attacks.losses import margin
@@ -66,7 +67,7 @@ class Substitute(Attack):
         images, labels = batch.x, answers.argmax(dim=1)
         generator = torch.Generator().manual_seed(int(batch.draws.fork("substitute")[:1].integers(2**31, 1)))
         substitute = _network(batch.x.shape[1:], answers.shape[1], generator).to(batch.x.device)
-        optimizer = torch.optim.Adam(substitute.parameters(), lr=_LEARNING_RATE)
+        optimizer = Adam(substitute.parameters(), _LEARNING_RATE)
         for number in range(self.rounds + 1):
             _fit(substitute, optimizer, images, labels, generator, epochs=self.epochs)
             if number == self.rounds:
@@ -85,9 +86,7 @@ class Substitute(Attack):
         return points
 
 
-def _fit(
-    network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, generator: torch.Generator, *, epochs: int
-) -> None:
+def _fit(network: nn.Module, optimizer: Adam, x: Tensor, y: Tensor, generator: torch.Generator, *, epochs: int) -> None:
     network.train()
     with torch.enable_grad():
         for _ in range(epochs):

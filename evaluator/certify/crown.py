@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.adam import Adam
 from evaluator.certify.base import Certificates, Model, check_batch, labels
 from evaluator.certify.graph import Graph
 from evaluator.certify.ibp import (
@@ -82,8 +83,7 @@ def optimized_bound(
     }
     if not iterations or not used:
         return Optimized(backward_bound(graph, node, rows, inputs, Relaxation(relus, slopes)), slopes)
-    optimizer = torch.optim.Adam(slopes.values(), lr=LEARNING_RATE)
-    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.98)
+    optimizer = Adam(slopes.values(), LEARNING_RATE)
     best: Tensor | None = None
     best_slopes = {i: slope.detach().clone() for i, slope in slopes.items()}
     for step in range(iterations + 1):
@@ -100,7 +100,7 @@ def optimized_bound(
             optimizer.zero_grad()
             (-lower.sum()).backward()
         optimizer.step()
-        decay.step()
+        optimizer.rate *= 0.98
         with torch.no_grad():
             for slope in slopes.values():
                 slope.clamp_(0, 1)

@@ -153,7 +153,7 @@ def _slopes(asked: MeteredModel, part: list[Exchange], dice: np.random.Generator
     for rows in parts:
         leaf = x[rows].requires_grad_(True)
         with torch.enable_grad():
-            found.append(torch.autograd.grad(asked(leaf), leaf, cotangents[rows])[0])
+            found.append(torch.autograd.grad((asked(leaf) * cotangents[rows]).sum(), leaf)[0])
     return torch.cat(found)[back]
 
 

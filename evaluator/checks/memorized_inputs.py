@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import binomtest, fisher_exact
 from torch import Tensor
 
 from evaluator.attacks.base import Batch
@@ -58,7 +58,7 @@ class MemorizedInputs(Check):
         here, there = ~subject.climb.ever[right], ~fell[right]
         gap = share(here) - share(there)
         lost, won = int((here & ~there).sum()), int((~here & there).sum())
-        sure = lost + won > 0 and binomtest(lost, lost + won, alternative="greater").pvalue < LEVEL
+        sure = lost + won > 0 and scipy.stats.binomtest(lost, lost + won, alternative="greater").pvalue < LEVEL
         return gap > GAP and sure, f"{share(here):.0%} of {len(here)} stand, and {share(there):.0%} of them deformed"
 
     def _others(self, subject: Subject) -> tuple[bool, str]:
@@ -70,7 +70,7 @@ class MemorizedInputs(Check):
         if len(there) < LEAST or len(here) < LEAST:
             return False, f"other images were not compared: fewer than {LEAST} are classified correctly"
         table = np.array([[int(here.sum()), int((~here).sum())], [int(there.sum()), int((~there).sum())]])
-        sure = float(fisher_exact(table, alternative="greater").pvalue) < LEVEL
+        sure = float(scipy.stats.fisher_exact(table, alternative="greater").pvalue) < LEVEL
         gap = share(here) - share(there)
         return gap > OTHERS and sure, f"{share(there):.0%} of {len(there)} images that do not rank stand"
 

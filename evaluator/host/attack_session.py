@@ -202,7 +202,7 @@ class AttackSession:
         self._pay(graph.charged, len(graph.leaf), 2)
         ordinary = graph.ordinary and float(cotangent.abs().max()) <= _LARGE_COTANGENT
         (gradient,) = self._blaming(
-            lambda: torch.autograd.grad(graph.logits, graph.leaf, cotangent, retain_graph=True), ordinary=ordinary
+            lambda: torch.autograd.grad((graph.logits * cotangent).sum(), graph.leaf, retain_graph=True), ordinary=ordinary
         )
         self._differentiated.add(keep)
         return Message("gradient", {}, {"gradient": gradient})

@@ -181,7 +181,7 @@ def _fits(part: Callable[[Tensor], Tensor], z: Tensor) -> bool:
     cotangent = torch.randn_like(output)
     slope = torch.zeros_like(z)
     if output.requires_grad:
-        (given,) = torch.autograd.grad(output, leaf, cotangent, allow_unused=True)
+        (given,) = torch.autograd.grad((output * cotangent).sum(), leaf, allow_unused=True)
         slope = slope if given is None else given
     return any(_fits_at(part, z, slope, cotangent, step) for step in STEPS)
 

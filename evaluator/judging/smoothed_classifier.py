@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import scipy
 import torch
-from scipy.stats import binom
 from torch import Tensor
 
 from evaluator.adaptive.eot import EOT
@@ -53,7 +53,7 @@ class SmoothedClassifier:
         counts = self._counts(x[rows], ids[rows], range(1, _BLOCKS + 1))
         for row, count in zip(rows.tolist(), counts, strict=True):
             mine, theirs = int(count[y[row]]), int(count[rival[row]])
-            found[row] = bool(binom.cdf(mine, mine + theirs, 0.5) < LEVEL)
+            found[row] = bool(scipy.stats.binom.cdf(mine, mine + theirs, 0.5) < LEVEL)
         return found
 
     def attacked(self, examples: Examples, threat: Threat, attack: Attack = _ATTACK) -> Tensor:

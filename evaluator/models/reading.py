@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import scipy
 import torch
-from scipy.stats import binom
 from torch import Tensor
 from torch.nn import functional
 
@@ -172,6 +172,7 @@ class Votes(Reading):
         if self.votes > 1:
             total = own + counts.scatter(1, named[:, None], -1).amax(dim=1).clamp_min(0)
         k, passes = own.cpu().numpy(), total.cpu().numpy()
+        binom = scipy.stats.binom
         found = binom.cdf(k, passes, 0.5) if wanted.target is None else binom.sf(k - 1, passes, 0.5)
         return torch.from_numpy(found).to(named.device)
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+import scipy
 
 from evaluator.records.report import CertificateRecord, Flag
 
@@ -55,7 +55,7 @@ def allowance(examples: int, expected_false: float) -> int:
     """
     if examples == 0 or expected_false <= 0:
         return 0
-    return int(binom.isf(_LEVEL, examples, min(1.0, expected_false / examples)))
+    return int(scipy.stats.binom.isf(_LEVEL, examples, min(1.0, expected_false / examples)))
 
 
 def alarm(record: CertificateRecord) -> list[Flag]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any
 
 import torch
 from hosts import SMALL_NET, SocketTransport
+from nursery import started
 from torch import Tensor, nn
 
 from evaluator.attacks.base import Model
@@ -116,15 +115,11 @@ def write_attack(folder: Path, code: str) -> Path:
 def hosted_attack(folder: Path) -> Iterator[Transport]:
     """A started attack host with the submission loaded."""
     ours, theirs = socket.socketpair()
-    argv = [sys.executable, "-m", "evaluator.host.attack_serve", str(folder)]
-    with ours, subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+    with ours, theirs, started("evaluator.host.attack_serve", folder, theirs):
         theirs.close()
-        try:
-            transport = SocketTransport(ours)
-            Channel(transport, reply_seconds=20, load_seconds=120).load()
-            yield transport
-        finally:
-            process.kill()
+        transport = SocketTransport(ours)
+        Channel(transport, reply_seconds=20, load_seconds=120).load()
+        yield transport
 
 
 def frame(message: Message) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from nursery import started
 
 from evaluator.host.proxy import Channel, RemoteModel
 
@@ -77,12 +76,8 @@ def write_submission(folder: Path, code: str, name: str = "test defense") -> Pat
 def hosted(folder: Path, *, classes: int = 3, reply_seconds: float = 20.0) -> Iterator[RemoteModel]:
     """A started host with the submission loaded."""
     ours, theirs = socket.socketpair()
-    argv = [sys.executable, "-m", "evaluator.host.serve", str(folder)]
-    with ours, subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+    with ours, theirs, started("evaluator.host.serve", folder, theirs):
         theirs.close()
-        try:
-            channel = Channel(SocketTransport(ours), reply_seconds=reply_seconds, load_seconds=120)
-            channel.load()
-            yield RemoteModel(channel, classes=classes)
-        finally:
-            process.kill()
+        channel = Channel(SocketTransport(ours), reply_seconds=reply_seconds, load_seconds=120)
+        channel.load()
+        yield RemoteModel(channel, classes=classes)

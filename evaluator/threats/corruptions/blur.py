@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from evaluator.draws import Draws
@@ -16,8 +16,8 @@ def defocus(x: Tensor, severity: int, draws: Draws) -> Tensor:
     radius, smoothing = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))[severity - 1]
     i, j = np.mgrid[-3:4, -3:4]
     disc = ((i**2 + j**2) <= radius**2).astype(np.float64)
-    kernel = ndimage.gaussian_filter(disc / disc.sum(), smoothing, radius=1, mode="constant")
-    return torch.from_numpy(ndimage.correlate(x.cpu().numpy(), kernel[None, None], mode="mirror")).to(x)
+    kernel = scipy.ndimage.gaussian_filter(disc / disc.sum(), smoothing, radius=1, mode="constant")
+    return torch.from_numpy(scipy.ndimage.correlate(x.cpu().numpy(), kernel[None, None], mode="mirror")).to(x)
 
 
 def glass(x: Tensor, severity: int, draws: Draws) -> Tensor:

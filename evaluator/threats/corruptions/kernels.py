@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import scipy
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from evaluator.draws import Draws
@@ -13,7 +13,7 @@ from evaluator.threats.sampling import bilinear, pixel_grid
 def gaussian_filter(x: Tensor, sigma: float) -> Tensor:
     """scipy's Gaussian filter over the last two dimensions, edges repeated."""
     depth = x.dim() - 2
-    filtered = ndimage.gaussian_filter(x.cpu().numpy(), (0.0,) * depth + (sigma, sigma), mode="nearest")
+    filtered = scipy.ndimage.gaussian_filter(x.cpu().numpy(), (0.0,) * depth + (sigma, sigma), mode="nearest")
     return torch.from_numpy(filtered).to(x)
 
 

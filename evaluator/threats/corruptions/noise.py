@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from evaluator.draws import Draws
@@ -18,7 +18,7 @@ def shot(x: Tensor, severity: int, draws: Draws) -> Tensor:
     """Photon noise: Poisson with this many photons at full brightness, drawn by scipy's inverse distribution function."""
     photons = (500, 250, 100, 75, 50)[severity - 1]
     uniform = draws.uniform(*x.shape[1:]).double() + 2.0**-25
-    counts = stats.poisson.ppf(uniform.cpu().numpy(), (x.double() * photons).cpu().numpy())
+    counts = scipy.stats.poisson.ppf(uniform.cpu().numpy(), (x.double() * photons).cpu().numpy())
     return torch.from_numpy(counts / photons).to(x)
 
 
