@@ -149,12 +149,13 @@ def _outcome(cell: Cell, breaks: set[int]) -> CellCompleted:
             enforced=["network", "filesystem"],
         ),
     )  # fmt: skip
-    return CellCompleted(report, inputs(sorted(breaks)).to_bytes())
+    wide = 3 + list(ATTACKS).index(cell.attack.name) if cell.attack.name in ATTACKS else 2
+    return CellCompleted(report, inputs(sorted(breaks), wide=wide).to_bytes())
 
 
-def inputs(ids: list[int]) -> AdversarialArchive:
-    """Stored inputs for MNIST, a chequered perturbation of 0.1 for each example."""
-    steps = np.where(np.indices((28, 28)).sum(0) // 4 % 2, 127, -127).astype(np.int8)
+def inputs(ids: list[int], *, wide: int = 4) -> AdversarialArchive:
+    """Stored inputs for MNIST, a chequered perturbation of 0.1 for each example. wide: pixels, another for every attack."""
+    steps = np.where(np.indices((28, 28)).sum(0) // wide % 2, 127, -127).astype(np.int8)
     return AdversarialArchive(
         ids=np.array(ids, dtype=np.int64),
         form=np.zeros(len(ids), dtype=np.uint8),

@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from arena.rankings.attacks import CrossPlay, accuracy_left, all_unique_breaks, cross_play, dense_ranks, success_per_pass
+from arena.rankings.attacks import (
+    CrossPlay,
+    accuracy_left,
+    all_unique_breaks,
+    cross_play,
+    dense_ranks,
+    filled,
+    success_per_pass,
+)
 from arena.rankings.bits import Bits, pack
+from arena.rankings.copies import hold_ranks, share_repeated
 from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses, show_rank_set
 from arena.rankings.optimality import envelope, gained, local_optimality
 
@@ -82,17 +91,17 @@ def test_unique_breaks_are_those_of_nobody_else() -> None:
 @given(BREAKS, st.integers(0, 3), st.data())
 def test_counting_all_at_once_equals_counting_one_by_one(breaks: Bits, twin: int, data: st.DataObject) -> None:
     columns = [[row if data.draw(st.integers(0, 3)) else None for row in column] for column in breaks]
-    columns.append(columns[twin % len(columns)])
+    columns.append([*columns[twin % len(columns)]])
     whole = packed(columns)
     one_by_one = [
         sum(
             broken is not None
             and broken[example]
-            and not any(other[row] is not None and other[row][example] for at, other in enumerate(columns) if whole[at] != mine)
+            and not any(other[row] is not None and other[row][example] for other in columns if other is not column)
             for row, broken in enumerate(column)
             for example in range(breaks.shape[2])
         )
-        for column, mine in zip(columns, whole, strict=True)
+        for column in columns
     ]
     assert all_unique_breaks(whole) == one_by_one
 
@@ -109,12 +118,33 @@ def attack_ranks(columns: Sequence[Sequence[Bits]]) -> list[tuple[int, int]]:
 
 
 @given(BREAKS, st.integers(0, 3))
-def test_entering_an_attack_twice_changes_no_rank_and_no_unique_break_of_it(breaks: Bits, which: int) -> None:
+def test_a_copy_changes_no_rank_and_no_unique_break_and_holds_no_rank(breaks: Bits, which: int) -> None:
     columns = [list(column) for column in breaks]
-    again = columns[which % len(columns)]
-    before, after = attack_ranks(columns), attack_ranks([*columns, again])
-    assert [rank for rank, _ in after[:-1]] == [rank for rank, _ in before]
-    assert after[which % len(columns)] == before[which % len(columns)] == after[-1]
+    copied = [np.zeros_like(row) for row in columns[which % len(columns)]]  # what it found itself
+    before, after = attack_ranks(columns), attack_ranks([*columns, copied])
+    assert [unique for _, unique in after] == [*(unique for _, unique in before), 0]
+    keys: list[tuple[float | None, ...]] = [(float(rank),) for rank, _ in after]
+    held = hold_ranks(keys, [0.0] * len(columns) + [1.0], [[]] * len(keys))
+    assert held == [True] * len(columns) + [False]
+
+
+def test_of_a_teams_entries_that_are_alike_the_best_holds_the_rank_and_of_equals_the_first() -> None:
+    better = [(0.5,), (0.4,), (0.6,), (0.3,)]
+    assert hold_ranks(better, [0.0] * 4, [[], [0], [1], []]) == [False, True, False, True]
+    equal: list[tuple[float | None, ...]] = [(0.5,), (0.5,), (None,)]
+    assert hold_ranks(equal, [0.0] * 3, [[], [0], [0]]) == [True, False, False]
+    assert hold_ranks(equal, [0.5, 0.49, 0.0], [[], [0], [0]]) == [False, True, False], "half of others' results is a copy"
+
+
+def test_a_defense_of_ones_own_team_is_filled_with_the_best_of_others_for_the_order_alone() -> None:
+    left: list[list[float | None]] = [[None, 0.2], [0.7, 0.9], [0.4, None]]
+    own = [[True, False], [False, False], [False, True]]
+    assert filled([0.95, 0.9], left, own) == [[0.4, 0.2], [0.7, 0.9], [0.4, 0.2]]
+    assert filled([0.95], [[None]], [[True]]) == [[0.95]], "where nobody else plays, nothing was broken"
+
+
+def test_the_share_repeated_of_nothing_is_nothing() -> None:
+    assert (share_repeated(0, 0), share_repeated(1, 4)) == (0.0, 0.25)
 
 
 @given(BREAKS, st.randoms())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from django.core.files.base import ContentFile
@@ -30,13 +31,14 @@ from tests.web.backend_support import FakeJudge, enter, judged_by, team_of, work
 CODE = "def attack(model, x, y, threat, budget):\n    return x\n"
 
 
-def inputs_of(ids: list[int]) -> AdversarialArchive:
-    """One stored input for each of these examples, different from each other."""
+def inputs_of(ids: list[int], name: str = "") -> AdversarialArchive:
+    """One stored input for each of these examples, different from each other and from those of other names."""
+    salts = [crc32(_finder(name, number).encode()) % 100 for number in ids]
     return AdversarialArchive(
         ids=np.array(ids, dtype=np.int64),
         form=np.zeros(len(ids), dtype=np.uint8),
         scale=np.full(len(ids), 0.1),
-        steps=np.array([[number % 100, 1] for number in ids], dtype=np.int8).reshape(len(ids), 2),
+        steps=np.array([[n % 100, salt] for n, salt in zip(ids, salts, strict=True)], dtype=np.int8).reshape(len(ids), 2),
         halves=np.zeros((0, 2), dtype=np.float16),
         points=np.zeros((0, 2), dtype=np.float32),
     )
@@ -46,21 +48,26 @@ def inputs_of(ids: list[int]) -> AdversarialArchive:
 class FakePlayer(Runner):
     """Every attack breaks the examples that its name lists: "breaks 1 2 3"; every defense is right about all examples.
 
+    No two names find the same inputs, unless one says whose it has: "breaks 1 2 3 (breaks 1 2)" found example 3 itself.
+
     It stands for the attack runner, which has its own tests (tests/running) and meets this machinery in
-    tests/matrix/test_attack_end_to_end.py. plan: what happens on each call before the verdict.
+    tests/matrix/test_attack_end_to_end.py. plan: what happens on each call before the verdict; distance: of what it finds.
     """
 
     plan: list[CellOutcome | Exception | Callable[[], None] | None] = field(default_factory=list)
     played: list[tuple[str, str]] = field(default_factory=list)
+    distance: float = 0.1
 
     def play(self, request: AttackRequest, listener: Listener, /) -> CellOutcome:
         manifest = load_manifest(request.attack / "attack.toml", AttackManifest)
         start, stop = request.shard or (0, request.pack.challenge.data.examples)
-        return self._answer(request.pack, manifest.name, manifest.format, _named(manifest.name), range(start, stop))
+        return self._answer(
+            request.pack, manifest.name, manifest.format, _named(manifest.name.partition(" (")[0]), range(start, stop)
+        )
 
     def look(self, request: AttackRequest, listener: Listener, /) -> CellOutcome:
         manifest = load_manifest(request.attack / "attack.toml", AttackManifest)
-        return self._answer(request.pack, manifest.name, manifest.format, _named(manifest.name), range(5))
+        return self._answer(request.pack, manifest.name, manifest.format, _named(manifest.name.partition(" (")[0]), range(5))
 
     def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, listener: Listener, /) -> CellOutcome:
         ids = set(AdversarialArchive.from_bytes(inputs).ids.tolist())
@@ -68,6 +75,10 @@ class FakePlayer(Runner):
 
     def check_array(self, pack: Pack, attack: Path, /) -> list[Violation]:
         return []
+
+    def same_results(self, pack: Pack, one: bytes, others: Sequence[bytes], /) -> list[list[int]]:
+        mine = _rows(one)
+        return [[number for number, row in _rows(other).items() if mine.get(number) == row] for other in others]
 
     def _answer(self, pack: Pack, name: str, kind: str, breaks: set[int], ids: range) -> CellOutcome:
         self.played.append((name, kind))
@@ -91,7 +102,7 @@ class FakePlayer(Runner):
             robust_interval=(0.0, 1.0),
             correct_bits=[1] * len(ids),
             robust_bits=robust,
-            distances=[None if bit else 0.1 for bit in robust],
+            distances=[None if bit else self.distance for bit in robust],
             violations=[],
             forward_rows=10 * len(ids),
             backward_rows=5 * len(ids),
@@ -106,7 +117,7 @@ class FakePlayer(Runner):
                 evaluator="fake", torch="", python="", device="cpu", threads=1, lane="in-process", sandbox="none", enforced=[]
             ),
         )
-        return CellCompleted(report, inputs_of([number for number in ids if number in breaks]).to_bytes())
+        return CellCompleted(report, inputs_of([number for number in ids if number in breaks], name).to_bytes())
 
 
 def look_once(player: Runner) -> bool:
@@ -121,7 +132,20 @@ def play_once(player: Runner | None = None) -> bool:
         return worker.work_once(Line.FAIR)
 
 
+def _rows(archive: bytes) -> dict[int, list[int]]:
+    found = AdversarialArchive.from_bytes(archive)
+    return dict(zip(found.ids.tolist(), found.steps.tolist(), strict=True))
+
+
+def _finder(name: str, example: int) -> str:
+    """Under which name the attack's input for this example was found first."""
+    itself, _, copied = name.rstrip(")").partition(" (")
+    return copied if example in _named(copied) else itself
+
+
 def _named(name: str) -> set[int]:
+    if name == "everything":
+        return set(range(40))
     return {int(word) for word in name.split() if word.isdigit()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from arena.leaderboards.matrix import Column, Square
@@ -43,6 +44,13 @@ class CellSerializer(serializers.ModelSerializer[Cell]):
         return cell.fall.fallen if hasattr(cell, "fall") else 0
 
 
+class RepeatedSerializer(serializers.Serializer[Any]):
+    attack = serializers.CharField(source="public_id", help_text="The earlier entry, which holds the credit.")
+    name = serializers.CharField()
+    team = serializers.CharField(source="team_name")
+    share = serializers.FloatField(help_text="Of the attack's results, in [0, 1].")
+
+
 class AttackSerializer(serializers.ModelSerializer[FirstLook]):
     """An attack: what the first look found, and its cells."""
 
@@ -54,16 +62,22 @@ class AttackSerializer(serializers.ModelSerializer[FirstLook]):
     verdict = serializers.ChoiceField(choices=FirstLook.Verdict.choices, allow_blank=True)
     violations = ViolationSerializer(many=True)
     cells = serializers.SerializerMethodField()
+    repeats = serializers.SerializerMethodField(help_text="The earlier entry of which it repeats most results, or null.")
 
     class Meta:
         model = FirstLook
         fields = (
             "id", "name", "format", "team", "target", "verdict", "reason", "detail", "violations", "created",
-            "finished", "cells",
+            "finished", "cells", "repeats",
         )  # fmt: skip
 
     def get_cells(self, look: FirstLook) -> list[dict[str, Any]]:
         return [dict(CellSerializer(cell).data) for cell in self.context["cells"]]
+
+    @extend_schema_field(RepeatedSerializer(allow_null=True))
+    def get_repeats(self, look: FirstLook) -> dict[str, Any] | None:
+        repeats = self.context["repeats"]
+        return None if repeats is None else dict(RepeatedSerializer(repeats).data)
 
 
 class ColumnSerializer(serializers.Serializer[Column]):
@@ -109,7 +123,7 @@ class DefenseRankSerializer(serializers.Serializer[Any]):
 
 
 class AttackRankSerializer(serializers.Serializer[Any]):
-    rank = serializers.IntegerField(allow_null=True)
+    rank = serializers.IntegerField(allow_null=True, help_text="Null without a figure, and for a copy of another attack.")
     attack = ColumnSerializer()
     mean = serializers.FloatField(source="play.mean", allow_null=True)
     worst = serializers.FloatField(source="play.worst", allow_null=True)
@@ -119,6 +133,10 @@ class AttackRankSerializer(serializers.Serializer[Any]):
     unique_breaks = serializers.IntegerField(source="unique")
     success_per_1000_rows = serializers.FloatField(source="success", allow_null=True)
     falls = serializers.IntegerField(source="caused")
+    own_defenses = serializers.IntegerField(
+        source="own", help_text="Standing defenses of its own team, which count for nothing."
+    )
+    repeats = RepeatedSerializer(allow_null=True)
 
 
 class RankingsSerializer(serializers.Serializer[Any]):

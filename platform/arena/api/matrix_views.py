@@ -30,7 +30,9 @@ def attack(request: Request, public_id: str) -> Response:
         look = queries.look_at(submission)
     except FirstLook.DoesNotExist as error:
         raise Http404("There is no such attack.") from error
-    answer = AttackSerializer(look, context={"cells": queries.cells_of(submission)}).data
+    rows = attack_board(submission.challenge) if look.verdict == FirstLook.Verdict.ACCEPTED else []
+    repeats = next((row.repeats for row in rows if row.attack.pk == submission.pk), None)
+    answer = AttackSerializer(look, context={"cells": queries.cells_of(submission), "repeats": repeats}).data
     if not is_member(person, submission.team):
         answer |= {"detail": "", "cells": [cell | {"detail": ""} for cell in answer["cells"]]}
     return Response(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,12 @@ class Runner:
         from arena.running.arrays import check_array
 
         return check_array(pack, attack)
+
+    def same_results(self, pack: Pack, one: bytes, others: Sequence[bytes], /) -> list[list[int]]:
+        """For each of `others` the examples at which it holds the same adversarial input as `one`, or nearly the same."""
+        from arena.running.likeness import same_results
+
+        return same_results(pack, one, others)
 
 
 @cache

@@ -36,6 +36,7 @@ class Column:
     pk: int
     public_id: str
     name: str
+    team_id: int
     team_name: str
     team_slug: str
     format: str
@@ -68,6 +69,7 @@ def columns(challenge: Challenge) -> tuple[Column, ...]:
             attack.pk,
             attack.public_id,
             attack.name,
+            attack.team_id,
             attack.team.name,
             attack.team.slug,
             attack.manifest["format"],

@@ -11,8 +11,9 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 from numpy.typing import NDArray
 
-from arena.matrix.models import Archive
-from arena.rankings.bits import Bits
+from arena.matrix.models import Archive, Cell
+from arena.rankings.bits import Bits, unpack
+from arena.rankings.optimality import Distances, gained
 from evaluator.records.adversarial_archive import HALVES, POINTS, STEPS, AdversarialArchive, join_archives
 
 PICTURES = 8  # on the page of a cell
@@ -68,7 +69,7 @@ def keep_bytes(data: bytes) -> Archive:
 def drop_unused(archive: Archive) -> None:
     """Deletes an archive that nothing keeps and no cell waits to replay; the file goes once the transaction is committed."""
     with transaction.atomic():
-        if archive.cells.exists() or archive.replays.exists() or archive.survivals.exists():
+        if any(users.exists() for users in (archive.cells, archive.results_of, archive.replays, archive.survivals)):
             return
         name, storage = str(archive.file.name), archive.file.storage
         archive.delete()
@@ -116,3 +117,19 @@ def unpack_distances(packed: bytes, breaks: Bits) -> NDArray[np.float64]:
     spread = np.full(len(breaks), np.inf)
     spread[breaks] = np.frombuffer(zlib.decompress(packed), dtype="<f4")
     return spread
+
+
+def distances_of(cell: Cell, *, own: bool = False) -> Distances:
+    """(n,) distances of what a cell broke, inf elsewhere. own: without what it copied from others' earlier entries."""
+    if cell.breaks is None or cell.distances is None:
+        return np.full(cell.examples, np.inf)
+    breaks = bytes(cell.breaks)
+    found = unpack_distances(bytes(cell.distances), unpack(breaks, cell.examples))
+    if own and cell.copied is not None:
+        found[unpack(bytes(cell.copied), cell.examples)] = np.inf
+    return found
+
+
+def gain_of(cell: Cell, epsilon: float | None) -> float | None:
+    """The area that a cell's own results take from the robustness curve (`arena.rankings.optimality.gained`)."""
+    return gained(distances_of(cell, own=True), epsilon)

@@ -7,16 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from arena.jobs import runner
 from arena.jobs.judges import Judge, Line
 from arena.jobs.models import Shard, Trial
-from arena.matrix import adversarial, survival
+from arena.matrix import adversarial, repeats, survival
 from arena.matrix.models import Archive, Cell
 from arena.matrix.services import reprioritise
 from arena.rankings.bits import count, pack, unpack
-from arena.rankings.optimality import gained
 from arena.running.listening import Listener
 from arena.running.requests import AttackRequest
 from arena.submissions.locking import lock
@@ -79,8 +76,9 @@ class CellJudge(Judge):
         breaks = pack([bool(c) and not r for c, r in zip(report.attackable, report.robust_bits, strict=True)])
         inputs, archive = self.kept(cell, outcome, breaks)
         shown = brief(report) | {"read_as": _read_as(outcome, adversarial.shown(inputs))}
-        Cell.objects.filter(pk=cell.pk).update(**_columns(report, breaks, cell), archive=archive, report=shown)
+        Cell.objects.filter(pk=cell.pk).update(**_columns(report, breaks), archive=archive, report=shown)
         cell.refresh_from_db(fields=["breaks", "distances"])
+        self.weigh(cell, outcome)
         fall = survival.clear(cell, pack(report.attackable), breaks, at)
         if fall is not None:
             logger.info("attack %d broke %d more examples of defense %d", cell.attack_id, fall.fallen, cell.defense_id)
@@ -92,11 +90,24 @@ class CellJudge(Judge):
         inputs = adversarial.of_examples(outcome.adversarial, fresh)
         return inputs, adversarial.keep(inputs)
 
+    def weigh(self, cell: Cell, outcome: CellCompleted) -> None:
+        """What the cell counts for, in whose figures it does at all."""
+        survival.measure(cell)
+
 
 class PlayJudge(CellJudge):
     """A submitted attack plays a defense."""
 
     name = Cell.Kind.PLAY.value
+
+    def weigh(self, cell: Cell, outcome: CellCompleted) -> None:
+        """Its results are kept, and compared with those of other attacks before they count."""
+        breaks = unpack(bytes(cell.breaks or b""), cell.examples)
+        cell.results = adversarial.keep(adversarial.of_examples(outcome.adversarial, breaks))
+        cell.gain = adversarial.gain_of(cell, getattr(cell.evaluation.judged_pack.challenge.threat, "epsilon", None))
+        cell.save(update_fields=["results", "gain"])
+        repeats.compare(cell)
+        survival.measure(cell)
 
 
 class ReplayJudge(CellJudge):
@@ -140,15 +151,13 @@ def _read_as(outcome: CellCompleted, examples: list[int]) -> dict[str, int]:
     return {str(example): label for example in examples if (label := labels.get(example)) is not None}
 
 
-def _columns(report: CellReport, breaks: bytes, cell: Cell) -> dict[str, Any]:
+def _columns(report: CellReport, breaks: bytes) -> dict[str, Any]:
     """The cell's figures. breaks: what the attack broke, not what the defense gets wrong by itself."""
-    epsilon = getattr(cell.evaluation.judged_pack.challenge.threat, "epsilon", None)
     return {
         "breaks": breaks,
         "broken": count(breaks),
         "left": sum(report.robust_bits),
         "distances": adversarial.pack_distances(report.distances),
-        "gain": gained(np.array([d for d in report.distances if d is not None], dtype="<f4").astype(np.float64), epsilon),
         "verified": report.verified,
         "forward_rows": report.forward_rows,
         "backward_rows": report.backward_rows,

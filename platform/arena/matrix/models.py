@@ -72,6 +72,8 @@ class Cell(Trial):
     how many; left: right and unbroken ones. distances: float32, zlib, of each broken example in data order. gain: the area
     they take from the robustness curve (`arena.rankings.optimality`), None where the threat has no single budget. archive:
     those verified inputs that were worth keeping. source: what a replay replays. report: a CellReport without its bits.
+    results: every verified input, to be compared with those of other attacks. copied: breaks that repeat the results of another
+    team's earlier entry (`arena.matrix.repeats`); they are in `breaks` and count in no figure of this attack, `gain` included.
 
     A transfer replays what the official ensemble found on another defense, which stands in `attack`; its archive is that
     defense's, of which `breaks` says what broke this one too.
@@ -104,6 +106,8 @@ class Cell(Trial):
     seconds = models.FloatField(null=True, blank=True)
     report = models.JSONField(null=True, blank=True)
     archive = models.ForeignKey(Archive, on_delete=models.PROTECT, null=True, blank=True, related_name="cells")
+    results = models.ForeignKey(Archive, on_delete=models.PROTECT, null=True, blank=True, related_name="results_of")
+    copied = models.BinaryField(null=True, blank=True)
     source = models.ForeignKey(Archive, on_delete=models.PROTECT, null=True, blank=True, related_name="replays")
 
     class Meta:
@@ -115,12 +119,27 @@ class Cell(Trial):
         ]
 
 
+class Repeat(models.Model):
+    """A cell's results that an earlier entry's cell of the same defense had found, or nearly so. bits: of which examples."""
+
+    cell = models.ForeignKey(Cell, on_delete=models.CASCADE, related_name="repeated")
+    of = models.ForeignKey(Cell, on_delete=models.CASCADE, related_name="repeats")
+    bits = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["cell", "of"], name="one_repeat_per_pair_of_cells")]
+
+    def __str__(self) -> str:
+        return f"{self.cell_id} repeats {self.of_id}"
+
+
 class Survival(models.Model):
     """What a defense withstands so far, by its standing evaluation.
 
     correct: right without attack. robust: withstood the ensemble and every verified input of anyone; bits are only ever
     cleared. witnessed: examples of which a verified input is kept. envelope: (n,) float32, zlib, the smallest verified
-    distance of any attack, inf where there is none; gain: the area that the envelope takes.
+    distance of any attack, inf where there is none; gain: the area that others' own results take, without copies and what
+    the defense's own team found (`arena.matrix.survival.measure`).
     archive: what the official ensemble broke it with, but for examples that a transfer had broken; held: which those are.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
@@ -39,8 +39,9 @@ def cells_of(attack: Submission) -> list[Cell]:
 
 
 def with_looks(entries: QuerySet[Submission]) -> QuerySet[Submission]:
-    """The same entries, with the first look at each attack and `felled`: how many examples it broke first."""
-    felled = Sum(F("falls_caused__before") - F("falls_caused__after"))
+    """The same entries, with the first look at each attack and `felled`: how many examples of other teams it broke first."""
+    others = ~Q(falls_caused__defense__team=F("team"))
+    felled = Sum(F("falls_caused__before") - F("falls_caused__after"), filter=others)
     return entries.select_related("first_look").annotate(felled=felled)
 
 

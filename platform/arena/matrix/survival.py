@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import reduce
 
-import numpy as np
 from django.db import transaction
 
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import stand
 from arena.matrix import adversarial
 from arena.matrix.models import Cell, Fall, Survival
-from arena.rankings.bits import count, pack, packed_survivors, unpack
-from arena.rankings.optimality import Distances, envelope, gained
+from arena.rankings.bits import count, pack, packed_survivors, packed_union, unpack
+from arena.rankings.optimality import envelope, gained
+from arena.submissions.kinship import kinship
 from arena.submissions.locking import lock
 from evaluator.records.report import Report
 
@@ -33,12 +33,12 @@ def open_survival(evaluation: Evaluation, report: Report, found: bytes = b"") ->
     broken = [packed_survivors(bytes(survival.correct), [bytes(survival.robust)]) for survival in earlier]
     broken += [bytes(breaks) for breaks in played.values_list("breaks", flat=True) if breaks is not None]
     robust = packed_survivors(robust, broken)
-    witnessed = reduce(_union, (bytes(survival.witnessed) for survival in earlier), bytes(len(robust)))
+    witnessed = reduce(packed_union, (bytes(survival.witnessed) for survival in earlier), bytes(len(robust)))
     epsilon = getattr(evaluation.judged_pack.challenge.threat, "epsilon", None)
-    best = _envelope_of(played, evaluation.examples)
+    best = envelope((adversarial.distances_of(cell) for cell in played), evaluation.examples)
     values = {
         "envelope": adversarial.pack_envelope(best),
-        "gain": gained(best, epsilon),
+        "gain": _gain(evaluation, epsilon),
         "correct": pack(report.attackable),
         "robust": robust,
         "witnessed": witnessed,
@@ -131,21 +131,30 @@ def _fall(cell: Cell, evaluation: Evaluation, before: int, after: int, at: datet
 def _improve(survival: Survival, cell: Cell) -> None:
     """Moves the envelope closer where this cell found smaller distances."""
     known = adversarial.unpack_envelope(survival.envelope, cell.examples)
-    best = envelope([known, _distances(cell)], cell.examples)
+    best = envelope([known, adversarial.distances_of(cell)], cell.examples)
     if (best < known).any():
+        survival.envelope = adversarial.pack_envelope(best)
+        survival.save(update_fields=["envelope"])
+
+
+def measure(cell: Cell) -> None:
+    """Writes how much area the best own results on the cell's defense take by now. After `lock` and `repeats.compare`."""
+    for survival in Survival.objects.filter(evaluation__submission=cell.defense_id, evaluation__rules_digest=cell.rules_digest):
         epsilon = getattr(survival.evaluation.judged_pack.challenge.threat, "epsilon", None)
-        survival.envelope, survival.gain = adversarial.pack_envelope(best), gained(best, epsilon)
-        survival.save(update_fields=["envelope", "gain"])
+        survival.gain = _gain(survival.evaluation, epsilon)
+        survival.save(update_fields=["gain"])
 
 
-def _envelope_of(cells: Iterable[Cell], examples: int) -> Distances:
-    return envelope((_distances(cell) for cell in cells), examples)
-
-
-def _distances(cell: Cell) -> Distances:
-    if cell.breaks is None or cell.distances is None:
-        return np.full(cell.examples, np.inf)
-    return adversarial.unpack_distances(bytes(cell.distances), unpack(bytes(cell.breaks), cell.examples))
+def _gain(evaluation: Evaluation, epsilon: float | None) -> float | None:
+    """Of what attacks found themselves or the ensemble on others; without copies, and without the defense's own team."""
+    defense = evaluation.submission
+    found = Cell.objects.filter(defense=defense, rules_digest=evaluation.rules_digest, state=Cell.State.COMPLETED)
+    cells = list(found.exclude(kind=Cell.Kind.REPLAY).select_related("attack"))
+    known = kinship({defense.team_id, *(cell.attack.team_id for cell in cells)})
+    counted = [
+        cell for cell in cells if cell.kind == Cell.Kind.TRANSFER or not known.related(cell.attack.team_id, defense.team_id)
+    ]
+    return gained(envelope((adversarial.distances_of(cell, own=True) for cell in counted), evaluation.examples), epsilon)
 
 
 def unwitnessed(cell: Cell, breaks: bytes) -> bytes:
@@ -154,10 +163,6 @@ def unwitnessed(cell: Cell, breaks: bytes) -> bytes:
     if survival is None:
         return breaks
     fresh = packed_survivors(breaks, [bytes(survival.witnessed)])
-    survival.witnessed = _union(bytes(survival.witnessed), breaks)
+    survival.witnessed = packed_union(bytes(survival.witnessed), breaks)
     survival.save(update_fields=["witnessed"])
     return fresh
-
-
-def _union(first: bytes, second: bytes) -> bytes:
-    return bytes(one | other for one, other in zip(first, second, strict=True))

@@ -49,16 +49,30 @@ def cross_play(clean: Sequence[float], left: Sequence[float | None]) -> CrossPla
     return CrossPlay(sum(counted) / len(counted), max(counted), played, len(left))
 
 
+def filled(
+    clean: Sequence[float], left: Sequence[Sequence[float | None]], own: Sequence[Sequence[bool]]
+) -> list[list[float | None]]:
+    """The accuracies left by each attack on each defense, with the best of others where the defense is its own team's.
+
+    For the order alone: nobody gains or loses a place by what defenses the team has. clean: of each defense; left, own: one row
+    an attack.
+    """
+    best: list[float | None] = []
+    for at, unbroken in enumerate(clean):
+        others = [row[at] for row, mine in zip(left, own, strict=True) if not mine[at]]
+        best.append(min((share for share in others if share is not None), default=unbroken))
+    return [[best[at] if mine[at] else row[at] for at in range(len(clean))] for row, mine in zip(left, own, strict=True)]
+
+
 def all_unique_breaks(columns: Sequence[Sequence[bytes | None]]) -> list[int]:
     """How many (defense, example) pairs each attack broke and no other did: one pass over the matrix.
 
-    columns: per attack the packed bits of each defense, None for a cell that is not played. An attack that equals another cell
-    for cell is the same attack twice and does not count against it.
+    columns: per attack the packed bits of what it found itself on each defense, None for a cell that is not played or that
+    counts in none of its figures. What repeats an earlier entry is left out of them, and so takes nothing from that one.
     """
     total = [0] * len(columns)
-    distinct = list({tuple(column): place for place, column in enumerate(columns)}.values())
     for row in range(len(columns[0]) if columns else 0):
-        packed = {place: _array(columns[place][row]) for place in distinct if columns[place][row] is not None}
+        packed = {place: _array(column[row]) for place, column in enumerate(columns) if column[row] is not None}
         if not packed:
             continue
         once = np.zeros_like(next(iter(packed.values())))
@@ -68,8 +82,7 @@ def all_unique_breaks(columns: Sequence[Sequence[bytes | None]]) -> list[int]:
             once |= broken
         for place, broken in packed.items():
             total[place] += count((broken & ~twice).tobytes())
-    first = {tuple(columns[place]): total[place] for place in distinct}
-    return [first[tuple(column)] for column in columns]
+    return total
 
 
 def _array(packed: bytes | None) -> NDArray[np.uint8]:

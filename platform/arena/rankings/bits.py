@@ -33,6 +33,16 @@ def packed_survivors(robust: bytes, breaks: Iterable[bytes]) -> bytes:
     return left.tobytes()
 
 
+def packed_union(one: bytes, other: bytes) -> bytes:
+    """Packed bits that are set in either, of the same length."""
+    return bytes(first | second for first, second in zip(one, other, strict=True))
+
+
+def overlap_of(one: bytes, other: bytes) -> bytes:
+    """Packed bits that are set in both, of the same length."""
+    return bytes(first & second for first, second in zip(one, other, strict=True))
+
+
 def overlap(one: bytes, other: bytes) -> bool:
     """Whether some example's bit is set in both."""
     return int.from_bytes(one) & int.from_bytes(other) != 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from arena.evaluations.models import Evaluation
 from arena.leaderboards.queries import history
-from arena.matrix.defense_queries import Played, played_against, standing_bits, upper_bound
+from arena.matrix.defense_queries import Played, only_its_own, played_against, standing_bits, upper_bound
 from arena.matrix.models import Cell
 from arena.web.gallery import Shown, found_by_ensemble, gallery
 from arena.web.honesty import Drawing
@@ -45,6 +45,7 @@ def matrix_sections(evaluation: Evaluation) -> dict[str, Any]:
     replayed = [each for each in every if each.cell.kind == Cell.Kind.TRANSFER]
     return {
         "played": played,
+        "planted": only_its_own(every, evaluation),
         "replayed": len(replayed),
         "transfers": [each for each in replayed if each.cell.broken],
         "events": history(evaluation.submission),
