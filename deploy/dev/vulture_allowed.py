@@ -6,7 +6,17 @@
 actions, add_fieldsets, add_form, allow_request, authenticate_header, auto_schema, block_size, clean_username, delete_many
 file_complete, has_key, help_text, initial, page_size_query_param, receive_data_chunk, set_many, target_class, template_name
 upload_interrupted, url_name
-get_accuracy_left, get_cells, get_detail, get_felled, get_many, get_progress, get_queue_position, get_readonly_fields
+(
+    get_accuracy_left,
+    get_cells,
+    get_detail,
+    get_felled,
+    get_many,
+    get_progress,
+    get_queue_position,
+    get_readonly_fields,
+    get_repeats,
+)
 get_security_definition, get_seed
 TokenScheme  # registers itself as a subclass
 
@@ -29,7 +39,7 @@ CallThrottle, InOneLine, NamelessFileUploadHandler, Runner, StaticFiles, Survivi
     lease_owner,
 )
 lease_until, methods, not_before, optimality, p_value_next, priority, results, shards_done, SMOOTHED
-success_per_1000_rows, team_slug, unique_breaks, worst_rank
+own_defenses, success_per_1000_rows, team_slug, unique_breaks, worst_rank
 
 # Python, torch and other libraries ask for these, or are set by them.
 __getattr__, allow_tf32, daemon_threads, exc_text, is_leaf_module, linkname, memo, module_qualified_name
