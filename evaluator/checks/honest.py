@@ -95,7 +95,7 @@ class Honest:
             flags += self._undeclared(found, batch.reading)
         broken_by = torch.where(broken_by < 0, loosely, broken_by)
         records.append(AttackRecord(name=ADAPTIVE, survivors=int((broken_by < 0).sum()), **vars(spent)))
-        return Search(points, broken_by, records, flags, [finding.record for finding in findings])
+        return Search(points, broken_by, records, flags, [finding.record for finding in findings], search.errors)
 
     def _missed(self, evidence: Evidence, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> Tensor:
         """(m,) int64 examples that the search left standing although a check saw them break, asked once more."""

@@ -30,7 +30,8 @@ class Search:
     points: (n, ...) one point of the threat per example, adversarial where `broken_by` >= 0. broken_by: (n,) int64 index
     into `records` of the attack that broke the example, -1 for survivors. records: one per attack, always the same list
     of attacks for the same ensemble, so that shards can be merged. flags: what makes the search doubt its own verdict.
-    checks: the honesty checks around it, fired or not.
+    checks: the honesty checks around it, fired or not. errors: (n, kinds, severities) bool of a search that asked about every
+    common corruption: which ones were misclassified.
     """
 
     points: Tensor
@@ -38,6 +39,7 @@ class Search:
     records: list[AttackRecord]
     flags: list[Flag] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
+    errors: Tensor | None = None
 
 
 class Ensemble(Protocol):

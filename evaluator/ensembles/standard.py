@@ -20,7 +20,7 @@ from evaluator.attacks.fab_t import FABT
 from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.by_threat import DENSE_AIMED, L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH
-from evaluator.ensembles.every_point import every_point
+from evaluator.ensembles.every_point import EveryPoint
 from evaluator.ensembles.in_expectation import in_expectation
 from evaluator.ensembles.members import Member, Members
 from evaluator.ensembles.outputs import readable
@@ -154,7 +154,7 @@ def _members(threat: Threat, aimed: bool) -> Ensemble:
 SEARCHES: dict[str, Callable[[Threat, bool], Ensemble]] = {
     "dense": lambda threat, aimed: DENSE_AIMED if aimed else Standard(),
     "members": _members,
-    "every point": lambda threat, aimed: every_point(threat),
+    "every point": lambda threat, aimed: EveryPoint(),
     "views": lambda threat, aimed: in_expectation(threat),
     "l0": lambda threat, aimed: L0_SEARCH,
     "l1": lambda threat, aimed: L1_SEARCH,

@@ -16,6 +16,7 @@ from evaluator.ensembles.base import Ensemble
 from evaluator.ensembles.tally import Tally
 from evaluator.judging.closest_points import STAGE, closest
 from evaluator.judging.compaction import compact_broken
+from evaluator.judging.corruption_table import table_of
 from evaluator.judging.defense import Defense
 from evaluator.judging.goals import UNTARGETED, Goal
 from evaluator.judging.verification import disagreements, read, verify
@@ -25,6 +26,7 @@ from evaluator.models.reservoir import Reservoir
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.report import AttackRecord, CheckRecord, Flag
 from evaluator.threats.base import Threat
+from evaluator.threats.corruptions import Corruptions
 from evaluator.threats.physical import Physical
 
 
@@ -33,7 +35,8 @@ class Verdict:
     """Per-example result: see `evaluator.records.report.Report` for the meaning of each field.
 
     unbroken: what stands without any attack, the rest of which `robust` is; target: (n,) the class that was wanted, or None.
-    points: what broke each example; adversarial: the same in its stored form, None unless it was asked for.
+    points: what broke each example; adversarial: the same in its stored form, None unless it was asked for. errors: (n, kinds,
+    severities) bool, None unless common corruptions were asked about.
     """
 
     correct: Tensor
@@ -49,6 +52,7 @@ class Verdict:
     backward_rows: int
     seconds: float
     adversarial: AdversarialArchive | None = None
+    errors: Tensor | None = None
 
 
 def evaluate(
@@ -60,6 +64,7 @@ def evaluate(
     seed: int,
     goal: Goal = UNTARGETED,
     keep: bool = False,
+    corruptions: Corruptions | None = None,
     observer: Observer = Observer(),  # noqa: B008 (frozen)
 ) -> Verdict:
     """Judges a model.
@@ -67,8 +72,8 @@ def evaluate(
     defense: opened once for the search, and once more to audit what was said and to verify what was found. examples: images,
     labels and ids, the judgement of each independent of the others. threat: what an adversarial input may be. ensemble: the
     search, in its order. seed: keys all randomness; the same seed gives the same verdict bit for bit. goal: what counts as
-    broken. keep: whether to return what broke the model in its stored form, whose re-checks are on no meter. observer: hears
-    progress, and may cancel.
+    broken. keep: whether to return what broke the model in its stored form, whose re-checks are on no meter. corruptions: those
+    whose errors to count; where they are the threat, the search has asked about them. observer: hears progress, and may cancel.
     Raises SubmissionError when an answer breaks the contract, Cancelled when the observer says so between two passes.
     """
     watch, reading = Watch(len(examples), Meter(), observer), defense.reading
@@ -85,6 +90,7 @@ def evaluate(
         watch.stage("attacking", settled=int((~clean).sum()), survivors=int(clean.sum()))
         batch = Batch(examples.x, examples.y, Draws(seed, examples.ids), examples.target, reading=reading)
         search = ensemble.run(metered(model, kept), batch[clean], threat, watch.observe)
+        errors = None if corruptions is None else table_of(metered(model, kept), batch, clean, search.errors, corruptions)
     random = reading.random or any(flag.check == "randomness" for flag in search.flags)
     broken_by = torch.full_like(examples.ids, -1)
     broken_by[clean] = search.broken_by
@@ -131,6 +137,7 @@ def evaluate(
         backward_rows=watch.meter.backward_rows,
         seconds=watch.seconds,
         adversarial=archive,
+        errors=errors,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from evaluator.errors import InputError
+from evaluator.manifests.board_specs import BaselinesSpec, PublishedSpec, RankingSpec
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.manifests.goal_specs import GoalSpec, UntargetedSpec
@@ -44,9 +45,14 @@ class AccessSpec(Strict):
 
 
 class EvaluationSpec(Strict):
-    """Which ensemble of attacks gives the official verdict; "short" is for demonstrations, and proves little."""
+    """Which ensemble of attacks gives the official verdict; "short" is for demonstrations, and proves little.
+
+    corruptions: whether every entry is also asked about the 15 common corruptions in 5 severities, and shows the table of its
+    errors. A board of corruptions shows that of its own anyway.
+    """
 
     ensemble: Literal["standard", "short"] = "standard"
+    corruptions: bool = False
     shard_examples: int = Field(default=500, gt=0, le=10000)
 
 
@@ -64,32 +70,6 @@ class LimitsSpec(Strict):
     )
 
 
-class PublishedRow(Strict):
-    """A figure published elsewhere, shown apart and labelled "published, not measured here". `accuracy` is in percent."""
-
-    attack: str
-    by: str = ""
-    accuracy: Real = Field(ge=0, le=100)
-    date: str = ""
-    source: str = ""
-
-
-class PublishedSpec(Strict):
-    """Published figures of one model under this threat."""
-
-    title: str
-    url: str = ""
-    rows: tuple[PublishedRow, ...] = ()
-
-
-class BaselinesSpec(Strict):
-    """Which of the shipped defenses the site enters by itself, in this order; one that cannot enter is skipped, and named."""
-
-    enter: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)], ...] = Field(
-        default=(), max_length=32
-    )
-
-
 class Challenge(Strict):
     """A challenge pack's `challenge.toml`."""
 
@@ -101,6 +81,7 @@ class Challenge(Strict):
     access: AccessSpec = AccessSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     limits: LimitsSpec = LimitsSpec()
+    ranking: RankingSpec = RankingSpec()
     baselines: BaselinesSpec = BaselinesSpec()
     published: PublishedSpec | None = None
     certified: CertifiedSpec | None = None
@@ -137,6 +118,24 @@ class Challenge(Strict):
         if radii[-1] > largest:
             what = f"must be at most {largest:g}, the distance of the farthest two images, not {radii[-1]:g}"
             raise FieldError(what, "certified", "radii", len(radii) - 1)
+        return self
+
+    @property
+    def tabulates(self) -> bool:
+        """Its entries show the table of their errors under common corruptions."""
+        return self.threat.kind == "corruptions" or self.evaluation.corruptions
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Challenge:
+        if self.ranking.by != "mce":
+            return self
+        if not self.tabulates:
+            what = '"mce" needs a threat of kind corruptions, or corruptions = true in [evaluation]'
+            raise FieldError(what, "ranking", "by")
+        if self.data.split != "test":
+            raise FieldError('"mce" needs the test split: on it the errors of the standard network are known', "ranking", "by")
+        if self.certified is not None:
+            raise FieldError('"mce" cannot rank a certified board, which ranks by proof', "ranking", "by")
         return self
 
     @model_validator(mode="after")

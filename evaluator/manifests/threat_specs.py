@@ -7,9 +7,9 @@ file in `evaluator/threats/`, says the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evaluator.manifests.ball_specs import BallSpec, L0Spec, L1Spec, L2Spec, LinfSpec, UnionSpec
 from evaluator.manifests.data_specs import ImageShape
@@ -242,20 +242,32 @@ CorruptionKind = Literal[
 
 @register
 class CorruptionsSpec(ThreatSpec):
-    """The worst of common corruptions: any of `kinds` at one `severity`, each in that many random `realizations`."""
+    """The worst of common corruptions: any of `kinds` in that many random `realizations`, at one `severity` or at each from the
+    lowest to the highest, such as [1, 5]."""
 
     about = About(
         "worst of common corruptions",
-        "2 numbers: kind, realization",
-        "`severity` 1 to 5, `kinds`, `realizations`",
+        "3 numbers: kind, severity, realization",
+        "`severity` 1 to 5, or `[1, 5]`; `kinds`, `realizations`",
         "exactly uniform",
         "Hendrycks and Dietterich 2019",
     )
     threat = "evaluator.threats.corruptions:Corruptions"
     kind: Literal["corruptions"]
-    severity: int = Field(ge=1, le=5)
+    severity: int | tuple[int, int]
     kinds: tuple[CorruptionKind, ...] = Field(default=get_args(CorruptionKind), min_length=1, max_length=15)
     realizations: int = Field(default=1, ge=1, le=1000)
+
+    @field_validator("severity", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        given = list(value) if isinstance(value, tuple) else value  # a manifest has tuples, a stored pack lists
+        ends = given if isinstance(given, list) and len(given) == 2 else [given] * 2
+        if not all(type(end) is int and 1 <= end <= 5 for end in ends):
+            raise ValueError(f"must be a whole number from 1 to 5, or the lowest and the highest, such as [1, 5], not {given}")
+        if ends[0] > ends[1]:
+            raise ValueError(f"the lowest severity, {ends[0]}, is above the highest, {ends[1]}")
+        return tuple(ends) if isinstance(given, list) else given
 
     @model_validator(mode="after")
     def _different(self) -> Self:
@@ -266,4 +278,7 @@ class CorruptionsSpec(ThreatSpec):
 
     @property
     def words(self) -> str:
-        return f"{len(self.kinds)} common corruptions, severity {self.severity}"
+        severity = (
+            f"severity {self.severity}" if isinstance(self.severity, int) else "severities {} to {}".format(*self.severity)
+        )
+        return f"{len(self.kinds)} common corruptions, {severity}"

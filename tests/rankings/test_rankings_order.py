@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -22,7 +23,14 @@ from arena.rankings.attacks import (
 )
 from arena.rankings.bits import Bits, pack
 from arena.rankings.copies import hold_ranks, share_repeated
-from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses, show_rank_set
+from arena.rankings.defenses import (
+    CertifiedScore,
+    DefenseScore,
+    order_by_corruptions,
+    order_certified,
+    order_defenses,
+    show_rank_set,
+)
 from arena.rankings.optimality import envelope, gained, local_optimality
 
 INF = float("inf")
@@ -48,6 +56,12 @@ def score(robust: float = 0.5, clean: float = 0.9, cost: int = 10, hours: int = 
 def test_ties_are_decided_by_clean_accuracy_then_cost_then_entry(better: DefenseScore, worse: DefenseScore) -> None:
     assert order_defenses([worse, better]) == [1, 0]
     assert order_defenses([better, worse]) == [0, 1]
+
+
+def test_by_corruptions_the_least_mce_comes_first_an_unknown_one_last_and_equals_as_ever() -> None:
+    known = [replace(score(robust=robust), mce=mce) for robust, mce in ((0.9, None), (0.1, 0.8), (0.5, 0.9), (0.2, 0.8))]
+    assert order_by_corruptions(known) == [3, 1, 2, 0]
+    assert order_by_corruptions([score(cost=10), score(cost=9)]) == [1, 0]
 
 
 def test_proofs_are_ordered_by_what_holds_at_epsilon_then_average_radius_then_entry() -> None:

@@ -86,6 +86,8 @@ class RowSerializer(serializers.Serializer[Any]):
     interval_high = serializers.FloatField(allow_null=True)
     clean_accuracy = serializers.FloatField(allow_null=True)
     certified_accuracy = serializers.FloatField(allow_null=True)
+    mce = serializers.FloatField(allow_null=True, help_text="Mean corruption error; 1 is the standard network.")
+    relative_mce = serializers.FloatField(allow_null=True, help_text="Relative mean corruption error.")
     rows = serializers.IntegerField(
         allow_null=True, help_text="What the verdict cost in model rows: an image is one, its gradient two more."
     )
@@ -110,6 +112,26 @@ class BoardSerializer(serializers.Serializer[Any]):
     unverified = RowSerializer(many=True)
 
 
+class StandardErrorsSerializer(serializers.Serializer[Any]):
+    network = serializers.CharField()
+    clean_errors = serializers.IntegerField()
+    errors = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+
+
+class CorruptionsSerializer(serializers.Serializer[Any]):
+    """Errors under common corruptions: counts of `examples`, for each kind a list by severity."""
+
+    kinds = serializers.ListField(child=serializers.CharField())
+    severities = serializers.ListField(child=serializers.IntegerField())
+    examples = serializers.IntegerField()
+    clean_errors = serializers.IntegerField()
+    errors = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+    standard = StandardErrorsSerializer(allow_null=True, help_text="The standard network on the same images.")
+    ratios = serializers.ListField(child=serializers.FloatField(allow_null=True), help_text="CE of each kind.")
+    mce = serializers.FloatField(allow_null=True)
+    relative_mce = serializers.FloatField(allow_null=True)
+
+
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
     """An evaluation. The context has `live` (jobs.queries.Live) and `own` (may the asker see its detail)."""
 
@@ -120,6 +142,7 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
     seed = serializers.SerializerMethodField()
     queue_position = serializers.SerializerMethodField()
     progress = serializers.SerializerMethodField()
+    corruptions = CorruptionsSerializer(allow_null=True)
 
     class Meta:
         model = Evaluation
@@ -135,6 +158,7 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
             "interval_low",
             "interval_high",
             "certified_accuracy",
+            "corruptions",
             "verified",
             "flags",
             "forward_rows",

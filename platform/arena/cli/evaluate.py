@@ -19,7 +19,15 @@ from evaluator.manifests.challenge_packs import load_pack
 from evaluator.manifests.spec import Pack
 from evaluator.records import receipt
 from evaluator.records.cost import cost
-from evaluator.records.report import CertificateRecord, Completed, Outcome, PlatformFailed, Report, SubmissionFailed
+from evaluator.records.report import (
+    CertificateRecord,
+    Completed,
+    CorruptionRecord,
+    Outcome,
+    PlatformFailed,
+    Report,
+    SubmissionFailed,
+)
 from evaluator.records.report import Progress as Step
 
 console = Console(stderr=True)
@@ -101,9 +109,26 @@ def show(report: Report) -> None:
         out.print(f"certified        {report.certified_accuracy:7.2%}")
     if report.certificate is not None:
         out.print(_proof(report.certificate), highlight=False)
+    if report.corruptions is not None:
+        _corruptions(report.corruptions, out)
     for flag in report.flags:
         out.print(f"flag: {flag.check}: {flag.evidence}", style="yellow")
     out.print(f"verified: {'yes' if report.verified else 'no'} · seed {report.seed} · {report.seconds:.1f} s", highlight=False)
+
+
+def _corruptions(record: CorruptionRecord, out: Console) -> None:
+    """The table of errors in percent, and by how much they exceed or fall below the standard network's."""
+    title = f"errors under common corruptions in percent, by severity; clean {record.clean_errors / record.examples:.1%}"
+    table = Table(title=title, title_justify="left")
+    for name in ("corruption", *(str(severity) for severity in record.severities), "CE"):
+        table.add_column(name, justify="left" if name == "corruption" else "right", no_wrap=True)
+    for kind, counts, ratio in zip(record.kinds, record.errors, record.ratios, strict=True):
+        shares = (f"{100 * count / record.examples:.1f}" for count in counts)
+        table.add_row(kind, *shares, "-" if ratio is None else f"{ratio:.1%}")
+    out.print(table)
+    if record.standard is not None and record.mce is not None:
+        relative = "" if record.relative_mce is None else f"   relative mCE {record.relative_mce:.2%}"
+        out.print(f"mCE              {record.mce:7.2%}{relative}   100 % is {record.standard.network}", highlight=False)
 
 
 def _proof(record: CertificateRecord) -> str:

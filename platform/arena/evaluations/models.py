@@ -16,7 +16,8 @@ class Evaluation(Trial):
 
     pack: the pack as it was when the evaluation was queued, so that a later edit cannot mix two rule books. current: the
     evaluation that stands for its submission (re-evaluations replace it).
-    Scores are copies from `report` for the boards, shares in [0, 1]; rows and seconds are those of the whole evaluation.
+    Scores are copies from `report` for the boards, shares in [0, 1]; corruptions: its table of errors, where there
+    is one. Rows and seconds are those of the whole evaluation.
     """
 
     JUDGE = "official"
@@ -38,6 +39,7 @@ class Evaluation(Trial):
     certified_accuracy = models.FloatField(null=True, blank=True)
     verified = models.BooleanField(null=True, blank=True)
     flags = models.JSONField(default=list, blank=True)
+    corruptions = models.JSONField(null=True, blank=True)
     forward_rows = models.PositiveBigIntegerField(null=True, blank=True)
     backward_rows = models.PositiveBigIntegerField(null=True, blank=True)
     seconds = models.FloatField(null=True, blank=True)
@@ -49,6 +51,18 @@ class Evaluation(Trial):
                 fields=["submission"], condition=models.Q(current=True), name="one_current_evaluation_per_submission"
             )
         ]
+
+    @property
+    def mce(self) -> float | None:
+        """The mean corruption error, 1 for the standard network; None where it is not known."""
+        found: float | None = (self.corruptions or {}).get("mce")
+        return found
+
+    @property
+    def relative_mce(self) -> float | None:
+        """The same of what corruptions add to the error on clean images."""
+        found: float | None = (self.corruptions or {}).get("relative_mce")
+        return found
 
     @property
     def judged_pack(self) -> Pack:

@@ -65,6 +65,7 @@ def _scores(report: Report) -> dict[str, object]:
         "examples": report.examples,
         "clean_accuracy": report.clean_accuracy,
         "certified_accuracy": report.certified_accuracy,
+        "corruptions": None if report.corruptions is None else report.corruptions.model_dump(mode="json"),
         "verified": report.verified,
         "flags": [flag.model_dump(mode="json") for flag in report.flags],
         "forward_rows": report.forward_rows,

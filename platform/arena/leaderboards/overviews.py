@@ -29,7 +29,7 @@ class Overview:
 def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
     """The boards of `challenges` in miniature, in two queries however many boards and entries there are.
 
-    Certified boards, whose order needs every radius, are read whole.
+    Boards that rank by something else than robust accuracy are read whole.
     """
     current = Evaluation.objects.filter(
         submission__kind=Submission.Kind.DEFENSE,
@@ -51,12 +51,17 @@ def overviews(challenges: Sequence[Challenge]) -> list[Overview]:
             judged=Max("finished", filter=shown),
         )
     }
-    leaders = _leaders(current.filter(ranks), {pk: row["best"] for pk, row in counts.items()})
+    leaders = _leaders(current.filter(ranks), {item: counts[item.pk]["best"] for item in challenges if item.pk in counts})
     found = [_overview(item, counts.get(item.pk), leaders.get(item.pk)) for item in challenges]
-    return [_by_its_board(item) if item.leader and item.challenge.spec.certified else item for item in found]
+    return [_by_its_board(item) if item.leader and _ranks_otherwise(item.challenge) else item for item in found]
 
 
-def _leaders(ranked: QuerySet[Evaluation], best: dict[int, float | None]) -> dict[int, Evaluation]:
+def _ranks_otherwise(challenge: Challenge) -> bool:
+    """By proof, or by the mean corruption error."""
+    return challenge.spec.certified is not None or challenge.spec.ranking.by != "robust"
+
+
+def _leaders(ranked: QuerySet[Evaluation], best: dict[Challenge, float | None]) -> dict[int, Evaluation]:
     """Challenge id -> the first of those that share its best robust accuracy; no long board is read for its first row."""
     tied = Q(pk__in=[])
     for challenge, accuracy in best.items():
@@ -65,11 +70,11 @@ def _leaders(ranked: QuerySet[Evaluation], best: dict[int, float | None]) -> dic
     found: dict[int, list[Evaluation]] = {}
     for item in ranked.filter(tied).defer("report", "pack").select_related("submission__team"):
         found.setdefault(item.submission.challenge_id, []).append(item)
-    return {challenge: items[best_first(items)[0]] for challenge, items in found.items()}
+    return {item.pk: found[item.pk][best_first(found[item.pk], item)[0]] for item in best if item.pk in found}
 
 
 def _by_its_board(overview: Overview) -> Overview:
-    """A certified board's leader and number of ranked rows, of which a smoothed classifier is one."""
+    """Its board's leader and number of ranked rows; on a certified board a smoothed classifier is one of them."""
     ranked = board(overview.challenge).ranked
     return replace(overview, leader=ranked[0] if ranked else None, ranked=len(ranked))
 

@@ -14,7 +14,7 @@ from arena.jobs.queries import live_of
 from arena.leaderboards.certified import CertifiedFigures, figures_of
 from arena.leaderboards.models import Standing
 from arena.matrix.models import Fall
-from arena.rankings.defenses import CertifiedScore, DefenseScore, order_certified, order_defenses
+from arena.rankings.defenses import CertifiedScore, DefenseScore, order_by_corruptions, order_certified, order_defenses
 from arena.submissions.models import Submission
 from evaluator.records.cost import cost
 from evaluator.records.identity import JUDGING
@@ -60,6 +60,8 @@ class Row:
     certificate: CertifiedFigures | None = None
     extra_data: bool = False
     verified: bool | None = None
+    mce: float | None = None
+    relative_mce: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def board(challenge: Challenge) -> Board:
     below = [item for item in completed if _reasons(item, challenge)]
     live = live_of(item for item in evaluations if not item.is_finished)
     unfinished = sorted((item for item in evaluations if not item.is_finished), key=lambda item: item.state != "running")
-    ordered = [row_of(standing[index], rank=place) for place, index in enumerate(best_first(standing), 1)]
+    ordered = [row_of(standing[index], rank=place) for place, index in enumerate(best_first(standing, challenge), 1)]
     proven = figures_of(standing)
     figures = {item.public_id: proven[item.pk] for item in standing if item.pk in proven}
     ranked, plain = _by_proof(ordered, figures) if challenge.spec.certified else (_with_proofs(ordered, figures), [])
@@ -133,7 +135,9 @@ def board(challenge: Challenge) -> Board:
         running=tuple(
             row_of(item, progress=live[item.key].progress, queue_position=live[item.key].queue_position) for item in unfinished
         ),
-        unverified=tuple(row_of(below[index], reasons=_reasons(below[index], challenge)) for index in best_first(below)),
+        unverified=tuple(
+            row_of(below[index], reasons=_reasons(below[index], challenge)) for index in best_first(below, challenge)
+        ),
     )
 
 
@@ -225,15 +229,17 @@ def doubt(evaluation: Evaluation) -> str:
     return "" if same else "measured under earlier rules"
 
 
-def best_first(evaluations: Sequence[Evaluation]) -> list[int]:
-    """Indices of completed evaluations in the order of a board of attacks (`order_defenses`)."""
-    return order_defenses(
+def best_first(evaluations: Sequence[Evaluation], challenge: Challenge) -> list[int]:
+    """Indices of completed evaluations in the order of a board of attacks, by what the challenge ranks by."""
+    order = order_by_corruptions if challenge.spec.ranking.by == "mce" else order_defenses
+    return order(
         [
             DefenseScore(
                 robust=item.robust_accuracy or 0.0,
                 clean=item.clean_accuracy or 0.0,
                 cost=_rows(item) or 0,
                 entered=item.submission.created,
+                mce=item.mce,
             )
             for item in evaluations
         ]
@@ -277,6 +283,8 @@ def row_of(
         finished=evaluation.finished,
         extra_data=submission.manifest.get("extra_data", False),
         verified=evaluation.verified,
+        mce=evaluation.mce,
+        relative_mce=evaluation.relative_mce,
         reasons=reasons,
         progress=progress,
         queue_position=queue_position,

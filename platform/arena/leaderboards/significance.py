@@ -29,9 +29,10 @@ def significance(challenge: Challenge, standing: Board | None = None) -> dict[st
     """Submission's public id -> how sure its rank is, for every ranked defense whose bits are known; in board order.
 
     standing: the board, if it was read already. Kept for as long as no ranked defense's figures change: bits are only ever
-    cleared, so that equal counts of one evaluation are equal bits. Empty for a board that ranks by proof.
+    cleared, so that equal counts of one evaluation are equal bits. Empty for a board that ranks by proof or by mCE: the bits
+    say nothing about such a rank.
     """
-    if challenge.spec.certified is not None:
+    if challenge.spec.certified is not None or challenge.spec.ranking.by != "robust":
         return {}
     ranked = (standing or board(challenge)).ranked
     state = " ".join(f"{row.evaluation_id} {row.robust_accuracy}" for row in ranked)

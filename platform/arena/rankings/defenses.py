@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,18 +15,29 @@ Score = TypeVar("Score")
 class DefenseScore:
     """What decides a defense's place.
 
-    robust, clean: accuracies in [0, 1]; cost: weighted rows of the verdict (`evaluator.records.cost`); entered: when.
+    robust, clean: accuracies in [0, 1]; cost: weighted rows of the verdict (`evaluator.records.cost`); entered: when. mce: the
+    mean corruption error, None where it is not known.
     """
 
     robust: float
     clean: float
     cost: int
     entered: datetime
+    mce: float | None = None
 
 
 def order_defenses(scores: Sequence[DefenseScore]) -> list[int]:
     """Indices, best first: robust accuracy, then clean accuracy, then the cheaper verdict, then the earlier entry."""
-    return _order(scores, lambda score: (-score.robust, -score.clean, score.cost, score.entered))
+    return _order(scores, _worst_case)
+
+
+def order_by_corruptions(scores: Sequence[DefenseScore]) -> list[int]:
+    """Indices, best first: the least mean corruption error (unknown ones last), then as `order_defenses`."""
+    return _order(scores, lambda score: (math.inf if score.mce is None else score.mce, *_worst_case(score)))
+
+
+def _worst_case(score: DefenseScore) -> tuple[Any, ...]:
+    return (-score.robust, -score.clean, score.cost, score.entered)
 
 
 @dataclass(frozen=True)

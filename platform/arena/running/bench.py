@@ -27,7 +27,7 @@ from evaluator.manifests.spec import DefenseManifest, Pack
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reading import reading_of
 from evaluator.records.report import SubmissionReason
-from evaluator.threats import Threat, build
+from evaluator.threats import Corruptions, Threat, build
 from sandbox import Sandbox
 
 
@@ -51,15 +51,33 @@ class Bench:
         return Defense(lambda: self.lane.open(self.examples.classes), reading_of(self.manifest))
 
     def search(
-        self, part: Examples, ensemble: Ensemble, *, seed: int, keep: bool = False, listener: Listener | None = None
+        self,
+        part: Examples,
+        ensemble: Ensemble,
+        *,
+        seed: int,
+        keep: bool = False,
+        corruptions: Corruptions | None = None,
+        listener: Listener | None = None,
     ) -> Verdict:
         """Searches a part of the examples with `ensemble` and verifies what it found; answers are read as declared.
 
-        keep: whether the verdict holds what broke the defense in its stored form. Raises what `evaluate` raises.
+        keep: whether the verdict holds what broke the defense in its stored form; corruptions: those whose errors to count.
+        Raises what `evaluate` raises.
         """
         heard = listener or self.lane.listener
         observer = Observer(heard.on_progress, heard.cancelled)
-        return evaluate(self.defense, part, self.threat, ensemble, seed=seed, goal=self.goal, keep=keep, observer=observer)
+        return evaluate(
+            self.defense,
+            part,
+            self.threat,
+            ensemble,
+            seed=seed,
+            goal=self.goal,
+            keep=keep,
+            corruptions=corruptions,
+            observer=observer,
+        )
 
     @property
     def goal(self) -> Goal:

@@ -20,9 +20,11 @@ from evaluator.data.tensors import unranked
 from evaluator.draws import Draws
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.judging.certification import Certified, Searched, certified
+from evaluator.judging.corruption_table import tabulated
 from evaluator.judging.evaluation import Verdict
 from evaluator.records.intervals import clopper_pearson
-from evaluator.records.report import Completed, Digests, Outcome, Report, SubmissionFailed
+from evaluator.records.report import Completed, CorruptionRecord, Digests, Outcome, Report, SubmissionFailed
+from evaluator.threats import Corruptions
 from sandbox import Sandbox
 
 __all__ = ["Request", "merge", "run_defense"]
@@ -75,7 +77,8 @@ def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -
         bpda=manifest.bpda is not None,
         controls=_controls(request),
     )
-    verdict = ready.search(part, honest, seed=request.seed, keep=request.keep, listener=listener)
+    table = _corruptions(request, ready)
+    verdict = ready.search(part, honest, seed=request.seed, keep=request.keep, corruptions=table, listener=listener)
     proof = None
     if manifest.certificate is not None:
         asked, searched = manifest.certificate, Searched(verdict.correct, verdict.robust, verdict.points)
@@ -84,7 +87,15 @@ def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -
                 lambda: ready.certifiable(asked), part, searched, ready.threat, asked, request.seed, challenge.certified
             )
     found = b"" if verdict.adversarial is None else verdict.adversarial.to_bytes()
-    return Completed(_report(request, ready, verdict, part, proof), found)
+    counted = None if verdict.errors is None or table is None else tabulated(verdict.errors, verdict.correct, part, table)
+    return Completed(_report(request, ready, verdict, part, proof, counted), found)
+
+
+def _corruptions(request: Request, ready: Bench) -> Corruptions | None:
+    """Whose errors to count: the threat's own, or every one where another challenge asks for the table."""
+    if isinstance(ready.threat, Corruptions):
+        return ready.threat if request.ensemble is None else None
+    return Corruptions((1, 5)) if request.pack.challenge.evaluation.corruptions else None
 
 
 def _controls(request: Request) -> Batch | None:
@@ -93,7 +104,14 @@ def _controls(request: Request) -> Batch | None:
     return None if others is None else Batch(others.x, others.y, Draws(request.seed, others.ids).fork("controls"))
 
 
-def _report(request: Request, ready: Bench, verdict: Verdict, part: Examples, proof: Certified | None) -> Report:
+def _report(
+    request: Request,
+    ready: Bench,
+    verdict: Verdict,
+    part: Examples,
+    proof: Certified | None,
+    corruptions: CorruptionRecord | None,
+) -> Report:
     """One piece's report."""
     flags = [*verdict.flags, *([] if proof is None else proof.flags)]
     own = proof if proof is not None and proof.record.classifier == "itself" else None
@@ -117,6 +135,7 @@ def _report(request: Request, ready: Bench, verdict: Verdict, part: Examples, pr
         flags=flags,
         checks=verdict.checks,
         certificate=None if proof is None else proof.record,
+        corruptions=corruptions,
         verified=not any(flag.severity == "unverified" for flag in flags),
         seed=request.seed,
         forward_rows=verdict.forward_rows,

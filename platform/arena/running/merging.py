@@ -10,6 +10,7 @@ from evaluator.errors import InputError
 from evaluator.records.adversarial_archive import join_archives
 from evaluator.records.cell_report import CellCompleted, CellOutcome, CellReport, Violation
 from evaluator.records.certificate_record import CHECK, alarm, join
+from evaluator.records.corruption_record import join_corruptions
 from evaluator.records.intervals import clopper_pearson
 from evaluator.records.report import (
     AttackRecord,
@@ -74,6 +75,7 @@ def _join(reports: list[Report]) -> Report:
             "flags": flags,
             "certificate": certificate,
             "checks": _checks(reports),
+            "corruptions": join_corruptions([report.corruptions for report in reports if report.corruptions is not None]),
             "verified": not any(flag.severity == "unverified" for flag in flags),
         }
     )

@@ -28,6 +28,8 @@ COLUMNS = (
     "entered",
     "reasons",
     "verified",
+    "mce",
+    "relative_mce",
 )
 
 
@@ -64,6 +66,8 @@ def _line(row: Row) -> list[object]:
         row.entered.isoformat(),
         " ".join(row.reasons),
         row.verified,
+        row.mce,
+        row.relative_mce,
     ]
 
 

@@ -32,7 +32,7 @@ def board_parquet(board: Board) -> bytes:
     kinds = dict.fromkeys(COLUMNS, pyarrow.string())
     kinds |= dict.fromkeys(("extra_data", "verified"), pyarrow.bool_())
     kinds |= dict.fromkeys(("rank", "rows", "examples"), pyarrow.int64())
-    kinds |= {name: pyarrow.float64() for name in COLUMNS if name.endswith(("_accuracy", "_low", "_high", "_radius"))}
+    kinds |= {name: pyarrow.float64() for name in COLUMNS if name.endswith(("_accuracy", "_low", "_high", "_radius", "mce"))}
     return _parquet({name: pyarrow.array([line[at] for line in lines], kinds[name]) for at, name in enumerate(COLUMNS)})
 
 

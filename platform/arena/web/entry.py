@@ -10,6 +10,7 @@ from arena.leaderboards.queries import board, doubt
 from arena.leaderboards.significance import significance
 from arena.rankings.defenses import show_rank_set
 from arena.web.certified import proof_section
+from arena.web.corruptions import corruption_section
 from arena.web.figures import attack_rows, bracket_of, falling_shares
 from arena.web.honesty import check_rows
 from arena.web.row_of_matrix import matrix_sections
@@ -53,6 +54,7 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
         "bracket": bracket_of(evaluation),
         "doubt": doubt(evaluation),
         "proof": proof_section(evaluation),
+        "corruptions": corruption_section(evaluation),
         "attacks": attack_rows(evaluation),
         "checks": check_rows(evaluation),
         "shares": falling_shares(evaluation),

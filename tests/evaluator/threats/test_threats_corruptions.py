@@ -137,6 +137,9 @@ def test_unknown_kinds_severities_and_images_are_refused() -> None:
         corrupt(x[:, :2], "frost", 1, draws(4))
     with pytest.raises(InputError, match="severity"):
         Corruptions(0)
+    for wrong in ((4, 2), (0, 3), (3, 6)):
+        with pytest.raises(InputError, match="severity"):
+            Corruptions(wrong)
 
 
 def test_the_threat_is_its_finite_set_and_no_more() -> None:
@@ -150,10 +153,27 @@ def test_the_threat_is_its_finite_set_and_no_more() -> None:
         assert threat.distance(x, point).tolist() == [2.0] * 4
     rendered = [threat.apply(x, point) for point in points]
     assert len({tuple(image.flatten().tolist()) for image in rendered}) == 4
-    wrong = torch.tensor([[3.0, 0.0], [1.0, 2.0], [0.5, 0.0], [torch.nan, 0.0]])
+    wrong = torch.tensor([[3.0, 2.0, 0.0], [1.0, 2.0, 2.0], [0.5, 2.0, 0.0], [torch.nan, 2.0, 0.0]])
     assert threat.contains(x, wrong).tolist() == [False] * 4
-    assert threat.project(x, wrong[:3]).tolist() == [[2.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    assert threat.project(x, wrong[:3]).tolist() == [[2.0, 2.0, 0.0], [1.0, 2.0, 1.0], [0.0, 0.0, 0.0]]
     threat.apply(x, wrong)
+
+
+def test_a_range_of_severities_is_every_severity_from_the_lowest_to_the_highest() -> None:
+    threat, x = Corruptions((2, 4), ("fog", "contrast")), pictures((3, 32, 32), 2)
+    points = list(threat.points(x))
+    assert [point[0].tolist() for point in points] == [[kind, severity, 0] for kind in (1, 2) for severity in (2, 3, 4)]
+    assert threat.epsilon == 4.0
+    for point in points:
+        alone = Corruptions(int(point[0, 1]), threat.kinds)
+        assert torch.equal(threat.apply(x, point), alone.apply(x, point)), "a severity is the same picture in any range"
+        assert bool(threat.contains(x, point, slack=0.0).all())
+        assert threat.distance(x, point).tolist() == [float(point[0, 1])] * 2
+    mild = torch.tensor([[1.0, 1.0, 0.0], [1.0, 5.0, 0.0]])
+    assert not bool(threat.contains(x, mild).any())
+    assert threat.project(x, mild)[:, 1].tolist() == [2.0, 4.0]
+    drawn = threat.random_start(torch.zeros(600, 3, 8, 8), draws(600))
+    assert torch.bincount(drawn[:, 1].long())[2:].min() > 150
 
 
 def test_the_threat_renders_each_image_as_if_alone() -> None:
@@ -172,4 +192,4 @@ def test_random_starts_try_every_kind_equally_and_gradients_lead_nowhere() -> No
     z = threat.random_start(x[:3], draws(3)).requires_grad_(True)
     (gradient,) = torch.autograd.grad(threat.apply(x[:3], z).sum(), z)
     assert not bool(gradient.any())
-    assert not bool(threat.steepest_step(torch.ones(3, 2), 1.0).any())
+    assert not bool(threat.steepest_step(torch.ones(3, 3), 1.0).any())

@@ -61,6 +61,7 @@ TABLES: list[tuple[dict[str, object], Threat]] = [
         Physical(Patch(5), Views(blur=0.0), samples=64, threshold=0.9),
     ),
     ({"kind": "corruptions", "severity": 3}, Corruptions(3)),
+    ({"kind": "corruptions", "severity": [1, 5]}, Corruptions((1, 5))),
     ({"kind": "corruptions", "severity": 1, "kinds": ["fog"], "realizations": 4}, Corruptions(1, ("fog",), realizations=4)),
 ]
 
@@ -83,6 +84,9 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"kind": "physical", "base": {"kind": "linf", "epsilon": 0.1}, "threshold": 0}, "threshold"),
     ({"kind": "physical", "base": {"kind": "linf", "epsilon": 0.1}, "views": {"perspective": 1}}, "perspective"),
     ({"kind": "corruptions", "severity": 6}, "severity"),
+    ({"kind": "corruptions", "severity": 2.5}, "severity"),
+    ({"kind": "corruptions", "severity": [5, 1]}, "severity"),
+    ({"kind": "corruptions", "severity": [1, 3, 5]}, "severity"),
     ({"kind": "corruptions", "severity": 1, "kinds": ["rain"]}, "kinds"),
 ]
 

@@ -24,7 +24,7 @@ from arena.web import markdown
 from arena.web.board_csv import board_csv
 from arena.web.board_export import TYPES, bits_parquet, board_json, board_parquet
 from arena.web.board_filter import BoardFilter, choices
-from arena.web.board_rows import board_rows
+from arena.web.board_rows import Columns, board_rows
 from arena.web.figures import Words, last_change, last_fall
 from arena.web.forms import SubmitForm, blame
 from arena.web.views.certified import certified_board
@@ -40,7 +40,7 @@ def _about(challenge: Challenge) -> dict[str, Any]:
 @require_safe
 @gzip_page
 def board(request: HttpRequest, slug: str) -> HttpResponse:
-    """Defenses ranked by worst-case robust accuracy."""
+    """Defenses ranked by worst-case robust accuracy, by proof, or by their errors under common corruptions."""
     challenge = get_challenge(request.user, slug)
     if challenge.spec.certified is not None:
         return certified_board(request, challenge, _about(challenge))
@@ -48,8 +48,10 @@ def board(request: HttpRequest, slug: str) -> HttpResponse:
     asked = BoardFilter.of(request.GET)
     standing = asked.apply(whole)
     falls = ((row, last_fall(histories.get(row.submission_id, []))) for row in standing.ranked)
-    rows = board_rows(falls, significance(challenge, whole))
-    shown = {"board": standing, "rows": rows, "changed": last_change(whole), "asked": asked, "choices": choices(whole)}
+    columns = Columns.of(challenge.spec)
+    rows = board_rows(falls, significance(challenge, whole), columns)
+    shown = {"board": standing, "rows": rows, "columns": columns, "changed": last_change(whole)}
+    shown |= {"asked": asked, "choices": choices(whole)}
     return respond(request, "web/challenges/board.html", _about(challenge) | shown, partial="board")
 
 
