@@ -1,8 +1,9 @@
 """The errors of the shipped standard networks under common corruptions, by which mCE is measured. Torch-free.
 
-One file a data set: one bit for each image of the test split, kind and severity, in the first realization, which is the same
-picture for everybody. So any part of the split has its reference without asking the network again. A file names the network,
-its weights and the data by their digests, and the command that wrote it (`evaluator.defenses.standard_errors`).
+One file a data set: one bit for each image, kind and severity, in the first realization, which is the same picture for
+everybody. The images are the first ones of the test split. So any part of them has its reference without asking the network
+again. A file names the network, its weights and the data by their digests. It also names the command that wrote it
+(`evaluator.defenses.standard_errors`).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from evaluator.models.meter import MeteredModel
 from evaluator.records.corruption_record import corruption_record
 from evaluator.records.report import CorruptionRecord
 from evaluator.threats.corruptions import Corruptions
+from evaluator.wanted import Wanted
 
 
 def table_of(model: MeteredModel, batch: Batch, clean: Tensor, searched: Tensor | None, threat: Corruptions) -> Tensor:
@@ -30,7 +31,7 @@ def table_of(model: MeteredModel, batch: Batch, clean: Tensor, searched: Tensor 
         errors[clean] = searched
 
     def said(x: Tensor, y: Tensor) -> Tensor:
-        return batch.reading.read(model, x, y, model.classes).labels
+        return batch.reading.read(model, x, Wanted(y), model.classes).labels
 
     errors[asked] = corruption_errors(said, batch.x[asked], batch.y[asked], threat)
     return errors

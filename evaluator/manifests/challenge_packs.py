@@ -26,6 +26,7 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
 MANIFEST = "challenge.toml"
 PACKS = Path(__file__).resolve().parents[2] / "challenges"
+BASELINES = Path(__file__).resolve().parents[1] / "defenses" / "baselines"
 
 
 def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
@@ -83,13 +84,15 @@ def is_pack(folder: Path) -> bool:
 class ExpectedScore(Strict):
     """The score that a golden entry must get on the first `examples` images: each accuracy, a share, in [lowest, highest].
 
-    certified_accuracy: of the certificate that the entry asks for, of itself or of its smoothed version.
+    certified_accuracy: of the certificate that the entry asks for, of itself or of its smoothed version. baseline: the shipped
+    defense that the entry is, instead of a folder of its name beside the file.
     """
 
     examples: int = Field(gt=0)
     clean_accuracy: Range
     robust_accuracy: Range
     certified_accuracy: Range | None = None
+    baseline: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)] | None = None
 
     def violations(self, report: Report) -> list[str]:
         """One clause for each accuracy of the report that is outside its range; empty when all is as it must be."""
@@ -124,9 +127,18 @@ def load_golden(pack: Pack) -> Golden:
         if expected.examples > (most := pack.challenge.data.examples):
             what = f"entries.{name}.examples: must be at most {most}, the examples of the challenge, not {expected.examples}."
             raise InputError(what, where="golden/expected.toml")
-        if not (pack.folder / "golden" / name / "defense.toml").is_file():
-            raise InputError(f"entries.{name}: there is no {name}/defense.toml beside it.", where="golden/expected.toml")
+        if not (golden_folder(pack, name, expected) / "defense.toml").is_file():
+            what = f"there is no {name}/defense.toml beside it"
+            if expected.baseline is not None:
+                what = f'there is no baseline "{expected.baseline}"'
+            raise InputError(f"entries.{name}: {what}.", where="golden/expected.toml")
     return golden
+
+
+def golden_folder(pack: Pack, name: str, expected: ExpectedScore) -> Path:
+    """Where a golden entry's submission is: beside expected.toml, or among the shipped baselines."""
+    assert pack.folder is not None, "load_golden refuses a pack without its folder"
+    return pack.folder / "golden" / name if expected.baseline is None else BASELINES / expected.baseline
 
 
 def _digest(folder: Path) -> str:

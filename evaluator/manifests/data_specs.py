@@ -40,18 +40,20 @@ class ImageShape:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a manifest can be checked against. splits: the number of images of each; classes: their names, by number."""
+    """What a manifest can be checked against. splits: the number of images of each; classes: their names, by number; compared:
+    how many images of the test split the standard network was asked about under common corruptions."""
 
     shape: ImageShape
     splits: Mapping[str, int]
     classes: tuple[str, ...]
+    compared: int
 
 
 _DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DATA = {
-    "mnist": DataFacts(ImageShape(1, 28, 28), {"train": 60_000, "test": 10_000}, _DIGITS),
-    "cifar10": DataFacts(ImageShape(3, 32, 32), {"train": 50_000, "test": 10_000}, _THINGS),
+    "mnist": DataFacts(ImageShape(1, 28, 28), {"train": 60_000, "test": 10_000}, _DIGITS, compared=10_000),
+    "cifar10": DataFacts(ImageShape(3, 32, 32), {"train": 50_000, "test": 10_000}, _THINGS, compared=1_000),
 }
 Column = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 

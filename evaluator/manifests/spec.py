@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from evaluator.errors import InputError
 from evaluator.manifests.board_specs import BaselinesSpec, PublishedSpec, RankingSpec
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec
-from evaluator.manifests.data_specs import DataSpec
+from evaluator.manifests.data_specs import DATA, DataSpec
 from evaluator.manifests.goal_specs import GoalSpec, UntargetedSpec
 from evaluator.manifests.manifest_errors import explain
 from evaluator.manifests.phase_specs import PhaseSpec, in_order
@@ -134,6 +134,9 @@ class Challenge(Strict):
             raise FieldError(what, "ranking", "by")
         if self.data.split != "test":
             raise FieldError('"mce" needs the test split: on it the errors of the standard network are known', "ranking", "by")
+        if self.data.examples > (most := DATA[self.data.dataset].compared):
+            what = f'"mce" needs at most {most:,} examples: on these the errors of the standard network are known'
+            raise FieldError(what, "ranking", "by")
         if self.certified is not None:
             raise FieldError('"mce" cannot rank a certified board, which ranks by proof', "ranking", "by")
         return self

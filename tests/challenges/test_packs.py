@@ -173,6 +173,8 @@ def test_mce_is_known_on_the_test_split_only() -> None:
     board = RANKED.replace('kind = "linf"\nepsilon = 0.3', 'kind = "corruptions"\nseverity = [1, 5]')
     told = refusal(board.replace("examples", 'split = "train"\nexamples'))
     assert 'ranking.by: "mce" needs the test split' in told
+    most = refusal(board.replace('"mnist"', '"cifar10"').replace("100", "1001"))
+    assert 'ranking.by: "mce" needs at most 1,000 examples' in most
 
 
 def test_a_misspelt_field_is_not_also_called_missing() -> None:

@@ -20,7 +20,7 @@ from evaluator.ensembles.base import Ensemble
 from evaluator.judging.corruption_table import tabulated
 from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
-from evaluator.manifests.spec import DataSpec
+from evaluator.manifests.data_specs import DATA, DataSpec
 from evaluator.models.reading import Votes, WithDetector
 from evaluator.threats import Corruptions, Linf
 from evaluator.threats.corruptions import KINDS
@@ -124,9 +124,10 @@ def test_answers_are_read_as_they_are_declared(reading: Votes | WithDetector) ->
     assert counts == ([[4] * 4] * 3 if reading.refuses else by_hand(Brightness(), part, THREAT)), "a refusal is an error"
 
 
-@pytest.mark.parametrize("dataset", sorted(path.stem for path in FOLDER.glob("*.json")))
+@pytest.mark.parametrize("dataset", DATA)
 @pytest.mark.parametrize("count", [3, pytest.param(10_000, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])])
 def test_the_stored_errors_of_the_standard_networks_are_theirs(dataset: str, count: int) -> None:
+    count = min(count, DATA[dataset].compared)
     known = asking.measure(dataset, count)  # type: ignore[arg-type]
     part = examples(DataSpec(dataset=dataset, split="test", examples=count))  # type: ignore[arg-type]
     stored = standard_errors(part.digest, part.ids.tolist(), list(KINDS), (1, 2, 3, 4, 5))
@@ -142,7 +143,7 @@ def test_the_stored_errors_of_the_standard_networks_are_theirs(dataset: str, cou
 def test_errors_of_images_that_nobody_has_asked_about_are_unknown() -> None:
     part = examples(DataSpec(dataset="mnist", split="test", examples=2))
     assert standard_errors("0" * 64, [0], ["fog"], (1,)) is None
-    assert standard_errors(part.digest, [10_000], ["fog"], (1,)) is None
+    assert standard_errors(part.digest, [DATA["mnist"].compared], ["fog"], (1,)) is None
     one = standard_errors(part.digest, [0, 1], ["fog", "jpeg"], (5,))
     assert one is not None
     assert np.array(one.errors).shape == (2, 1)
