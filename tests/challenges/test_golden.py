@@ -9,7 +9,7 @@ import pytest
 
 from arena.running.defense import Request, run_defense
 from arena.running.listening import Listener
-from evaluator.manifests.challenge_packs import PACKS, list_packs, load_golden, load_pack
+from evaluator.manifests.challenge_packs import PACKS, golden_folder, list_packs, load_golden, load_pack
 from evaluator.records.report import Completed
 from sandbox import open_sandbox
 
@@ -28,7 +28,8 @@ def golden_entries() -> list[object]:
 def test_a_golden_entry_gets_its_score(slug: str, entry: str) -> None:
     pack = load_pack(slug)
     golden, said = load_golden(pack), list[bytes]()
-    expected, submission = golden.entries[entry], PACKS / slug / "golden" / entry
+    expected = golden.entries[entry]
+    submission = golden_folder(pack, entry, expected)
     request = Request(pack=pack, submission=submission, seed=golden.seed, examples=expected.examples)
     outcome = run_defense(request, sandbox=open_sandbox(), listener=Listener(on_log=said.append))
     assert isinstance(outcome, Completed), f"{outcome} {said[-1:]}"

@@ -8,7 +8,7 @@ import pytest
 
 from arena.cli.catalog import challenges
 from evaluator.errors import InputError
-from evaluator.manifests.challenge_packs import PACKS, list_packs, load_golden, load_pack
+from evaluator.manifests.challenge_packs import PACKS, golden_folder, list_packs, load_golden, load_pack
 from evaluator.manifests.spec import Challenge, DefenseManifest, load_manifest, parse_toml
 from evaluator.records.report import Report
 from evaluator.threats import build
@@ -53,8 +53,8 @@ def test_a_shipped_pack_is_whole(slug: str) -> None:
     assert build(pack.challenge.threat).epsilon > 0
     golden = load_golden(pack)
     assert {"honest", "cheating"} <= golden.entries.keys()
-    for entry in golden.entries:
-        load_manifest(PACKS / slug / "golden" / entry / "defense.toml", DefenseManifest)
+    for name, expected in golden.entries.items():
+        load_manifest(golden_folder(pack, name, expected) / "defense.toml", DefenseManifest)
 
 
 @pytest.mark.parametrize("slug", list_packs())
@@ -248,6 +248,7 @@ def test_a_packs_digest_follows_its_manifest_and_not_its_readme(tmp_path: Path) 
             r'entries\.honest\.rubust_accuracy: unknown field\. Did you mean "robust_accuracy"',
         ),
         (EXPECTED.replace("honest", "absent"), "there is no absent/defense.toml"),
+        (EXPECTED + 'baseline = "mnist-pdg"\n', 'there is no baseline "mnist-pdg"'),
         (
             EXPECTED.replace("10", "101"),
             r"entries\.honest\.examples: must be at most 100, the examples of the challenge, not 101",

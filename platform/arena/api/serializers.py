@@ -115,7 +115,7 @@ class BoardSerializer(serializers.Serializer[Any]):
 class StandardErrorsSerializer(serializers.Serializer[Any]):
     network = serializers.CharField()
     clean_errors = serializers.IntegerField()
-    errors = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+    errors = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))  # type: ignore[assignment]
 
 
 class CorruptionsSerializer(serializers.Serializer[Any]):
@@ -125,7 +125,7 @@ class CorruptionsSerializer(serializers.Serializer[Any]):
     severities = serializers.ListField(child=serializers.IntegerField())
     examples = serializers.IntegerField()
     clean_errors = serializers.IntegerField()
-    errors = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+    errors = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))  # type: ignore[assignment]
     standard = StandardErrorsSerializer(allow_null=True, help_text="The standard network on the same images.")
     ratios = serializers.ListField(child=serializers.FloatField(allow_null=True), help_text="CE of each kind.")
     mce = serializers.FloatField(allow_null=True)
