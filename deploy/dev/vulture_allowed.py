@@ -38,7 +38,7 @@ CallThrottle, InOneLine, NamelessFileUploadHandler, Runner, StaticFiles, Survivi
     lease_number,
     lease_owner,
 )
-lease_until, methods, not_before, optimality, p_value_next, priority, results, shards_done, SMOOTHED
+clean_error, lease_until, methods, not_before, optimality, p_value_next, priority, results, shade, shards_done, SMOOTHED
 own_defenses, success_per_1000_rows, team_slug, unique_breaks, worst_rank
 
 # Python, torch and other libraries ask for these, or are set by them.
@@ -51,7 +51,7 @@ schema_version
 sign_agreement, signal_to_noise
 
 # Packs are proved by their golden entries in tests/challenges.
-load_golden
+golden_folder, load_golden
 
 # Benchmarks print every field of their figures, and set options of their peers.
 from_job_mb_s, n_iter, n_queries, n_target_classes, remove_ms, round_trip_us, start_ms, to_job_mb_s, torch_s, verbose
