@@ -17,6 +17,7 @@ from torch import Tensor
 
 from evaluator.draws import Draws
 from evaluator.errors import InputError
+from evaluator.models.asked import Asked
 from evaluator.models.evidence import Evidence
 from evaluator.models.reading import ARGMAX, Reading
 from evaluator.threats.base import Threat
@@ -33,7 +34,7 @@ class Batch:
     target: (n,) int64 the class that a targeted attack must reach, else None; aim: (n,) int64 a class that losses steer
     towards while any wrong label still counts as success (APGD-T, FAB-T, MultiTargeted), else None. reading: how
     answers are read; an input that is refused is no success. evidence: where all successes are noted, under the
-    examples' numbers there, `rows` (n,) int64; both or neither.
+    examples' numbers there, `rows` (n,) int64; asked: where all rows are counted, under the same numbers.
     """
 
     x: Tensor
@@ -44,6 +45,7 @@ class Batch:
     reading: Reading = ARGMAX
     evidence: Evidence | None = None
     rows: Tensor | None = None
+    asked: Asked | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -53,7 +55,7 @@ class Batch:
         target = None if self.target is None else self.target[keep]
         aim = None if self.aim is None else self.aim[keep]
         rows = None if self.rows is None else self.rows[keep]
-        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.reading, self.evidence, rows)
+        return Batch(self.x[keep], self.y[keep], self.draws[keep], target, aim, self.reading, self.evidence, rows, self.asked)
 
     def fork(self, name: int | str) -> Batch:
         """The same examples with independent random streams (one per restart or sub-attack)."""
@@ -66,6 +68,15 @@ class Batch:
     def noting(self, evidence: Evidence) -> Batch:
         """The same examples, all of those that `evidence` is about, whose successes are noted there."""
         return dataclasses.replace(self, evidence=evidence, rows=torch.arange(len(self), device=self.x.device))
+
+    def counting(self, asked: Asked) -> Batch:
+        """The same examples, all of those that `asked` is about, whose rows are counted there."""
+        return dataclasses.replace(self, asked=asked, rows=torch.arange(len(self), device=self.x.device))
+
+    def count(self, points: Tensor, success: Tensor) -> None:
+        """Counts one row for each of the `points` (n, ...), if anybody wants to know. success: (n,) bool."""
+        if self.asked is not None and self.rows is not None:
+            self.asked.count(self.rows, points, success)
 
     def note(self, points: Tensor, success: Tensor) -> None:
         """Notes the `points` (n, ...) where `success` (n,) bool, if anybody wants to know."""

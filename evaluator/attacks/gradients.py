@@ -62,8 +62,10 @@ def glance(model: Model, batch: Batch, threat: Threat, points: Tensor) -> Tensor
     """(n, K) float32 logits at `points`; no gradient, no graph."""
     with torch.no_grad():
         logits: Tensor = model(threat.apply(batch.x, points)).float()
-    if batch.evidence is not None:
-        batch.note(points, batch.success(logits))
+    if batch.evidence is not None or batch.asked is not None:
+        success = batch.success(logits)
+        batch.note(points, success)
+        batch.count(points, success)
     return logits
 
 

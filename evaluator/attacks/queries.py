@@ -43,7 +43,11 @@ class Queries:
             some = slice(first, first + _ROWS)
             rendered = self.threat.apply(self.batch.x[rows[some]], points[some])
             parts.append(scores(self._model, rendered.clamp(0, 1)))
-        return torch.cat(parts)
+        logits = torch.cat(parts)
+        if self.batch.asked is not None:
+            part = self.batch[rows]
+            part.count(points, part.success(logits))
+        return logits
 
     def losses(self, rows: Tensor, points: Tensor, loss: Loss) -> Tensor:
         """(m,) float32 values of the loss at points (m, *shape)."""

@@ -87,6 +87,7 @@ class Square(Attack):
         points = search.first(batch.draws)
         logits = scores(model, threat.apply(batch.x, points))
         values, success = margin(logits, batch), batch.success(logits)
+        batch.count(points, success)
         result, best, fell = points.clone(), values.clone(), success.clone()
         none = torch.zeros(len(batch), 0, device=batch.x.device)
         now = _State(batch, search, points.clone(), values, success, values.clone(), none)
@@ -105,6 +106,7 @@ class Square(Attack):
             candidate = now.search.propose(now.points, now.numbers[:, step % _BLOCK], self._share(step))
             logits = scores(model, threat.apply(now.batch.x, candidate))
             values, now.success = margin(logits, now.batch), now.batch.success(logits)
+            now.batch.count(candidate, now.success)
             better = (now.success | (values > now.values)).nonzero().squeeze(1)
             now.points[better], now.values[better] = candidate[better], values[better]  # few rows, not the whole batch
         result[now.at], best[now.at], fell[now.at] = now.points, now.values, now.success

@@ -31,7 +31,8 @@ class Search:
     into `records` of the attack that broke the example, -1 for survivors. records: one per attack, always the same list
     of attacks for the same ensemble, so that shards can be merged. flags: what makes the search doubt its own verdict.
     checks: the honesty checks around it, fired or not. errors: (n, kinds, severities) bool of a search that asked about every
-    common corruption: which ones were misclassified.
+    common corruption: which ones were misclassified. queries: (n,) int64 rows until each broken example fell, of a search that
+    counts them.
     """
 
     points: Tensor
@@ -40,6 +41,7 @@ class Search:
     flags: list[Flag] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
     errors: Tensor | None = None
+    queries: Tensor | None = None
 
 
 class Ensemble(Protocol):

@@ -35,14 +35,16 @@ class Verdict:
     """Per-example result: see `evaluator.records.report.Report` for the meaning of each field.
 
     unbroken: what stands without any attack, the rest of which `robust` is; target: (n,) the class that was wanted, or None.
-    points: what broke each example; adversarial: the same in its stored form, None unless it was asked for. errors: (n, kinds,
-    severities) bool, None unless common corruptions were asked about.
+    queries: (n,) rows until an example fell, of a search that counts them, else None. points: what broke each example;
+    adversarial: the same in its stored form, None unless it was asked for. errors: (n, kinds, severities) bool, None unless
+    common corruptions were asked about.
     """
 
     correct: Tensor
     robust: Tensor
     unbroken: Tensor
     target: Tensor | None
+    queries: Tensor | None
     broken_by: Tensor
     points: Tensor
     attacks: list[AttackRecord]
@@ -104,7 +106,10 @@ def evaluate(
             auditor = Auditor(model, metered, unlike(kept.exchanges(), examples.x), seed, random)
             if not random:
                 doubts += auditor.young()
-            if not random and not isinstance(threat, Physical):  # whose success is a matter of chance, and so asked repeatedly
+            counted = search.queries is not None  # then what stands has been asked about as often as it may be
+            if (
+                not random and not counted and not isinstance(threat, Physical)
+            ):  # whose success is a matter of chance, and so asked repeatedly
                 standing = (clean & (broken_by < 0)).nonzero().squeeze(1)
                 last = closest(fresh, batch[standing], threat, points[standing], seed)
                 points[standing], broken_by[standing[last.broken]] = last.points, len(search.records)
@@ -128,6 +133,7 @@ def evaluate(
         robust=robust,
         unbroken=unbroken,
         target=examples.target,
+        queries=_of_all(search.queries, clean),
         broken_by=broken_by,
         points=points,
         attacks=_verified_records(records, broken_by, int(unbroken.sum())),
@@ -139,6 +145,11 @@ def evaluate(
         adversarial=archive,
         errors=errors,
     )
+
+
+def _of_all(queries: Tensor | None, searched: Tensor) -> Tensor | None:
+    """(n,) the queries of all examples, 0 for those that were not `searched` (n,) bool."""
+    return None if queries is None else torch.zeros(len(searched), dtype=torch.int64).masked_scatter(searched, queries.cpu())
 
 
 def _verified_records(records: list[AttackRecord], broken_by: Tensor, survivors: int) -> list[AttackRecord]:

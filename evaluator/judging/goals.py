@@ -10,7 +10,7 @@ import dataclasses
 from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from evaluator.attacks.base import Model
 from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles.base import Ensemble
+from evaluator.ensembles.black_box import BlackBox
 from evaluator.ensembles.every_target import EveryTarget
 from evaluator.ensembles.short import SHORT
 from evaluator.ensembles.standard import standard
@@ -50,7 +51,7 @@ class Goal(ABC):  # noqa: B024 (every method has the untargeted goal's meaning)
 
     def search(self, challenge: Challenge, threat: Threat) -> Ensemble:
         """The official search under this goal."""
-        return self.pursued(SHORT) if challenge.evaluation.ensemble == "short" else standard(threat, aimed=self.targeted)
+        return _plain(challenge, self) or standard(threat, aimed=self.targeted)
 
     def pursued(self, ensemble: Ensemble) -> Ensemble:
         """A search for what a batch asks for, as it is run under this goal."""
@@ -108,15 +109,22 @@ class Each(Goal):
             yield dataclasses.replace(examples, target=(examples.y + step) % examples.classes)
 
     def search(self, challenge: Challenge, threat: Threat) -> Ensemble:
-        if challenge.evaluation.ensemble == "short":
-            return self.pursued(SHORT)
-        return EveryTarget(standard(threat, aimed=True), anywhere=standard(threat))
+        return _plain(challenge, self) or EveryTarget(standard(threat, aimed=True), anywhere=standard(threat))
 
     def pursued(self, ensemble: Ensemble) -> Ensemble:
         return EveryTarget(ensemble)
 
 
 UNTARGETED = Untargeted()
+
+
+def _plain(challenge: Challenge, goal: Goal) -> Ensemble | None:
+    """The ensemble of a challenge whose `[evaluation]` asks for another one than the standard."""
+    if challenge.evaluation.ensemble == "black-box":
+        access = challenge.access
+        level: Literal["scores", "labels"] = "labels" if access.level == "labels" else "scores"
+        return BlackBox(level, access.rows_per_example, inside=access.outside == "refused")
+    return goal.pursued(SHORT) if challenge.evaluation.ensemble == "short" else None
 
 
 def build_goal(spec: GoalSpec, data: DataSpec) -> Goal:

@@ -45,13 +45,14 @@ class AccessSpec(Strict):
 
 
 class EvaluationSpec(Strict):
-    """Which ensemble of attacks gives the official verdict; "short" is for demonstrations, and proves little.
+    """Which ensemble of attacks gives the official verdict.
 
-    corruptions: whether every entry is also asked about the 15 common corruptions in 5 severities, and shows the table of its
-    errors. A board of corruptions shows that of its own anyway.
+    "standard" is white-box; "black-box" sees what `[access]` gives, within its queries; "short" is for demonstrations, and
+    proves little. corruptions: whether every entry is also asked about the 15 common corruptions in 5 severities, and shows the
+    table of its errors. A board of corruptions shows that of its own anyway.
     """
 
-    ensemble: Literal["standard", "short"] = "standard"
+    ensemble: Literal["standard", "short", "black-box"] = "standard"
     corruptions: bool = False
     shard_examples: int = Field(default=500, gt=0, le=10000)
 
@@ -103,6 +104,26 @@ class Challenge(Strict):
         if self.evaluation.ensemble == "short" and not self.threat.norm:
             what = f'"short" needs a threat of kind {_with_norms()}, not "{self.threat.kind}"'
             raise FieldError(what, "evaluation", "ensemble")
+        return self
+
+    @model_validator(mode="after")
+    def _asked(self) -> Challenge:
+        """A black-box ensemble has something to ask, and somebody who asks it."""
+        if self.evaluation.ensemble != "black-box":
+            return self
+        level, labels = self.access.level, self.access.level == "labels"
+        if level not in ("scores", "labels"):
+            raise FieldError(f'"black-box" needs level "scores" or "labels", not "{level}"', "access", "level")
+        if labels and self.access.outside == "refused":
+            what = (
+                'attacks on labels walk along the boundary, outside the threat: "black-box" needs "answered" at level "labels"'
+            )
+            raise FieldError(what, "access", "outside")
+        if labels and self.threat.kind not in ("linf", "l2"):
+            what = f'"black-box" at level "labels" needs a threat of kind linf or l2, not "{self.threat.kind}"'
+            raise FieldError(what, "threat", "kind")
+        if labels and self.goal.targeted:
+            raise FieldError('"black-box" at level "labels" has no attack that reaches a target', "goal", "kind")
         return self
 
     @model_validator(mode="after")

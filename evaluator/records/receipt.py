@@ -22,7 +22,7 @@ from evaluator.errors import InputError
 from evaluator.records.identity import JUDGING, source_digest
 from evaluator.records.report import SCHEMA_VERSION, Environment, Report
 
-LATER = ("unbroken_bits", "targets")  # fields of a report that reports once had not
+LATER = ("unbroken_bits", "targets", "queries")  # fields of a report that reports once had not
 _RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 

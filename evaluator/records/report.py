@@ -210,7 +210,8 @@ class Report(Frozen):
 
     correct_bits: correct on the clean image; robust_bits: correct on it and under every verified adversarial input, or, where
     the challenge names targets, never at its target. unbroken_bits: not broken as they are, without any attack; left out where
-    that is correct_bits. targets: the class that had to be reached, empty where any wrong one counts.
+    that is correct_bits. targets: the class that had to be reached, empty where any wrong one counts. queries: of a black-box
+    search, the rows until the success of the attack that broke each example, null where none did.
     certified_bits: provably robust as it is (all 0 without a certificate of the classifier itself); certificate: the one
     that was asked for, of the classifier itself or of its smoothed version; corruptions: the table, where the challenge asks
     for it; broken_by: index into `attacks` of the attack that
@@ -231,6 +232,7 @@ class Report(Frozen):
     robust_bits: Bits
     unbroken_bits: Bits = Field(default_factory=list)
     targets: list[int] = Field(default_factory=list)
+    queries: list[int | None] = Field(default_factory=list)
     certified_bits: Bits
     broken_by: list[int]
     attacks: list[AttackRecord]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from statistics import mean, median
 from typing import Annotated
 
 import typer
@@ -105,6 +106,11 @@ def show(report: Report) -> None:
     out.print(f"robust accuracy  {report.robust_accuracy:7.2%}   95 % interval {low:.2%} to {high:.2%}")
     if report.targets:
         out.print("                 the share whose target class was not reached, misclassified images included")
+    asked = sorted(rows for rows in report.queries if rows is not None)
+    if asked:
+        out.print(
+            f"queries          median {median(asked):,.0f}, mean {mean(asked):,.0f} until success, of {len(asked)} broken"
+        )
     if report.certified_accuracy is not None:
         out.print(f"certified        {report.certified_accuracy:7.2%}")
     if report.certificate is not None:

@@ -18,6 +18,7 @@ from evaluator.checks import Honest
 from evaluator.data import Examples
 from evaluator.data.tensors import unranked
 from evaluator.draws import Draws
+from evaluator.ensembles.black_box import BlackBox
 from evaluator.errors import Cancelled, SubmissionError
 from evaluator.judging.certification import Certified, Searched, certified
 from evaluator.judging.corruption_table import tabulated
@@ -72,13 +73,11 @@ def _run(request: Request, sandbox: Sandbox, listener: Listener) -> Outcome:
 def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -> Completed:
     """Searches and certifies one piece."""
     challenge, manifest = request.pack.challenge, ready.manifest
-    honest = Honest(
-        request.ensemble or ready.goal.search(challenge, ready.threat),
-        bpda=manifest.bpda is not None,
-        controls=_controls(request),
-    )
+    search = request.ensemble or ready.goal.search(challenge, ready.threat)
+    if not isinstance(search, BlackBox):  # who asks a black box cares for no gradient, and may not ask what the checks ask
+        search = Honest(search, bpda=manifest.bpda is not None, controls=_controls(request))
     table = _corruptions(request, ready)
-    verdict = ready.search(part, honest, seed=request.seed, keep=request.keep, corruptions=table, listener=listener)
+    verdict = ready.search(part, search, seed=request.seed, keep=request.keep, corruptions=table, listener=listener)
     proof = None
     if manifest.certificate is not None:
         asked, searched = manifest.certificate, Searched(verdict.correct, verdict.robust, verdict.points)
@@ -102,6 +101,14 @@ def _controls(request: Request) -> Batch | None:
     """Images that do not rank, with which the checks compare those that do."""
     others = unranked(request.pack.challenge.data, CONTROLS, request.seed)
     return None if others is None else Batch(others.x, others.y, Draws(request.seed, others.ids).fork("controls"))
+
+
+def _queries(verdict: Verdict) -> list[int | None]:
+    """Rows until each example fell, None where it did not; empty for a search that does not count them."""
+    if verdict.queries is None:
+        return []
+    fell = (verdict.unbroken & ~verdict.robust).tolist()
+    return [rows if broken else None for rows, broken in zip(verdict.queries.tolist(), fell, strict=True)]
 
 
 def _report(
@@ -129,6 +136,7 @@ def _report(
         robust_bits=verdict.robust.int().tolist(),
         unbroken_bits=[] if verdict.target is None else verdict.unbroken.int().tolist(),
         targets=[] if verdict.target is None else verdict.target.tolist(),
+        queries=_queries(verdict),
         certified_bits=[0] * count if own is None else own.record.bits,
         broken_by=verdict.broken_by.tolist(),
         attacks=verdict.attacks,

@@ -68,6 +68,7 @@ def _join(reports: list[Report]) -> Report:
     return first.model_copy(
         update={
             **common,
+            "queries": [rows for report in reports for rows in report.queries],
             "certified_bits": certified,
             "certified_accuracy": sum(certified) / common["examples"] if asked else None,
             "broken_by": [index for report in reports for index in report.broken_by],

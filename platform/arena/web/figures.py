@@ -39,16 +39,31 @@ class Stage:
 
 @dataclass(frozen=True)
 class Words:
-    """A challenge's rules in words, for chips and tables."""
+    """A challenge's rules in words, for chips and tables.
+
+    other_goal: the goal, where it is not the usual one; black_box: whether the official search sees no more than attackers do.
+    """
 
     threat: str
     access: str
     data: str
+    goal: str
+    other_goal: str
+    ensemble: str
+    black_box: bool
 
     @classmethod
     def of(cls, challenge: Challenge) -> Words:
         """The words of a validated manifest."""
-        return cls(f"{challenge.threat.words} in [0, 1]", wording.access_words(challenge), wording.data_words(challenge))
+        return cls(
+            threat=f"{challenge.threat.words} in [0, 1]",
+            access=wording.access_words(challenge),
+            data=wording.data_words(challenge),
+            goal=challenge.goal.words,
+            other_goal="" if challenge.goal.kind == "untargeted" else challenge.goal.words,
+            ensemble=wording.ensemble_words(challenge),
+            black_box=challenge.evaluation.ensemble == "black-box",
+        )
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,24 @@ def advice(reason: str) -> str:
 
 
 def access_words(challenge: Challenge) -> str:
-    """What attackers may ask the model for."""
-    return ACCESS.get(challenge.access.level, challenge.access.level)
+    """What attackers may ask the model for, with the budget where they see no gradients."""
+    access = challenge.access
+    words = ACCESS[access.level]
+    if access.level not in ("scores", "labels"):
+        return words
+    shared = "" if access.sharing == "separate" else ", shared by all images"
+    inside = f", inside the {'ball' if challenge.threat.norm else 'threat'} only" if access.outside == "refused" else ""
+    return f"{words}, {access.rows_per_example:,} queries an image{shared}{inside}"
+
+
+def ensemble_words(challenge: Challenge) -> str:
+    """Which search gives the official verdict, in words."""
+    access = challenge.access
+    return {
+        "standard": "standard, with gradients whatever attackers get",
+        "short": "short: FGSM, then PGD with 10 steps; what it leaves standing proves little",
+        "black-box": f"black-box: attacks that see {access.level}, each with {access.rows_per_example:,} queries an image",
+    }[challenge.evaluation.ensemble]
 
 
 def data_words(challenge: Challenge) -> str:
