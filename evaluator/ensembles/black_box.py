@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from evaluator.attacks.base import Batch, Model
+from evaluator.attacks.geoda import GeoDA
 from evaluator.attacks.gradients import glance
 from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.nes import NES
@@ -43,7 +44,7 @@ def attackers(level: str, queries: int, *, inside: bool) -> tuple[Stage, ...]:
         Stage("random search", RandomSearch(queries=queries)),
     )
     beyond = (Stage("NES", NES(queries=queries)),)
-    labels = (Stage("HopSkipJump", HopSkipJump(queries=queries)),)
+    labels = (Stage("HopSkipJump", HopSkipJump(queries=queries)), Stage("GeoDA", GeoDA(queries=queries)))
     if level == LABELS:
         return () if inside else labels
     return scores if inside else (*scores, *beyond, *labels)

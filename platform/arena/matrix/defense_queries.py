@@ -92,7 +92,9 @@ def standing_bits(evaluation: Evaluation) -> StandingBits | None:
         return StandingBits(*(unpack(bytes(bits), evaluation.examples) for bits in (survival.correct, survival.robust)))
     if evaluation.report is None:
         return None
-    return StandingBits(*(np.array(evaluation.report[name], dtype=bool) for name in ("correct_bits", "robust_bits")))
+    report = evaluation.report
+    bits = (report.get("unbroken_bits") or report["correct_bits"], report["robust_bits"])
+    return StandingBits(*(np.array(each, dtype=bool) for each in bits))
 
 
 def upper_bound(evaluation: Evaluation) -> list[tuple[float, float]]:

@@ -59,8 +59,8 @@ class Words:
             threat=f"{challenge.threat.words} in [0, 1]",
             access=wording.access_words(challenge),
             data=wording.data_words(challenge),
-            goal=challenge.goal.words,
-            other_goal="" if challenge.goal.kind == "untargeted" else challenge.goal.words,
+            goal=wording.goal_words(challenge),
+            other_goal="" if challenge.goal.kind == "untargeted" else wording.goal_words(challenge),
             ensemble=wording.ensemble_words(challenge),
             black_box=challenge.evaluation.ensemble == "black-box",
         )

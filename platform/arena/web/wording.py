@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evaluator.manifests.goal_specs import TargetedSpec
 from evaluator.manifests.spec import Challenge
 from evaluator.records.report import SubmissionReason
 
@@ -45,6 +46,13 @@ def access_words(challenge: Challenge) -> str:
     shared = "" if access.sharing == "separate" else ", shared by all images"
     inside = f", inside the {'ball' if challenge.threat.norm else 'threat'} only" if access.outside == "refused" else ""
     return f"{words}, {access.rows_per_example:,} queries an image{shared}{inside}"
+
+
+def goal_words(challenge: Challenge) -> str:
+    """What an adversary wants; a class by its name."""
+    goal = challenge.goal
+    named = goal.named(challenge.data) if isinstance(goal, TargetedSpec) else None
+    return goal.words if named is None else f"targeted: {challenge.data.class_names[named]}"
 
 
 def ensemble_words(challenge: Challenge) -> str:
