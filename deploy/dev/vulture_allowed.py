@@ -28,6 +28,7 @@ CallThrottle, InOneLine, NamelessFileUploadHandler, Runner, StaticFiles, Survivi
 (
     accuracy_left,
     best_rank,
+    black_box,
     caused,
     check_after,
     defense_name,
@@ -37,6 +38,7 @@ CallThrottle, InOneLine, NamelessFileUploadHandler, Runner, StaticFiles, Survivi
     excerpt,
     lease_number,
     lease_owner,
+    other_goal,
 )
 clean_error, lease_until, methods, not_before, optimality, p_value_next, priority, results, shade, shards_done, SMOOTHED
 own_defenses, success_per_1000_rows, team_slug, unique_breaks, worst_rank
