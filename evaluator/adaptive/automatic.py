@@ -24,13 +24,15 @@ from evaluator.attacks.hopskipjump import HopSkipJump
 from evaluator.attacks.square import Square
 from evaluator.attacks.substitute import Substitute
 from evaluator.models.access import scores
-from evaluator.models.meter import MeteredModel
+from evaluator.models.evidence import Evidence
+from evaluator.models.meter import BudgetExhausted, Meter, MeteredModel
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
 
 _PILOT = 8  # examples on which the number of EOT samples is chosen
 _FEWEST = 4  # EOT samples: a clear gradient needs one, a loss that rises on average needs some
 _LAST_ROUND = 64  # EOT samples for the few that stand after everything else
+_SHARE = 1 / 3  # of what is left of the budget: so much one way may spend, so that none starves those after it
 
 
 @runtime_checkable
@@ -62,7 +64,8 @@ class Automatic:
     on fixed seeds. Success is scored by the batch's votes on fresh randomness. The few that stand at the end are sought
     once more by the mean of 64 answers' probabilities. A detector is fooled together with the classifier. steps: of every
     gradient attack (the last try through each backward pass takes three times as many); queries: of Square and of the last
-    resort, which sees decisions alone.
+    resort, which sees decisions alone. budget: the most that all of it may cost (`evaluator.records.cost`), None for unlimited.
+    A way that is cut short keeps what it saw break.
     """
 
     declared: bool = False
@@ -70,19 +73,22 @@ class Automatic:
     most_samples: int = 16
     steps: int = 50
     queries: int = 2000
+    budget: int | None = None
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat) -> Found:
         """batch: the examples that still stand. model: as it is asked in the official search, unmodified."""
         points, by, votes = threat.start(batch.x), [""] * len(batch), batch.reading.scored
         active = torch.arange(len(batch), device=batch.x.device)
         chance = torch.ones(len(batch), dtype=torch.float64, device=batch.x.device)
+        begun = model.meter.cost
         for name, asked, attack in self._ways(model, batch, threat):
-            if not len(active):
+            left = None if self.budget is None else self.budget - (model.meter.cost - begun)
+            if not len(active) or (left is not None and left <= 0):
                 break
             if batch.target is not None and not attack.can_target:
                 continue
             part = batch[active].fork(name)
-            found = attack.run(asked, part, threat)
+            found = self._found(attack, asked, part, threat, model.meter, left)
             p_values = self._p_values(model, part, threat, found)
             better = p_values < chance[active]
             for position in active[better].tolist():
@@ -91,6 +97,17 @@ class Automatic:
             active = active[chance[active] >= votes.strict.level]
         broken, fell = chance < votes.strict.level, chance < votes.level
         return Found(points, broken, fell & ~broken, tuple(name if lost else "" for name, lost in zip(by, fell, strict=True)))
+
+    def _found(self, attack: Attack, asked: Model, batch: Batch, threat: Threat, meter: Meter, left: int | None) -> Tensor:
+        """What one way finds with its share of what is left, None for everything it wants."""
+        if left is None:
+            return attack.run(asked, batch, threat)
+        seen = Evidence(batch.x, threat)
+        try:
+            with meter.at_most(int(left * _SHARE)):
+                return attack.run(asked, batch.noting(seen), threat)
+        except BudgetExhausted:
+            return seen.points
 
     def _ways(self, model: MeteredModel, batch: Batch, threat: Threat) -> Iterator[tuple[str, Model, Attack]]:
         """(name, what the attack asks, the attack), the likeliest first; made only when its turn comes."""

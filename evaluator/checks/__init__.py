@@ -3,6 +3,7 @@
 from evaluator.checks import (  # noqa: F401  (each import registers its check)
     batch_dependence,
     dynamic_inference,
+    file_grid,
     gradient_accuracy,
     incomplete_optimisation,
     large_epsilon,

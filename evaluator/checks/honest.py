@@ -22,6 +22,7 @@ from evaluator.models.evidence import Evidence
 from evaluator.models.meter import MeteredModel
 from evaluator.models.reading import ARGMAX, Reading
 from evaluator.models.reservoir import View
+from evaluator.records.cost import cost
 from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.physical import Physical
@@ -31,6 +32,7 @@ ADAPTIVE = "adaptive attack"
 EXPLAINED = {"dynamic-inference", "gradient-accuracy", "non-differentiable-operations", "zero-gradients"}  # by a `bpda`
 _DECLARE = "Declare what hides the gradient in defense.toml: `bpda`, `randomized` or `detector`."
 MOST_MISSED = 1  # examples that checks may break and the search leave standing before the search is doubted
+LEAST_ROWS = 3000  # that the adaptive attack may spend on each example that stands, where the search spent less in all
 MOST_SAMPLES = 8  # passes averaged per question of the official search; the adaptive attack takes as many as it needs
 
 
@@ -40,7 +42,8 @@ class Honest:
 
     bpda: the manifest declares stand-ins, through which the checks and the search then differentiate; controls: images of the
     split that do not rank. Whether answers are random, or may be refused, the batch's reading says. What the checks and the
-    adaptive attack spend and break are two records of their own, after those of `inner`.
+    adaptive attack spend and break are two records of their own, after those of `inner`. The adaptive attack costs at most what
+    the search did, or LEAST_ROWS for each example that stands.
     """
 
     inner: Ensemble
@@ -80,7 +83,9 @@ class Honest:
             flags += self._doubts(len(missed), len(sample), batch.reading.refuses or isinstance(threat, Physical))
         standing = (search.broken_by < 0).nonzero().squeeze(1)
         records = [*search.records, AttackRecord(name=CHECKS, survivors=len(standing), **vars(checked))]
-        attack = Automatic(declared=self.bpda, random=random)
+        spent_by_search = sum(cost(record.forward_rows, record.backward_rows) for record in search.records)
+        budget = max(spent_by_search, LEAST_ROWS * len(standing))
+        attack = Automatic(declared=self.bpda, random=random, budget=budget)
         spent, points, broken_by = Tally(), search.points.clone(), search.broken_by.clone()
         declared = self.bpda or batch.reading.random or batch.reading.refuses
         doubted = declared or any(flag.severity == "unverified" for flag in flags)

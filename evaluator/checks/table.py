@@ -21,6 +21,13 @@ _ELSEWHERE = (
         "examples and at least two. The ensemble then searches the whole block with its full attacks.",
     ),
     (
+        "files-beat-floats",
+        "unverified",
+        "The end of every attack is offered once more rounded to multiples of 1/255, and a share of what stands is climbed "
+        "there: the forward pass sees files, the gradient moves floats. Where files break what floats left standing, all of "
+        "it is climbed there. Fires when more than two and more than a tenth of what stood fall so.",
+    ),
+    (
         "replay",
         "unverified",
         f"Of the search's questions, {KEPT} rows asked with a gradient and {KEPT} without, drawn uniformly, and its "
@@ -93,7 +100,8 @@ the cost is a fifth of that."""
 
 _ADAPTIVE = """\
 Where a check leaves doubt, or an entry declares what it does, the examples that still stand are attacked once more, each way
-in turn. What falls counts only if it breaks the unmodified model.
+in turn. What falls counts only if it breaks the unmodified model. All of it costs at most as many rows as the search, or 3,000
+for each example that stands, whichever is more. One way may spend a third of what is left, and keeps what it saw break.
 
 1. With substitutes in the backward pass: the declared stand-ins, the identity through every custom part and every rounding,
    and small networks fitted to those parts. The model's own gradient is used as well. APGD climbs the margin and

@@ -17,6 +17,7 @@ from evaluator.attacks.sigma_zero import SigmaZero
 from evaluator.attacks.sparse_rs import SparseRS
 from evaluator.attacks.square import Square
 from evaluator.attacks.worst_of_k import WorstOfK
+from evaluator.ensembles.grid_climb import GridClimb
 from evaluator.ensembles.guarded import Guarded
 from evaluator.ensembles.sequence import Stage
 
@@ -41,6 +42,7 @@ L1_SEARCH = Guarded(
         Stage("APGD-100, margin, 2 starts", APGD(steps=100, restarts=2, loss="margin")),
         Stage("APGD-T", APGDT(steps=50, targets=9)),
         Stage("FAB-T", FABT(steps=30, targets=3, stop_within=True)),
+        Stage("climb on the grid of files", GridClimb(steps=10)),
     ),
     canary=Stage("greedy pixels canary", GreedyPixels(queries=3500, shortlist=100)),
     full=(

@@ -14,6 +14,7 @@ from evaluator.attacks.gradients import glance
 from evaluator.attacks.losses import margin
 from evaluator.attacks.rows import choose
 from evaluator.ensembles.base import Search, Step
+from evaluator.ensembles.grid_climb import fallen_as_files
 from evaluator.ensembles.outputs import readable
 from evaluator.ensembles.sequence import Stage
 from evaluator.ensembles.tally import Tally
@@ -106,6 +107,9 @@ class _Hunt:
         better = success | (left < self.margin[rows])
         self.points[rows] = choose(better, found, self.points[rows])
         self.margin[rows] = torch.where(better, left, self.margin[rows])
+        with tally.spending(self._model.meter):
+            fell, twins = fallen_as_files(self._model, part, self._threat, found, ~success)
+        self.points[rows[fell]], success[fell] = twins, True
         self.broken_by[rows[success]] = number
         tally.tried += len(rows)
         tally.broken += int(success.sum())

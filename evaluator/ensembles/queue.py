@@ -19,6 +19,7 @@ from evaluator.ensembles.tally import Tally
 from evaluator.ensembles.targets import dual_norm, malt_order
 from evaluator.models.meter import MeteredModel
 from evaluator.threats.base import Threat, flat
+from evaluator.threats.grid import on_grid
 
 _CANDIDATES = 9
 
@@ -28,6 +29,7 @@ class Queue:
     """One search over `batch`. width: slots in play at once; what is found does not depend on it.
 
     fallen: (n,) int64 the round that broke each example, -1 for survivors; standing: see `Standing`.
+    as_files: how many fell where a climb ended, rounded as a file would hold it, and not before.
     """
 
     model: MeteredModel
@@ -39,6 +41,7 @@ class Queue:
     tallies: list[Tally] = field(init=False)
     fallen: Tensor = field(init=False)
     standing: Standing = field(init=False)
+    as_files: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         n, device = len(self.batch), self.batch.x.device
@@ -197,8 +200,27 @@ class Queue:
         for number in numbers:
             count = int((slots.round_ == number).sum())
             self.tallies[number].add_rows(count, 0, spent.seconds * count / len(slots))
-        left = self._drop_fallen(slots, logits, points)
+        left = self._as_files(self._drop_fallen(slots, logits, points), points[self._standing(slots)])
         return [(left.example[left.round_ == number], number) for number in numbers]
+
+    def _standing(self, slots: Slots) -> Tensor:
+        """(m,) bool: whose example has not fallen yet."""
+        return self.fallen[slots.example.to(self.fallen.device)] < 0
+
+    def _as_files(self, slots: Slots, points: Tensor) -> Slots:
+        """The ends of climbs are offered as a file holds them, too; returns who still stands."""
+        twins = on_grid(slots.x, points, self.threat) if len(slots) else None
+        if twins is None:
+            return slots
+        rounds, rows = slots.round_.unique(return_counts=True)
+        with Tally().spending(self.model.meter) as spent:
+            logits = glance(self.model, Batch(slots.x, slots.y, self.batch.draws), self.threat, twins)
+        for number, count in zip(rounds.tolist(), rows.tolist(), strict=True):
+            self.tallies[number].add_rows(count, 0, spent.seconds * count / len(slots))
+        self._note(slots, twins, logits)
+        left = self._drop_fallen(slots, logits, twins)
+        self.as_files += len(slots) - len(left)
+        return left
 
     def _next_rounds(self, finished: list[tuple[Tensor, int]]) -> list[tuple[Tensor, int]]:
         """Each example's next round whose condition its standing meets; those without one are settled."""

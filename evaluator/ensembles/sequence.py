@@ -11,6 +11,7 @@ from evaluator.attacks.base import Attack, Batch
 from evaluator.attacks.gradients import glance
 from evaluator.attacks.losses import margin
 from evaluator.ensembles.base import Search, Step
+from evaluator.ensembles.grid_climb import fallen_as_files
 from evaluator.ensembles.tally import Tally
 from evaluator.models.meter import MeteredModel
 from evaluator.records.report import AttackRecord
@@ -27,11 +28,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Sequence:
-    """Runs `stages` in order. slice_examples: how many examples are in play at once (memory and progress granularity)."""
+    """Runs `stages` in order. slice_examples: how many examples are in play at once (memory and progress granularity).
+
+    files: whether the end of every attack that did not break is offered once more as a file would hold it.
+    """
 
     name: str
     stages: tuple[Stage, ...]
     slice_examples: int = 250
+    files: bool = False
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         points = threat.start(batch.x)
@@ -54,8 +59,12 @@ class Sequence:
                 success, lead = part.success(logits) & inside, margin(logits, part)
                 closer = success | (inside & (lead > closest[active]))
                 points[active[closer]], closest[active[closer]] = found[closer], lead[closer]
-                broken_by[active[success]] = index
                 tallies[index].tried += len(active)
+                if self.files:
+                    with tallies[index].spending(model.meter):
+                        fell, twins = fallen_as_files(model, part, threat, found, ~success)
+                    points[active[fell]], success[fell] = twins, True
+                broken_by[active[success]] = index
                 tallies[index].broken += int(success.sum())
         return Search(points, broken_by, self._records(tallies, len(batch)))
 

@@ -21,6 +21,7 @@ from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.by_threat import DENSE_AIMED, L0_SEARCH, L1_SEARCH, PATCH_SEARCH, POINT_SEARCH, ROTATION_SEARCH
 from evaluator.ensembles.every_point import EveryPoint
+from evaluator.ensembles.grid_climb import GridClimb
 from evaluator.ensembles.in_expectation import in_expectation
 from evaluator.ensembles.members import Member, Members
 from evaluator.ensembles.outputs import readable
@@ -52,6 +53,10 @@ _BOUNDARY = Stage("FAB-T", FABT(steps=30, targets=3, stop_within=True))
 _CLOSEST = 0.1  # margin left, as a share of the clean one, below which random search tries where gradients are poor guides
 _SQUARE = Stage("Square", Square(queries=1500, hopeless=(500, 0.2)))
 _CANARY = Stage("Square canary", Square(queries=1000))
+_GRID = Stage("climb on the grid of files", GridClimb(steps=7))
+_GRID_SHARE = 0.15  # of the examples that stand
+_FULL_GRID = Stage("full climb on the grid of files", GridClimb(steps=40))
+_FEW, _MANY = 2, 0.1  # examples that files may break and floats leave, as a number and as a share of those that stand
 _CANARY_SHARE = 0.03  # of the examples; each is in or out by a draw of its own, whatever block it is in
 FALLBACK = (
     Stage("full APGD-100, cross-entropy", APGD(steps=100, loss="ce")),
@@ -63,15 +68,17 @@ FALLBACK = (
 
 @dataclass(frozen=True)
 class Standard:
-    """The search described above. rounds, boundary, square, canary, fallback: parts of it, so that an ablation can drop one.
+    """The search described above.
 
-    width: examples in play at once.
+    rounds, boundary, square, canary, files, fallback: parts of it, so that an ablation can drop one; files: the climb on the
+    grid of files. width: examples in play at once.
     """
 
     rounds: tuple[Round, ...] = ROUNDS
     boundary: bool = True
     square: bool = True
     canary: bool = True
+    files: bool = True
     fallback: tuple[Stage, ...] = FALLBACK
     width: int = 250
     name: str = "standard"
@@ -84,6 +91,8 @@ class Standard:
         search = _Trail(model, batch, threat, queue, observe)
         if self.boundary:
             search.run(_BOUNDARY, search.standing() & near(_HARDEST)(queue.standing))
+        if self.files:
+            flags += self._as_files(search, queue)
         searched = torch.zeros_like(search.standing())
         if self.square and Trait.PIXELWISE in threat.traits:  # the L2 version finds nothing that climbs have not
             known = queue.standing
@@ -103,6 +112,18 @@ class Standard:
                 search.run(stage, search.standing() & alarm)
         return Search(queue.standing.points, queue.fallen, search.records(rounds), flags)
 
+    def _as_files(self, search: _Trail, queue: Queue) -> list[Flag]:
+        """Climbs on the grid of files: a share of what stands, and all of it where files break what floats do not."""
+        standing = search.standing()
+        chosen = standing & (queue.batch.draws.fork("grid").uniform(1).squeeze(1) < _GRID_SHARE)
+        broken, tried = queue.as_files + search.run(_GRID, chosen), int(standing.sum()) + queue.as_files
+        alarm = broken >= max(1, math.ceil(0.002 * len(standing)))  # which costs an honest network a second climb
+        broken += search.run(_FULL_GRID, search.standing() & alarm)
+        if broken <= max(_FEW, _MANY * tried):
+            return []
+        evidence = f"{broken} of {tried} examples that climbs by floats left standing fell to multiples of 1/255, as files are."
+        return [Flag(check="files-beat-floats", severity="unverified", evidence=evidence)]
+
 
 class _Trail:
     """Attacks after the queue, each on the examples it is given, with their records."""
@@ -121,7 +142,7 @@ class _Trail:
         """Runs one attack on `chosen` (n,) bool; returns how many it broke."""
         queue, rows = self._queue, chosen.nonzero().squeeze(1)
         number = len(queue.rounds) + len(self._stages)
-        sequence = Sequence(stage.name, (stage,), slice_examples=queue.width)
+        sequence = Sequence(stage.name, (stage,), slice_examples=queue.width, files=True)
 
         def report(step: Step) -> None:
             self._observe(Step(stage.name, len(chosen) - len(rows) + step.settled, int(self.standing().sum())))

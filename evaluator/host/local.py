@@ -37,15 +37,19 @@ class Blamed(nn.Module):
             raise SubmissionError(SubmissionReason.RAISED, what) from error
 
 
-class _SameProcess:
+class SameProcess:
     """`evaluator.host.proxy.Line` to a host that is no other process."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
     def ask(self, request: Message, *, limit: int, doing: str) -> Message:
-        reply = self._host.reply(request)
-        return Message(reply.op, reply.fields, {name: tensor.detach() for name, tensor in reply.tensors.items()})
+        return _detached(self._host.reply(_detached(request)))
+
+
+def _detached(message: Message) -> Message:
+    """What the wire would carry: neither side's graph, nor a mark that either side leaves on a tensor, reaches the other."""
+    return Message(message.op, message.fields, {name: tensor.detach() for name, tensor in message.tensors.items()})
 
 
 def in_process(model: nn.Module, *, shape: tuple[int, int, int], classes: int, memory_mb: int) -> nn.Module:
@@ -57,4 +61,4 @@ def in_process(model: nn.Module, *, shape: tuple[int, int, int], classes: int, m
     blamed, allowed = Blamed(model), room(memory_mb, model)
     if probed(model, torch.full((ROWS, *shape), 0.5)) * ROWS <= allowed:
         return blamed
-    return RemoteModel(_SameProcess(Host(blamed, room=allowed)), classes=classes)
+    return RemoteModel(SameProcess(Host(blamed, room=allowed)), classes=classes)

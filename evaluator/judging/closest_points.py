@@ -17,11 +17,11 @@ from evaluator.attacks.base import Batch
 from evaluator.checks.audit import answers
 from evaluator.models.meter import MeteredModel
 from evaluator.records.report import Flag
-from evaluator.threats.base import Threat, rows
+from evaluator.threats.base import Threat
+from evaluator.threats.grid import on_grid
 
 STAGE = "closest points, on a fresh copy"
 CHECK = "closest-points"
-_ROUNDING = 1e-4  # of a gray level: what is one already, but for float32, is not moved to the next
 FEW, MANY = 2, 0.1  # points that may break by rounding alone, as a number and as a share of what stands
 
 
@@ -65,14 +65,3 @@ def closest(asked: MeteredModel, batch: Batch, threat: Threat, points: Tensor, s
     if twins is not None:
         chosen[only] = twins[only]
     return Closest(chosen, as_found | as_file, int(as_found.sum()), int(only.sum()))
-
-
-def on_grid(x: Tensor, points: Tensor, threat: Threat) -> Tensor | None:
-    """The points rounded to multiples of 1/255, towards x where the nearest one is outside; None where points are no inputs."""
-    if type(threat).apply is not Threat.apply or points.shape != x.shape:
-        return None
-    grays = points.double() * 255
-    nearest = grays.round()
-    towards = torch.where(points > x, (grays + _ROUNDING).floor(), (grays - _ROUNDING).ceil())
-    inside = threat.contains(x, (nearest / 255).to(x.dtype))
-    return (torch.where(rows(inside, x), nearest, towards) / 255).to(x.dtype)

@@ -5,7 +5,8 @@ One forward row is one image through the model, one backward row is one image's 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,16 @@ class Meter:
             raise BudgetExhausted(f"the budget of {self.budget} rows is spent")
         self.forward_rows += forward
         self.backward_rows += backward
+
+    @contextmanager
+    def at_most(self, cost: int) -> Iterator[None]:
+        """Refuses, inside the block, what would cost more than `cost` from here on: `charge` raises BudgetExhausted."""
+        before, here = self.budget, self.cost + cost
+        self.budget = here if before is None else min(here, before)
+        try:
+            yield
+        finally:
+            self.budget = before
 
 
 class _Disconnected(torch.autograd.Function):

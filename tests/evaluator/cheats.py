@@ -105,6 +105,14 @@ class Cautious(Wrapped):
         return torch.where(near[:, None], self.net(x), torch.tensor([0.4, 0.3, 0.2, 0.2]) + 0 * self.net(x))
 
 
+class Filing(Wrapped):
+    """Another network for floats than for multiples of 1/255: ten times as sure, smoothly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        off = (255 * torch.pi * x).sin().square().flatten(1).mean(dim=1)
+        return self.net(x) * (1 + 10 * off)[:, None]  # type: ignore[no-any-return]
+
+
 class Loud(Cautious):
     """Hundredfold logits for what it does not know."""
 

@@ -17,7 +17,6 @@ from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage
 from evaluator.ensembles.members import Member, Members
-from evaluator.judging.closest_points import on_grid
 from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.models.meter import Meter, MeteredModel
@@ -25,6 +24,7 @@ from evaluator.models.reading import ARGMAX, Reading, Votes
 from evaluator.models.reservoir import Model, Reservoir, itself
 from evaluator.records.report import Flag
 from evaluator.threats import L2, Linf, Union
+from evaluator.threats.grid import on_grid
 
 ENSEMBLE = Sequence("test", (Stage("PGD", PGD(steps=10, loss="margin")),))
 COUNT = 40

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from evaluator.attacks.base import Batch
 from evaluator.checks import Finding, Subject, examine, registered
 from evaluator.draws import Draws
 from evaluator.models.meter import Meter, MeteredModel
-from evaluator.models.reading import ARGMAX, Reading, Votes
+from evaluator.models.reading import ARGMAX, Reading, Votes, WithDetector
 from evaluator.threats import Linf
 from tests.evaluator.cheats import (
     COUNT,
@@ -19,6 +21,7 @@ from tests.evaluator.cheats import (
     Counting,
     Descending,
     Drifting,
+    Filing,
     Fitting,
     Knowing,
     Leaving,
@@ -71,6 +74,7 @@ def findings(model: nn.Module, *names: str, reading: Reading = ARGMAX) -> dict[s
         (Lying, "planted-examples", "unverified"),
         (Cautious, "traffic-anomalies", "unverified"),
         (Loud, "traffic-anomalies", "unverified"),
+        (Filing, "file-grid", "unverified"),
         (Opposed, "noise-beats-gradient", "unverified"),
         (Opposed, "transfer-beats-gradient", "unverified"),
         (Nearby, "accuracy-rising-with-epsilon", "unverified"),
@@ -117,6 +121,43 @@ def test_random_answers_do_not_excuse_a_memory() -> None:
     finding = findings(Both(), "state", reading=Votes())["state"]
     assert finding.fired
     assert "1 parameters and buffers changed" in finding.evidence
+
+
+class Refusing(nn.Module):
+    """A declared detector; accepts: which inputs (n, *shape) it accepts."""
+
+    def __init__(self, accepts: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net, self._accepts = net(), accepts
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = torch.where(self._accepts(x), -1.0, 1.0) + 0 * x.flatten(1).sum(dim=1)
+        return torch.cat([self.net(x), score[:, None]], dim=1)
+
+
+def of_a_file(x: Tensor) -> Tensor:
+    return ((x * 255).round() / 255 - x).abs().flatten(1).amax(dim=1) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("accepts", "fires"),
+    [
+        (of_a_file, True),
+        (lambda x: of_a_file(x) | (x.flatten(1)[:, 0] > 0.5), True),
+        (lambda x: (255 * torch.pi * x).sin().square().flatten(1).mean(dim=1) < 0.3, True),
+        (lambda x: x.flatten(1).mean(dim=1) > 0.1, False),
+        (lambda x: x.flatten(1).std(dim=1) < 10, False),
+    ],
+)
+def test_a_detector_accepts_a_fifth_of_a_gray_level_and_refuses_points_as_it_refuses_their_rounded_twins(
+    accepts: Callable[[Tensor], Tensor], fires: bool
+) -> None:
+    x = torch.randint(0, 256, (COUNT, 1, 8, 8), generator=torch.Generator().manual_seed(0)) / 255
+    batch = Batch(x, net()(x).argmax(dim=1), Draws(0, torch.arange(COUNT)))
+    asked = MeteredModel(Refusing(accepts), Meter(), classes=4, reading=WithDetector())
+    wanted = [check for check in registered() if check.name == "file-grid"]
+    (finding,) = examine(Subject(asked, batch, THREAT, WithDetector()), wanted)
+    assert finding.fired == fires, finding.evidence
 
 
 def test_every_check_has_a_model_that_it_catches() -> None:

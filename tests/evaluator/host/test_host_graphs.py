@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from evaluator.host import local
 from evaluator.host.graphs import Graphs, probed
-from evaluator.host.local import Blamed, in_process
+from evaluator.host.local import Blamed, SameProcess, in_process
 from evaluator.host.proxy import RemoteModel
 from evaluator.host.serve import Host
 from evaluator.host.wire import Message
@@ -157,3 +157,10 @@ def test_an_exception_of_a_network_in_this_process_is_the_submissions() -> None:
         Blamed(net())(torch.rand(2, 3, 12, 12))
     with pytest.raises(Cancelled):
         Blamed(Ended())(X)
+
+
+def test_a_host_in_this_process_leaves_no_mark_on_what_it_was_asked() -> None:
+    x = X.clone()
+    answer = RemoteModel(SameProcess(Host(net())), classes=4)(x)
+    assert not x.requires_grad, "the host's own leaf is another tensor"
+    assert answer.grad_fn is None
