@@ -225,17 +225,18 @@ class AttackSession:
         return x, self._ledger.charged(x, named)
 
     def _blaming(self, compute: Callable[[], T], *, ordinary: bool) -> T:
-        """A defense answers for what it does to ordinary questions, the asker of other questions for what happens then."""
+        """A defense answers for what it does to ordinary questions, the asker of other questions for what happens then.
+
+        What the defense says of its failure is its team's: it may tell more than any access level allows.
+        """
         try:
             return compute()
         except SubmissionError as error:
             if ordinary:
                 raise
             if error.reason in (SubmissionReason.NOT_FINITE, SubmissionReason.RAISED):
-                raise _Refusal(
-                    "input", f"outside [0, 1] or with a huge loss the defense has no answer: {error.what}"
-                ) from error
-            what = f"made the defense fail with a query outside [0, 1] or a huge loss: {error}"
+                raise _Refusal("input", "outside [0, 1] or with a huge loss the defense has no answer.") from error
+            what = f'made the defense fail ("{error.reason}") with a query outside [0, 1] or a huge loss.'
             raise _fault(SubmissionReason.RAISED, what, "Clamp your queries to [0, 1].") from error
 
     def _hold(self, keep: str, graph: _Graph) -> None:

@@ -70,6 +70,11 @@ class LimitsSpec(Strict):
         "filesystem",
     )
 
+    @property
+    def attack_seconds(self) -> int:
+        """What an attack may use of a worker's time on all defenses together before it waits behind everybody else."""
+        return 8 * self.seconds
+
 
 class Challenge(Strict):
     """A challenge pack's `challenge.toml`."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
+from arena.accounts.models import User
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import enqueue
@@ -171,6 +173,13 @@ def test_whose_fault_a_failed_cell_was_is_kept_apart(challenge: Challenge, outco
     cell = Cell.objects.get()
     assert (cell.state, cell.reason, cell.detail) == (state, outcome.reason, outcome.detail)
     assert robust(one) == 1.0
+    for name, reads in (("alice", state == "defense_failed"), ("bob", state == "attack_failed")):
+        client = Client()
+        client.force_login(User.objects.get(username=name))
+        page = client.get(f"/cells/{cell.public_id}/").content.decode()
+        assert (f"<p>{outcome.detail}" in page) == reads, "what an entry said when it failed is its team's"
+    (told,) = client.get(f"/api/v1/attacks/{cell.attack.public_id}").json()["cells"]
+    assert told["detail"] == ("KeyError" if state == "attack_failed" else "")
 
 
 def test_withdrawing_an_attack_stops_it_and_keeps_what_it_found(challenge: Challenge) -> None:

@@ -17,7 +17,7 @@ from arena.leaderboards.matrix import matrix as matrix_of
 from arena.leaderboards.queries import board
 from arena.leaderboards.significance import significance
 from arena.matrix import queries
-from arena.matrix.models import FirstLook
+from arena.matrix.models import Cell, FirstLook
 from arena.submissions.access import get_submission
 
 
@@ -33,8 +33,10 @@ def attack(request: Request, public_id: str) -> Response:
     rows = attack_board(submission.challenge) if look.verdict == FirstLook.Verdict.ACCEPTED else []
     repeats = next((row.repeats for row in rows if row.attack.pk == submission.pk), None)
     answer = AttackSerializer(look, context={"cells": queries.cells_of(submission), "repeats": repeats}).data
-    if not is_member(person, submission.team):
-        answer |= {"detail": "", "cells": [cell | {"detail": ""} for cell in answer["cells"]]}
+    owner = is_member(person, submission.team)
+    # What a defense said when it failed is its own team's.
+    told = [cell if owner and cell["state"] != Cell.State.DEFENSE_FAILED else cell | {"detail": ""} for cell in answer["cells"]]
+    answer |= {"detail": answer["detail"] if owner else "", "cells": told}
     return Response(answer)
 
 

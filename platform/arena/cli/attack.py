@@ -46,7 +46,7 @@ def attack(
     token: TokenOption = None,
 ) -> None:
     """Run one attack against one defense; what it claims is verified on a fresh copy of the model."""
-    from arena.cli.attacking import Order, carry_out, rows, write_array, write_gallery
+    from arena.cli.attacking import Order, allowed_time, carry_out, rows, write_array, write_gallery
     from evaluator.attacks import create
     from evaluator.threats import build
 
@@ -65,6 +65,7 @@ def attack(
         table.add_column(column, justify="right" if column else "left")
     for label, value in rows(done):
         table.add_row(label, value)
+    table.add_row("time on the site", allowed_time(chosen.challenge))
     Console().print(table)
     if save is not None:
         write_array(save, done)

@@ -14,7 +14,7 @@ from arena.running.listening import Listener
 from arena.running.search import Found, run_search
 from evaluator.attacks.base import Attack
 from evaluator.checks.declared import declarations
-from evaluator.manifests.spec import Pack
+from evaluator.manifests.spec import Challenge, Pack
 from evaluator.records.gallery import Exhibit, gallery
 from evaluator.records.report import Progress as Step
 from sandbox.choose import open_sandbox_or_none
@@ -33,6 +33,13 @@ class Order:
     examples: int
     seed: int
     sandbox: str
+
+
+def allowed_time(challenge: Challenge) -> str:
+    """How long the site lets a submitted attack play, in words."""
+    limits, images = challenge.limits, challenge.evaluation.shard_examples
+    whole = f"{limits.attack_seconds:,} s in all before it waits behind others"
+    return f"{limits.seconds:,} s for each {images:,} images of a defense, {whole}"
 
 
 def rows(found: Found) -> list[tuple[str, str]]:

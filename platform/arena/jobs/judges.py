@@ -23,7 +23,7 @@ from evaluator.records.report import PlatformFailed, SubmissionFailed
 class Line(enum.Enum):
     """In which line trials wait, and in which order they are taken from it."""
 
-    FIRST = enum.auto()  # before everything else, the oldest first
+    FIRST = enum.auto()  # before everything else, of the team served least; of teams whose took long in the fair line
     OLDEST = enum.auto()  # the oldest first, and before it what is to be finished before it
     FAIR = enum.auto()  # of the team served least, by priority
 

@@ -15,6 +15,9 @@ from arena.jobs.judges import Line, of_line
 from arena.jobs.leases import Lease
 from arena.jobs.models import Shard, Trial
 
+LAST = 10_000_000  # the priority from which on a trial of the fair line waits behind everybody's others
+FREE_SECONDS = 10.0  # of a first trial, for which nobody is charged
+_FIRST_SECONDS = 60.0  # of a team's first trials within an hour, before its next ones take their turn in the fair line
 _CANDIDATES = 16
 _REMEMBERED = timedelta(hours=1)
 _OLDEST_FIRST = ("trial__created", "trial_id", "index")
@@ -51,9 +54,13 @@ def lease_first(
     wanted = Q() if only is None else Q(trial=only) | Q(trial__before=only)
     if challenge_id is not None:
         wanted &= Q(trial__challenge=challenge_id)
-    waiting = leasable(line, without=without).filter(wanted)
+    costly = Q(trial__judge__in=of_line(Line.FIRST), trial__team__in=_costly_teams())
     if line is Line.FAIR:
-        return _fairly(waiting, owner)
+        fair = leasable(Line.FAIR, Line.FIRST, without=without).filter(wanted, costly | Q(trial__judge__in=of_line(line)))
+        return _fairly(fair.filter(trial__priority__lt=LAST), owner) or _fairly(fair.filter(trial__priority__gte=LAST), owner)
+    waiting = leasable(line, without=without).filter(wanted)
+    if line is Line.FIRST:
+        return _fairly(waiting.exclude(costly), owner)
     if line is Line.OLDEST:
         held = leasable(*Line, without=without).filter(wanted, trial__before__state__in=Trial.UNFINISHED)
         first = held.order_by("trial__before__created", "trial__before", *_OLDEST_FIRST)
@@ -71,10 +78,17 @@ def _fairly(waiting: QuerySet[Shard], owner: str) -> Lease | None:
     return None
 
 
+def _costly_teams() -> list[int]:
+    """Those whose first trials took long within the last hour: what is meant to be brief holds nobody else up."""
+    brief = Shard.objects.filter(finished__gt=Now() - _REMEMBERED, trial__judge__in=of_line(Line.FIRST)).order_by()
+    served = brief.values("trial__team").annotate(served=Sum("seconds")).filter(served__gt=_FIRST_SECONDS)
+    return list(served.values_list("trial__team", flat=True))
+
+
 def _loads(teams: set[int]) -> list[Load]:
     recent = Q(state=Shard.State.LEASED) | Q(finished__gt=Now() - _REMEMBERED)
     rows = (
-        Shard.objects.filter(recent, trial__team__in=teams, trial__judge__in=of_line(Line.FAIR))
+        Shard.objects.filter(recent, trial__team__in=teams, trial__judge__in=of_line(Line.FAIR, Line.FIRST))
         .order_by()
         .values_list("trial__team_id")
         .annotate(running=Count("pk", filter=Q(state=Shard.State.LEASED)), served=Sum("seconds"))

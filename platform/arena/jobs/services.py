@@ -19,12 +19,12 @@ def cut(trial: Trial, *, examples: int, step: int) -> None:
     )
 
 
-def cancel(trials: Iterable[Trial], *, state: Trial.State = Trial.State.CANCELLED, reason: str = "") -> int:
+def cancel(trials: Iterable[Trial], *, state: Trial.State = Trial.State.CANCELLED, reason: str = "", detail: str = "") -> int:
     """Ends those of the trials that wait or run; workers notice within a heartbeat. How many they were."""
     with transaction.atomic():
         asked = {trial.key: trial.challenge_id for trial in trials}
         unfinished = Trial.objects.filter(pk__in=asked, state__in=Trial.UNFINISHED)
-        cancelled = unfinished.update(state=state, reason=reason, finished=Now())
+        cancelled = unfinished.update(state=state, reason=reason, detail=detail, finished=Now())
         for challenge_id in sorted(set(asked.values())) if cancelled else ():
             bump(challenge_id)
     return cancelled

@@ -59,17 +59,20 @@ def work_once(
 class Turns:
     """What a worker does next: uploads are looked at first; the other lines take turns, so neither starves the other.
 
+    After a look the others come first once, so that uploads, however many and of however many teams, stop nobody.
+
     A machine in quarantine, or one whose sandbox does not answer, does nothing.
     """
 
     def __init__(self, stop: threading.Event) -> None:
         self._owner, self._stop = worker_name(), stop
         self._next: Iterator[Line] = cycle((Line.OLDEST, Line.FAIR))
+        self._looked = False
 
     def take(self) -> bool:
         """One task; False when there was none to be had."""
         without = self._allowed()
-        return without is not None and any(self._work(line, without) for line in self._lines())
+        return without is not None and any(self._took(line, without) for line in self._lines())
 
     def look(self) -> bool:
         """One look at an upload; False when none waits."""
@@ -77,9 +80,18 @@ class Turns:
         return without is not None and self._work(Line.FIRST, without)
 
     def _lines(self) -> Iterator[Line]:
-        yield Line.FIRST
+        if not self._looked:
+            yield Line.FIRST
         yield next(self._next)
         yield next(self._next)
+        if self._looked:
+            yield Line.FIRST
+
+    def _took(self, line: Line, without: frozenset[int]) -> bool:
+        took = self._work(line, without)
+        if took:
+            self._looked = line is Line.FIRST
+        return took
 
     def _allowed(self) -> frozenset[int] | None:
         """The challenges to leave alone; None for all of them."""

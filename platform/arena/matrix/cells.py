@@ -10,7 +10,7 @@ from typing import Any
 from arena.jobs import runner
 from arena.jobs.judges import Judge, Line
 from arena.jobs.models import Shard, Trial
-from arena.matrix import adversarial, repeats, survival
+from arena.matrix import adversarial, patience, repeats, survival
 from arena.matrix.models import Archive, Cell
 from arena.matrix.services import reprioritise
 from arena.rankings.bits import count, pack, unpack
@@ -64,9 +64,11 @@ class CellJudge(Judge):
 
     def publish(self, trial: Trial, outcome: CellOutcome, at: datetime) -> None:
         """Writes what the cell found; what it broke is cleared from the defense's survival."""
-        cell = Cell.objects.select_related("challenge", "evaluation", "source").get(trial=trial.key)
+        cell = Cell.objects.select_related("challenge", "evaluation", "source", "attack__challenge").get(trial=trial.key)
         if isinstance(outcome, CellCompleted):
             self._publish_completed(cell, outcome, at)
+        if cell.kind == Cell.Kind.PLAY:
+            patience.weigh(cell.attack)
         if cell.source is not None:
             Cell.objects.filter(pk=cell.pk).update(source=None)  # what is worth keeping is kept elsewhere
             adversarial.drop_unused(cell.source)

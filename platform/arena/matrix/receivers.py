@@ -16,6 +16,7 @@ from arena.evaluations.events import judged, queued
 from arena.evaluations.models import Evaluation
 from arena.jobs.each import each
 from arena.jobs.events import swept
+from arena.jobs.lines import FREE_SECONDS
 from arena.matrix import services, survival, transfers
 from arena.matrix.events import opened
 from arena.matrix.models import FirstLook, Survival
@@ -49,9 +50,13 @@ def stop(submission: Submission, **_: Any) -> None:
 
 @receiver(events.uncounted)
 def refused(**_: Any) -> QuerySet[Any]:
-    """Attacks that the first look refused, or that the platform could not look at; not those that their team stopped."""
-    free = FirstLook.objects.filter(state__in=(FirstLook.State.SUBMISSION_FAILED, FirstLook.State.PLATFORM_FAILED))
-    return free.exclude(reason=services.WITHDRAWN).values("submission")
+    """Attacks that the first look refused within seconds, or that the platform could not look at.
+
+    Not those that their team stopped, nor those that held a worker for longer: time is what a quota is for.
+    """
+    refused = FirstLook.objects.filter(state=FirstLook.State.SUBMISSION_FAILED).exclude(reason=services.WITHDRAWN)
+    free = refused.exclude(shards__seconds__gt=FREE_SECONDS) | FirstLook.objects.filter(state=FirstLook.State.PLATFORM_FAILED)
+    return free.values("submission")
 
 
 @receiver(events.judged)

@@ -10,8 +10,9 @@ from arena.challenges.models import Challenge
 from arena.challenges.services import bump
 from arena.evaluations.models import Evaluation
 from arena.jobs import services as jobs
+from arena.jobs.lines import LAST
 from arena.jobs.queueing import hint, hint_look
-from arena.matrix import adversarial, priorities, survival
+from arena.matrix import adversarial, patience, priorities, survival
 from arena.matrix.models import Archive, Cell, FirstLook, Survival
 from arena.rankings.bits import count
 from arena.submissions.models import Submission
@@ -39,7 +40,7 @@ def standing_defenses(challenge: Challenge) -> list[Evaluation]:
 
 def standing_attacks(challenge: Challenge) -> list[FirstLook]:
     """The first looks at the attacks that play: accepted and not withdrawn, oldest first."""
-    found = FirstLook.objects.select_related("submission").order_by("finished", "pk")
+    found = FirstLook.objects.select_related("submission__challenge").order_by("finished", "pk")
     return list(found.filter(challenge=challenge, submission__withdrawn=None, state=FirstLook.State.COMPLETED))
 
 
@@ -96,6 +97,8 @@ def fill(challenge: Challenge) -> int:
         for attack in attacks
         if (defense.submission_id, attack.submission_id) not in known
     ]
+    given_up = {look.pk for look in {look for _, look in missing} if patience.given_up(look.submission)}
+    missing = [(defense, look) for defense, look in missing if look.pk not in given_up]
     if not missing:
         return 0
     gaps = _gaps(defenses)
@@ -130,7 +133,9 @@ def _pair(defense: Evaluation, look: FirstLook, gap: int, source: Archive | None
         with transaction.atomic():
             replayed = {"source": source} if kind == Cell.Kind.REPLAY else {}
             seed = seed_of(attack, defense.submission, what=kind)
-            defaults = common | replayed | {"judge": kind, "priority": priorities.urgency(sort, gap), "seed": seed}
+            last = kind == Cell.Kind.PLAY and patience.waits_last(attack)
+            priority = LAST if last else priorities.urgency(sort, gap)
+            defaults = common | replayed | {"judge": kind, "priority": priority, "seed": seed}
             cell, new = Cell.objects.get_or_create(**pair, kind=kind, defaults=defaults)
             if new:
                 jobs.cut(cell, examples=cell.examples, step=size)
@@ -152,7 +157,7 @@ def _gaps(defenses: list[Evaluation]) -> dict[int, int]:
 
 def reprioritise(challenge: Challenge) -> None:
     """Moves waiting cells after a fall: those against defenses whose rank now hangs on fewest examples come first."""
-    waiting = Cell.objects.filter(challenge=challenge, state__in=Cell.UNFINISHED, kind=Cell.Kind.PLAY)
+    waiting = Cell.objects.filter(challenge=challenge, state__in=Cell.UNFINISHED, kind=Cell.Kind.PLAY, priority__lt=LAST)
     at_stake = set(waiting.values_list("defense_id", flat=True))
     if not at_stake:
         return

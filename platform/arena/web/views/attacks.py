@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from arena.accounts.access import is_member
 from arena.challenges.access import get_challenge
+from arena.jobs.lines import FREE_SECONDS
 from arena.leaderboards.attacks import attack_board
 from arena.matrix import queries
 from arena.matrix.models import FirstLook
@@ -40,6 +41,7 @@ def attack_page(request: HttpRequest, submission: Submission) -> HttpResponse:
         "cells": cells,
         "row": next((row for row in board if row.attack.pk == submission.pk), None),
         "ranked": sum(row.rank is not None for row in board),
+        "charged": look.verdict == FirstLook.Verdict.REFUSED and look.shards.filter(seconds__gt=FREE_SECONDS).exists(),
         "owner": is_member(request.user, submission.team),
     }
     return respond(request, "web/entries/attack.html", context, partial="attack")

@@ -15,6 +15,7 @@ from arena.accounts.models import User
 from arena.accounts.rates import RateLimited
 from arena.challenges.access import get_challenge, require_unsealed
 from arena.challenges.models import Challenge
+from arena.jobs.lines import FREE_SECONDS
 from arena.leaderboards import queries
 from arena.leaderboards.significance import significance
 from arena.matrix.export_queries import bit_rows
@@ -104,5 +105,6 @@ def submit(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("web:entry", entry.public_id)
         except (InputError, RateLimited) as error:
             blame(form, error, otherwise="archive")
-    asked = {"attack": request.GET.get("kind") == "attack", "examples": challenge.spec.data.examples}
+    asked: dict[str, Any] = {"attack": request.GET.get("kind") == "attack", "examples": challenge.spec.data.examples}
+    asked["free_seconds"] = int(FREE_SECONDS)
     return respond(request, "web/challenges/submit.html", {"challenge": challenge, "form": form, **asked})

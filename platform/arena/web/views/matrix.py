@@ -61,9 +61,10 @@ def picture(request: HttpRequest, public_id: str, example: int, kind: str) -> Ht
 
 @require_safe
 def cell(request: HttpRequest, public_id: str) -> HttpResponse:
-    """One attack against one defense. Only the attack's and the defense's team see what failed."""
+    """One attack against one defense. Only the team whose entry failed sees what it said."""
     found = _cell(request, public_id)
-    owner = is_member(request.user, found.attack.team) or is_member(request.user, found.defense.team)
+    failed = found.defense if found.state == Cell.State.DEFENSE_FAILED else found.attack
+    owner = is_member(request.user, failed.team)
     fall = getattr(found, "fall", None)
     hidden = sealed(request.user, found.challenge)
     context = {
