@@ -59,6 +59,13 @@ _ELSEWHERE = (
         "decide.",
     ),
     (
+        "lives",
+        "unverified",
+        "A model written in Python is loaded again in a new process at secret times. One pass of each process is asked again "
+        "in the next. Fires when an answer differs by more than 0.0001 of its largest logit (up to 0.02 where answers vary as "
+        "a batch is turned round). Both answers are shown. Answers that are declared random are exempt.",
+    ),
+    (
         "clean-repeat",
         "unverified",
         "A fresh copy of the model classifies clean images differently from the copy that was searched.",

@@ -30,11 +30,17 @@ class Channel:
     def __init__(self, transport: Transport, *, reply_seconds: float, load_seconds: float) -> None:
         self._transport, self._reply_seconds, self._load_seconds = transport, reply_seconds, load_seconds
 
-    def load(self) -> None:
-        """Asks the host to load the submission. Raises SubmissionError(load | manifest | timeout | died | ...)."""
-        reply = self._ask(Message("load"), limit=ENVELOPE_BYTES, seconds=self._load_seconds, doing="load the submission")
-        if reply.op != "ready":
+    def load(self, seed: int | None = None) -> bool:
+        """Asks the host to load the submission, or to load it again in a process that knows nothing of the one before.
+
+        seed: what the model's generators start from, None for what they always start from. False where this host has no other
+        life to give, and has to be started afresh. Raises SubmissionError(load | manifest | timeout | died | ...).
+        """
+        request = Message("load", {} if seed is None else {"seed": str(seed)})
+        reply = self._ask(request, limit=ENVELOPE_BYTES, seconds=self._load_seconds, doing="load the submission")
+        if reply.op not in ("ready", "spent"):
             raise SubmissionError(SubmissionReason.PROTOCOL, f'the host answered "{reply.op[:40]}" to load.')
+        return reply.op == "ready"
 
     def ask(self, request: Message, *, limit: int, doing: str) -> Message:
         """One round trip; `limit` bounds the reply's bytes."""

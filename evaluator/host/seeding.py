@@ -41,6 +41,14 @@ class RandomState:
             before.restore()
 
 
+def seed_all(seed: int) -> None:
+    """torch's, Python's and NumPy's global generators start from `seed`."""
+    number = seed % 2**32
+    torch.manual_seed(number)
+    random.seed(number)
+    np.random.seed(number)  # the global one is what third-party code uses
+
+
 @contextmanager
 def seeded(seed: str | None) -> Iterator[None]:
     """torch's, Python's and NumPy's global generators start from `seed` inside and go on as if nothing had been after it.
@@ -51,11 +59,9 @@ def seeded(seed: str | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    number, plain, arrays = int(seed) % 2**32, random.getstate(), np.random.get_state()
+    plain, arrays = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
-        torch.manual_seed(number)
-        random.seed(number)
-        np.random.seed(number)
+        seed_all(int(seed))
         try:
             yield
         finally:

@@ -1,7 +1,9 @@
 """The program inside the model sandbox: `python -m evaluator.host.serve FOLDER`. Answers logits and VJPs on stdin/stdout.
 
 It knows nothing worth stealing: no label, no index, no attack name. Everything it says is checked by the scorer.
-Requests: load -> ready | failed; forward(x, keep, backward, seed) -> logits; vjp(keep, cotangent) -> gradient | expired.
+Requests: load(seed) -> ready | failed | spent; forward(x, keep, backward, seed) -> logits; vjp(keep, cotangent) -> gradient |
+expired. Another load means another life: the model is loaded again in a process that knows nothing of the one before
+(`evaluator.host.forking`), or "spent" where this sandbox cannot give one.
 Every pass is made with its graph, whether or not a gradient will be asked. The code that serves one is the same for all. What
 it holds (names without a meaning, the last graphs) says nothing of who asks.
 """
@@ -19,10 +21,11 @@ from evaluator.errors import SubmissionError
 from evaluator.host.backward import Backwards, declared_substitutes
 from evaluator.host.computing import settle, without_compilers
 from evaluator.host.failure_text import failure_text, message
+from evaluator.host.forking import Lives
 from evaluator.host.graphs import Graphs, room
 from evaluator.host.inspection import inspect
 from evaluator.host.load import load_submission, read_manifest
-from evaluator.host.seeding import seeded
+from evaluator.host.seeding import seed_all, seeded
 from evaluator.host.wire import Message, encode, receive, send, send_encoded
 from evaluator.records.report import SubmissionReason
 
@@ -93,6 +96,8 @@ class Host:
                 return Message("expired") if gradient is None else Message("gradient", {}, {"gradient": gradient})
             case "inspect":
                 return Message("inspected", {"inspection": inspect(self._model, request.tensors["x"]).model_dump_json()})
+            case "load":
+                return Message("spent")
             case other:
                 return Message("failed", {"reason": "protocol", "detail": f"unknown request {other}"})
 
@@ -122,28 +127,43 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def private_pipes() -> Pipes:
+    """The private stream as `Pipes`."""
+    return Pipes(*private_descriptors())
+
+
+def private_descriptors() -> tuple[int, int]:
     """Moves the stream to private descriptors: what the submission prints goes to its log, what it reads is empty."""
     reader, writer = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
-    return Pipes(reader, writer)
+    return reader, writer
 
 
 def main(folder: str) -> int:
     """Serves until the stream closes."""
-    pipes = private_pipes()
-    settle(int(os.environ.get("OMP_NUM_THREADS", "1")))
     without_compilers()
-    receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER)
+    reader, writer = private_descriptors()
+    if Lives.possible():
+        return Lives(reader, writer, lambda asked, said, seed: serve(Pipes(asked, said), Path(folder), seed)).run()
+    pipes = Pipes(reader, writer)
+    seed = receive(pipes, limit=REQUEST_BYTES, timeout=FOREVER).fields.get("seed")
+    return serve(pipes, Path(folder), None if seed is None else int(seed))
+
+
+def serve(pipes: Pipes, folder: Path, seed: int | None) -> int:
+    """Loads the submission, says so, and answers until the stream closes. seed: of the generators, None as they are."""
+    settle(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if seed is not None:
+        seed_all(seed)
     try:
-        host = _loaded(Path(folder))
+        host = _loaded(folder)
     except SubmissionError as error:
         send(pipes, Message("failed", {"reason": error.reason, "detail": str(error)}), timeout=FOREVER)
         return 1
     except Exception as error:
-        detail = f"loading failed: {failure_text(error, Path(folder))}"
+        detail = f"loading failed: {failure_text(error, folder)}"
         failed = Message("failed", {"reason": SubmissionReason.LOAD, "detail": detail})
         send(pipes, failed, timeout=FOREVER)
         return 1

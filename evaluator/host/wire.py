@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-_LENGTH = struct.Struct("<Q")
+LENGTH = struct.Struct("<Q")
 ENVELOPE_BYTES = 16 * 1024  # room for the safetensors header and the metadata of one frame
 
 
@@ -66,12 +66,12 @@ def decode(payload: bytes | bytearray) -> Message:
 
 def _metadata(payload: bytes | bytearray) -> dict[str, str]:
     """The string metadata of a safetensors payload (its Rust reader does not hand it out for bytes)."""
-    if len(payload) < _LENGTH.size:
+    if len(payload) < LENGTH.size:
         raise WireError("a frame of fewer than 8 bytes")
-    (size,) = _LENGTH.unpack(payload[: _LENGTH.size])
-    if size > min(len(payload) - _LENGTH.size, ENVELOPE_BYTES):
+    (size,) = LENGTH.unpack(payload[: LENGTH.size])
+    if size > min(len(payload) - LENGTH.size, ENVELOPE_BYTES):
         raise WireError("a frame whose header is longer than allowed")
-    table = json.loads(bytes(payload[_LENGTH.size : _LENGTH.size + size]))
+    table = json.loads(bytes(payload[LENGTH.size : LENGTH.size + size]))
     metadata = table.get("__metadata__", {}) if isinstance(table, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise WireError("a frame with malformed metadata")
@@ -86,7 +86,7 @@ def send(transport: Transport, message: Message, *, timeout: float) -> None:
 def send_encoded(transport: Transport, payload: bytes, *, timeout: float) -> None:
     """Sends the frame of a payload that `encode` made, all of it within `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    transport.send(_LENGTH.pack(len(payload)), timeout=timeout)
+    transport.send(LENGTH.pack(len(payload)), timeout=timeout)
     transport.send(payload, timeout=_left(deadline))
 
 
@@ -96,7 +96,7 @@ def receive(transport: Transport, *, limit: int, timeout: float) -> Message:
     Raises FrameTooLarge, WireError, TimeoutError or EOFError.
     """
     deadline = time.monotonic() + timeout
-    (size,) = _LENGTH.unpack(transport.receive(_LENGTH.size, timeout=timeout))
+    (size,) = LENGTH.unpack(transport.receive(LENGTH.size, timeout=timeout))
     if size > limit:
         raise FrameTooLarge(f"a frame of {size} bytes where at most {limit} can be right")
     return decode(transport.receive(size, timeout=_left(deadline)))

@@ -77,6 +77,7 @@ def _file_system(job: Job) -> list[str]:
     options += ["--proc", "/proc"]
     for path in _HIDDEN:
         options += ["--ro-bind", "/dev/null", path] if Path(path).exists() else []
+    options += ["--remount-ro", "/proc"]  # what can be written there would last with a process that outlives another
     options += ["--dev", "/dev", *_tmpfs("/dev/shm", job.limits.shm_mb), "--remount-ro", "/dev"]  # noqa: S108
     return [*options, *_tmpfs("/tmp", job.limits.tmp_mb), "--chdir", "/tmp", "--remount-ro", "/"]  # noqa: S108
 

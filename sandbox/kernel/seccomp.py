@@ -64,7 +64,7 @@ _FILES = """
     access chdir chmod chown close close_range copy_file_range creat dup dup2 dup3 execve execveat faccessat faccessat2
     fadvise64 fallocate fchdir fchmod fchmodat fchown fchownat fdatasync fgetxattr flistxattr fstat fstatfs fsync ftruncate
     futimesat getcwd getdents getdents64 getxattr lchown lgetxattr link linkat listxattr llistxattr lseek lstat mkdir
-    mkdirat newfstatat open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readahead
+    mkdirat newfstatat open openat openat2 pipe pipe2 pread64 preadv pwrite64 pwritev pwritev2 read readahead
     readlink readlinkat readv rename renameat renameat2 rmdir sendfile splice stat statfs statx symlink symlinkat
     sync_file_range tee truncate umask unlink unlinkat utime utimensat utimes write writev
 """
@@ -75,39 +75,49 @@ _MEMORY = """
 _PROCESSES = """
     arch_prctl capget capset exit exit_group fork getcpu getegid geteuid getgid getgroups getpgid getpgrp getpid getppid
     getpriority getresgid getresuid getrlimit getrusage getsid gettid getuid kill pidfd_open pidfd_send_signal prctl
-    prlimit64 restart_syscall rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend
+    restart_syscall rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend
     rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr
-    sched_getparam sched_getscheduler sched_rr_get_interval sched_setattr sched_setparam sched_setscheduler sched_yield
-    setgid setgroups setpgid setpriority setregid setresgid setresuid setreuid setrlimit setsid setuid sigaltstack sysinfo
+    sched_getparam sched_getscheduler sched_rr_get_interval sched_yield
+    setgid setgroups setpgid setregid setresgid setresuid setreuid setrlimit setsid setuid sigaltstack sysinfo
     tgkill tkill uname vfork wait4 waitid
 """
 # With these a process can only give up rights; the job's launcher needs them inside.
 _CONFINING = "landlock_add_rule landlock_create_ruleset landlock_restrict_self"
 _WAITING = """
-    alarm clock_getres clock_gettime clock_nanosleep epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait
+    alarm clock_getres epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait
     eventfd eventfd2 futex futex_waitv get_robust_list getitimer getrandom gettimeofday nanosleep pause poll ppoll pselect6
-    rseq select set_robust_list set_tid_address setitimer signalfd signalfd4 time timer_create timer_delete timer_getoverrun
+    rseq select set_robust_list set_tid_address setitimer signalfd signalfd4 time timer_delete timer_getoverrun
     timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime times
 """
+# A job may leave nothing with a process that outlives another: of these it may change or ask only itself (0).
+_OWN = "prlimit64 sched_setattr sched_setparam sched_setscheduler"
+# A negative clock is the processor time of some process.
+_CLOCKS = "clock_gettime clock_nanosleep timer_create"
+_CLOCK_OF_A_PROCESS = 0x80000000
 # Only of use on AF_UNIX sockets, the one family that can be created.
 _SOCKETS = """
     accept accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmmsg recvmsg sendmmsg sendmsg sendto
     setsockopt shutdown
 """
-# sched_setaffinity: the cores a job was given are a limit. memfd_create, shmget: memory that no per-process limit counts.
+# sched_setaffinity: the cores a job was given are a limit. setpriority: it would last with a process that outlives another.
+# memfd_create, shmget: memory that no per-process limit counts.
 _REFUSED = """
     acct add_key bpf chroot clock_settime delete_module fanotify_init finit_module flock fsconfig fsmount fsopen fspick
     init_module inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_uring_enter io_uring_register
     io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl memfd_create memfd_secret mknod mknodat modify_ldt
     mount mount_setattr move_mount mq_open msgget name_to_handle_at open_by_handle_at open_tree perf_event_open personality
     pidfd_getfd pivot_root process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot request_key
-    sched_setaffinity seccomp semget setdomainname sethostname setns settimeofday shmget swapoff swapon syslog umount2
-    unshare userfaultfd vhangup
+    sched_setaffinity seccomp semget setdomainname sethostname setns setpriority settimeofday shmget swapoff swapon syslog
+    umount2 unshare userfaultfd vhangup
 """
 
 PROFILE = Profile(
     rules=(
         Rule(tuple(sorted((_FILES + _MEMORY + _PROCESSES + " " + _CONFINING + _WAITING + _SOCKETS).split()))),
+        Rule(tuple(_OWN.split()), when=(Masked(0, _INT, 0),), otherwise=errno.EPERM),
+        Rule(tuple(_CLOCKS.split()), when=(Masked(0, _CLOCK_OF_A_PROCESS, 0),)),
+        # RWF_NOWAIT would tell which pages of a file somebody has read before.
+        Rule(("preadv2",), when=(Masked(5, _INT, 0),), otherwise=errno.EOPNOTSUPP),
         Rule(("clone",), when=(Masked(0, _CLONE_NAMESPACES, 0),)),
         Rule(("clone3",), errno=errno.ENOSYS),
         Rule(("socket", "socketpair"), when=(Masked(0, _INT, int(socket.AF_UNIX)),), otherwise=errno.EAFNOSUPPORT),

@@ -77,7 +77,7 @@ def replay_inputs(
 
     def play() -> CellOutcome:
         source = Stored(AdversarialArchive.from_bytes(stored), build(pack.challenge.threat))
-        with _bench(pack, defense, sandbox, listener) as ready:
+        with _bench(pack, defense, sandbox, listener, seed) as ready:
             return _pieces(CellRun(ready, name, "", source, seed, listener), ready.examples, rows=0)
 
     return _typed(play, name)
@@ -89,7 +89,7 @@ def _run(request: AttackRequest, sandbox: Sandbox, listener: Listener) -> CellOu
             attack = stack.enter_context(staged(request.attack))
             manifest = read_attack_manifest(attack.folder)
         silent = replace(listener, on_log=SILENT.on_log)  # the defense's output is its team's
-        ready = stack.enter_context(_bench(request.pack, request.defense, sandbox, silent, examples=request.examples))
+        ready = stack.enter_context(_bench(request.pack, request.defense, sandbox, silent, request.seed, request.examples))
         start, stop = request.shard or (0, len(ready.examples))
         part, rows = ready.examples[start:stop], request.budget_rows
         source = _source(attack, ready, listener)
@@ -98,11 +98,11 @@ def _run(request: AttackRequest, sandbox: Sandbox, listener: Listener) -> CellOu
 
 
 def _bench(
-    pack: Pack, defense: Path, sandbox: Sandbox, listener: Listener, examples: int | None = None
+    pack: Pack, defense: Path, sandbox: Sandbox, listener: Listener, seed: int, examples: int | None = None
 ) -> AbstractContextManager[Bench]:
     """The defense, whose host lives as long as the attack does: the attack's clock is its own."""
     seconds = int(2 * pack.challenge.limits.seconds + 2 * LOAD_SECONDS)
-    return bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples, seconds=seconds)
+    return bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples, seed=seed, seconds=seconds)
 
 
 def _source(attack: Staged, ready: Bench, listener: Listener) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from evaluator.models.reading import reading_of
 from evaluator.records.report import SubmissionReason
 from evaluator.threats import Corruptions, Threat, build
 from sandbox import Sandbox
+
+_CERTIFYING = 1 << 20  # among the numbers of a part's openings
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,10 @@ class Bench:
         """
         heard = listener or self.lane.listener
         observer = Observer(heard.on_progress, heard.cancelled)
+        openings = itertools.count()
+        opened = Defense(lambda: self.lane.open(part.classes, *_about(part), next(openings)), self.defense.reading)
         return evaluate(
-            self.defense,
+            opened,
             part,
             self.threat,
             ensemble,
@@ -91,14 +96,19 @@ class Bench:
         require(asked, self.threat, network, tuple(self.examples.x.shape[1:]), board)
 
     @contextmanager
-    def certifiable(self, asked: CertificateSpec) -> Iterator[Model]:
-        """What a certificate is computed of: the model in its lane for smoothing, else the network whose layers are read."""
+    def certifiable(self, asked: CertificateSpec, part: Examples) -> Iterator[Model]:
+        """What certificates of `part` are computed of: the model in its lane for smoothing, else the network whose layers are
+        read."""
         if asked.method != "smoothing":
             yield load_weights_only(self.copy.folder, self.manifest)
             return
-        classes = self.examples.classes
-        with self.lane.open(classes) as model:
-            yield MeteredModel(model, Meter(), classes=classes, tick=self.lane.listener.tick).eval()
+        with self.lane.open(part.classes, *_about(part), _CERTIFYING) as model:
+            yield MeteredModel(model, Meter(), classes=part.classes, tick=self.lane.listener.tick).eval()
+
+
+def _about(part: Examples) -> tuple[int, ...]:
+    """What tells a part from others, whichever shard it is searched in."""
+    return tuple(part.ids[:1].tolist())
 
 
 @contextmanager
@@ -110,13 +120,15 @@ def bench(
     listener: Listener,
     examples: int | None = None,
     lane: str = "auto",
+    seed: int,
     device: str = "cpu",
     seconds: int | None = None,
 ) -> Iterator[Bench]:
     """Makes `defense`, an unpacked folder with its defense.toml, ready for as long as it is asked.
 
     examples: only the first so many; lane, device: see `choose` and `Lane`; seconds: for how long each host may live, None for
-    the challenge's limit. Raises SubmissionError, before anything is computed, for a folder that does not fit the challenge.
+    the challenge's limit; seed: the scorer's. Raises SubmissionError, before anything is computed, for a folder that does not
+    fit the challenge.
     """
     challenge, limits = pack.challenge, pack.challenge.limits
     data = challenge.data if examples is None else challenge.data.first(examples)
@@ -127,9 +139,8 @@ def bench(
         with blaming_the_manifest():
             if manifest.format == "safetensors":
                 check_images(str(manifest.architecture), tuple(ranked.x.shape[1:]), ranked.classes)
-        opened = Lane(
-            choose(lane, manifest), copy.folder, manifest, limits, sandbox, settled_threads(limits), listener, device=device
-        )
+        name, threads = choose(lane, manifest), settled_threads(limits)
+        opened = Lane(name, copy.folder, manifest, limits, sandbox, threads, listener, device=device, seed=seed)
         yield Bench(pack, copy, opened, ranked, build(challenge.threat))
 
 

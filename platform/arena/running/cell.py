@@ -155,7 +155,7 @@ class CellRun:
         first: Checked | None = None
         if self.source.asks:
             watch.stage("attacking", attack=self.name)
-            with lane.open(piece.classes) as model:
+            with lane.open(piece.classes, *piece.ids[:1].tolist(), 0) as model:
 
                 def on(meter: Meter) -> MeteredModel:
                     return MeteredModel(model, meter, classes=piece.classes, tick=watch.tick, reading=reading)
@@ -173,13 +173,14 @@ class CellRun:
         else:
             claims, claimed = _claims(self.source.returned(piece, None), piece, threat)
         watch.stage("verifying")
-        with lane.open(piece.classes) as model:
+        with lane.open(piece.classes, *piece.ids[:1].tolist(), 1) as model:
             fresh = MeteredModel(model, checks, classes=piece.classes, tick=watch.tick, reading=reading)
             piece = piece if self.source.asks else goal.aimed(piece, fresh)
             checked = verify(fresh, piece, threat, claims.points, claimed, self.seed, reading)
             broken = checked.standing & checked.broken
             archive = compact_broken(fresh, piece[broken], threat, claims.points[broken], self.seed, reading)
         flags = [] if first is None or reading.random else disagreements(first.correct, checked, first.broken)
+        flags += lane.doubts.taken()
         robust = checked.standing & ~broken
         far = threat.distance(piece.x, claims.points).tolist()
         report = CellReport(

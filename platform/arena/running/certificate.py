@@ -50,10 +50,10 @@ def run_certificate(
     """
 
     def prove() -> Proven:
-        with bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples) as ready:
+        with bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples, seed=seed) as ready:
             part, found = ready.examples, list[Certificates]()
             ready.require(request)
-            with ready.certifiable(request) as model:
+            with ready.certifiable(request, part) as model:
                 for start in range(0, len(part), _SLICES[request.method]):
                     listener.tick()
                     piece = part[start : start + _SLICES[request.method]]

@@ -57,6 +57,7 @@ def _run(request: Request, sandbox: Sandbox, listener: Listener) -> Outcome:
         listener=listener,
         examples=request.examples,
         lane=request.lane,
+        seed=request.seed,
         device=request.device,
     ) as ready:
         if ready.manifest.certificate is not None:
@@ -83,7 +84,7 @@ def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -
         asked, searched = manifest.certificate, Searched(verdict.correct, verdict.robust, verdict.points)
         with blaming_the_manifest():
             proof = certified(
-                lambda: ready.certifiable(asked), part, searched, ready.threat, asked, request.seed, challenge.certified
+                lambda: ready.certifiable(asked, part), part, searched, ready.threat, asked, request.seed, challenge.certified
             )
     found = b"" if verdict.adversarial is None else verdict.adversarial.to_bytes()
     counted = None if verdict.errors is None or table is None else tabulated(verdict.errors, verdict.correct, part, table)
@@ -120,7 +121,7 @@ def _report(
     corruptions: CorruptionRecord | None,
 ) -> Report:
     """One piece's report."""
-    flags = [*verdict.flags, *([] if proof is None else proof.flags)]
+    flags = [*verdict.flags, *([] if proof is None else proof.flags), *ready.lane.doubts.taken()]
     own = proof if proof is not None and proof.record.classifier == "itself" else None
     count, robust = len(part), int(verdict.robust.sum())
     return Report(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 import evaluator
 from arena.running.listening import SILENT, Listener
+from arena.running.lives import Doubts, Lifeline, Secret
 from arena.running.warm import pool
 from evaluator.attacks.base import Model
 from evaluator.errors import InputError, SubmissionError
@@ -34,6 +36,7 @@ from sandbox.python_env import python_mounts
 LaneName = Literal["in-process", "host"]
 LOAD_SECONDS = 120.0
 _POLL_SECONDS = 0.1
+_BESIDE = 1 << 21  # tells the host for what code could notice from the others of its opening
 Outcome = TypeVar("Outcome")
 logger = logging.getLogger(__name__)
 SUBMISSION = PurePosixPath("/submission")
@@ -63,7 +66,8 @@ class Lane:
 
     folder: the staged copy; threads: torch threads in the host; listener: given the host's own output when it ends, and polled
     while a model computes, in the middle of a pass too. A pass that is cancelled raises Cancelled. device: where an in-process
-    model runs; a host has the devices that its sandbox gives it.
+    model runs; a host has the devices that its sandbox gives it. seed: the scorer's secret, which decides how long the model's
+    processes live (`arena.running.lives`); doubts: what they answered differently.
     """
 
     name: LaneName
@@ -74,46 +78,52 @@ class Lane:
     threads: int
     listener: Listener = SILENT
     device: str = "cpu"
+    seed: int = field(default_factory=lambda: secrets.randbits(63))
+    doubts: Doubts = field(default_factory=Doubts)
 
-    def open(self, classes: int) -> AbstractContextManager[Model]:
-        """A fresh copy of the model."""
+    def open(self, classes: int, *about: int) -> AbstractContextManager[Model]:
+        """A fresh copy of the model. about: numbers that tell this opening from others, for what the secret seed decides."""
         if self.name == "in-process":
             network = interruptible(load_weights_only(self.folder, self.manifest), self.listener.tick)
             if self.device != "cpu":
                 return nullcontext(Blamed(placed(network, self.device)))
             shape = architecture_shapes.find(str(self.manifest.architecture)).shape
             return nullcontext(in_process(network, shape=shape, classes=classes, memory_mb=self.limits.memory_mb))
-        return self._host(classes)
+        return self._host(classes, about)
 
     @contextmanager
-    def _host(self, classes: int) -> Iterator[Model]:
+    def _host(self, classes: int, about: tuple[int, ...]) -> Iterator[Model]:
         with ExitStack() as beside:
 
             @cache
             def opened() -> Line:
                 """A host for what code could notice, opened where it is needed: its answers judge nothing."""
-                return beside.enter_context(self._line(lambda log: None))
+                return beside.enter_context(self.line((*about, _BESIDE), lambda log: None))
 
-            with self._line(self.listener.on_log) as line:
+            with self.line(about, self.listener.on_log) as line:
                 yield RemoteModel(line, classes=classes, beside=opened)
 
     @contextmanager
-    def _line(self, on_log: Callable[[bytes], None]) -> Iterator[Line]:
+    def line(self, about: tuple[int, ...], on_log: Callable[[bytes], None]) -> Iterator[Line]:
         """A started host that has loaded the submission. on_log: given its output when it ends."""
-        job = self._job()
-        with pool().host(self.sandbox, job, self.folder, SUBMISSION) as running:
-            channel = Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
-            try:
-                with _unless_cancelled(running, self.listener):
-                    channel.load()
-                    pool().prepare(self.sandbox, job, SUBMISSION)
-                    yield channel
-            except SubmissionError as error:
-                raise explained(error, running, self.limits) from error
-            finally:
-                running.kill()
-                text, dropped = running.log()
-                on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
+        random = self.manifest.randomized
+        secret = Secret((self.seed, *about), seeded=random)
+        line = Lifeline(lambda stack: self._started(stack, on_log), secret, None if random else self.doubts)
+        try:
+            with _unless_cancelled(line, self.listener):
+                line.load()
+                pool().prepare(self.sandbox, self._job(), SUBMISSION)
+                yield line
+        except SubmissionError as error:
+            raise explained(error, line.running, self.limits) from error
+        finally:
+            line.close()
+
+    def _started(self, stack: ExitStack, on_log: Callable[[bytes], None]) -> tuple[Running, Channel]:
+        """A sandboxed host that has loaded nothing yet; `stack` ends it."""
+        running = stack.enter_context(pool().host(self.sandbox, self._job(), self.folder, SUBMISSION))
+        stack.callback(_end, running, on_log)
+        return running, Channel(running.stream, reply_seconds=self.limits.reply_seconds, load_seconds=LOAD_SECONDS)
 
     def _job(self) -> Job:
         mounts, python, env = python_mounts([Path(evaluator.__file__).parent])
@@ -132,8 +142,14 @@ class Lane:
         )
 
 
+def _end(running: Running, on_log: Callable[[bytes], None]) -> None:
+    running.kill()
+    text, dropped = running.log()
+    on_log(text + (b"\n[%d more bytes dropped]" % dropped if dropped else b""))
+
+
 @contextmanager
-def _unless_cancelled(running: Running, listener: Listener) -> Iterator[None]:
+def _unless_cancelled(line: Lifeline, listener: Listener) -> Iterator[None]:
     """Kills the host as soon as the run is cancelled: nobody waits for its answer, and its end counts as Cancelled."""
     left = threading.Event()
 
@@ -141,8 +157,9 @@ def _unless_cancelled(running: Running, listener: Listener) -> Iterator[None]:
         while not left.wait(_POLL_SECONDS):
             if listener.cancelled():
                 with suppress(SandboxError):
-                    running.kill()
-                return
+                    line.running.kill()
+                if left.wait(_POLL_SECONDS):
+                    return
 
     watcher = threading.Thread(target=watch, name="kills a cancelled host", daemon=True)
     watcher.start()

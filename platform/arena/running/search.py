@@ -60,7 +60,7 @@ def run_search(
     """
 
     def search() -> Found:
-        with bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples) as ready:
+        with bench(pack, defense, sandbox=sandbox, listener=listener, examples=examples, seed=seed) as ready:
             part, threat, manifest = ready.examples, ready.threat, ready.manifest
             ensemble = ready.goal.pursued(Sequence(name, (Stage(name, attack),), slice_examples=_SLICE))
             verdict = ready.search(part, Declared(ensemble, manifest), seed=seed)
