@@ -16,10 +16,15 @@ from evaluator.data.sources import Source
 
 @dataclass(frozen=True)
 class Arrays:
-    """images: (n, C, H, W) uint8; labels: (n,) int64; both in the order of the files."""
+    """images: (n, C, H, W) uint8, or float32 in [0, 1]; labels: (n,) int64; both in the order of the files."""
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+
+    def unit(self, row: int) -> npt.NDArray[np.float64]:
+        """(C, H, W) of one image in [0, 1]."""
+        image: npt.NDArray[np.float64] = self.images[row].astype(np.float64)
+        return image / 255 if self.images.dtype == np.uint8 else image
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evaluator.data import own
 from evaluator.data.fetching import fetch, find_recipe
 from evaluator.errors import InputError, PlatformError
 from evaluator.manifests.data_specs import DataSpec
@@ -17,7 +18,8 @@ from evaluator.wanted import Wanted
 class Dataset:
     """One split of a data set, in the order of its files.
 
-    images: (n, C, H, W) uint8. labels: (n,) int64 in [0, classes). digest: SHA-256 of both (`Arrays.digest`).
+    images: (n, C, H, W) uint8, or float32 in [0, 1]. labels: (n,) int64 in [0, classes).
+    digest: SHA-256 of both (`Arrays.digest`).
     """
 
     images: Tensor
@@ -76,22 +78,50 @@ def load(dataset: str, split: str) -> Dataset:
     return Dataset(torch.from_numpy(arrays.images.copy()), torch.from_numpy(arrays.labels), digest, recipe.classes)
 
 
+def ranked_split(spec: DataSpec) -> Dataset:
+    """The split from which a challenge's images come. Raises whatever `load` raises."""
+    if spec.dataset != "files":
+        return load(spec.dataset, spec.split)
+    return _own(spec, spec.digest)
+
+
+def _own(spec: DataSpec, digest: str) -> Dataset:
+    arrays = own.load(digest)
+    return Dataset(torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels), arrays.digest, len(spec.class_names))
+
+
+def unit(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1]: `byte / 255`, or as they are."""
+    return images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
+
+
 def examples(spec: DataSpec) -> Examples:
-    """The images that rank in a challenge: the first `spec.examples` of the split, as `byte / 255` in float32.
+    """The images that rank in a challenge: the first `spec.examples` of the split, as `unit` gives them.
 
     Raises whatever `load` raises.
     """
-    data = load(spec.dataset, spec.split)
-    x = data.images[: spec.examples].to(torch.float32) / 255
+    data = ranked_split(spec)
+    x = unit(data.images[: spec.examples])
     return Examples(torch.arange(spec.examples), x, data.labels[: spec.examples].clone(), data.classes, data.digest)
+
+
+def training(spec: DataSpec) -> Examples:
+    """The images that participants may train on. Raises InputError where the organisers give none."""
+    if spec.dataset != "files":
+        data = load(spec.dataset, "train")
+    elif spec.train is None:
+        raise InputError("this challenge gives no images for training.", where="data.train")
+    else:
+        data = _own(spec, spec.train_digest)
+    return Examples(torch.arange(len(data.labels)), unit(data.images), data.labels, data.classes, data.digest)
 
 
 def unranked(spec: DataSpec, count: int, seed: int) -> Examples | None:
     """At most `count` images of the split that do not rank, drawn by `seed`; None where all of them rank."""
-    data = load(spec.dataset, spec.split)
+    data = ranked_split(spec)
     rest = torch.arange(spec.examples, len(data.images))
     if not len(rest):
         return None
     order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed % 2**63))
     ids = rest[order[:count]].sort().values
-    return Examples(ids, data.images[ids].to(torch.float32) / 255, data.labels[ids].clone(), data.classes, data.digest)
+    return Examples(ids, unit(data.images[ids]), data.labels[ids].clone(), data.classes, data.digest)

@@ -41,12 +41,17 @@ def load_pack(where: str | Path, *, root: Path = PACKS) -> Pack:
         help = f'Did you mean "{near[0]}"?' if near else f"Known packs: {', '.join(known) or 'none'}."
         raise InputError("is neither a folder with a challenge.toml nor a known pack.", where=str(where), help=help)
     folder = folder.resolve()
-    challenge = load_manifest(folder / MANIFEST, Challenge, where=f"{folder.name}/{MANIFEST}")
+    challenge = read_manifest(folder)
     try:
         return Pack(slug=folder.name, folder=folder, challenge=challenge, digest=_digest(folder))
     except ValidationError as error:
         help = "Rename it: lower-case letters and digits in words joined by single hyphens, at most 60 characters."
         raise InputError("its folder's name cannot be the pack's slug.", where=str(folder), help=help) from error
+
+
+def read_manifest(folder: Path) -> Challenge:
+    """The pack's challenge.toml. Raises InputError naming the line and field that is wrong."""
+    return load_manifest(folder / MANIFEST, Challenge, where=f"{folder.name}/{MANIFEST}")
 
 
 def list_packs(*, root: Path = PACKS) -> list[str]:

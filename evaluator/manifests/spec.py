@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -20,7 +20,7 @@ from evaluator.manifests.data_specs import DATA, DataSpec
 from evaluator.manifests.goal_specs import GoalSpec, UntargetedSpec
 from evaluator.manifests.manifest_errors import explain
 from evaluator.manifests.phase_specs import PhaseSpec, in_order
-from evaluator.manifests.strict import FieldError, Real, Strict
+from evaluator.manifests.strict import FieldError, Real, Strict, relative_file
 from evaluator.manifests.threat_specs import ThreatSpec, threat_kinds
 from evaluator.manifests.toml_lines import lines
 
@@ -100,7 +100,7 @@ class Challenge(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Challenge:
-        for problem in (*self.threat.misfits(self.data.shape, ("threat",)), *self.goal.misfits(self.data, self.threat)):
+        for problem in (*self.threat.misfits(self.data.image_shape, ("threat",)), *self.goal.misfits(self.data, self.threat)):
             raise problem
         return self
 
@@ -140,7 +140,7 @@ class Challenge(Strict):
             raise FieldError(f'a certified board needs a threat of kind {_with_norms()}, not "{kind}"', "certified")
         if epsilon not in radii:
             raise FieldError(f"must hold the threat's epsilon, {epsilon:g}: by it the board ranks", "certified", "radii")
-        largest = self.threat.farthest(self.data.shape)
+        largest = self.threat.farthest(self.data.image_shape)
         if radii[-1] > largest:
             what = f"must be at most {largest:g}, the distance of the farthest two images, not {radii[-1]:g}"
             raise FieldError(what, "certified", "radii", len(radii) - 1)
@@ -181,14 +181,6 @@ def _with_norms() -> str:
     """The kinds of threat about which certificates and dense climbs speak, as "linf, l2 or l1"."""
     *most, last = (kind for kind, each in threat_kinds().items() if each.norm)
     return f"{', '.join(most)} or {last}"
-
-
-def relative_file(value: str) -> str:
-    """Accepts a file name inside the submission's folder; refuses absolute paths and `..`."""
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in value or "\0" in value:
-        raise ValueError("must be a relative file name inside the submission")
-    return value
 
 
 class DefenseManifest(Strict):

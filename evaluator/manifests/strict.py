@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -37,6 +38,14 @@ class FieldError(ValueError):
     def __init__(self, what: str, *at: str | int) -> None:
         super().__init__(what)
         self.at = at
+
+
+def relative_file(value: str) -> str:
+    """Accepts a file name inside the submission's folder; refuses absolute paths and `..`."""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in value or "\0" in value:
+        raise ValueError("must be a relative file name inside the submission")
+    return value
 
 
 def _divided(value: Any) -> Any:

@@ -78,7 +78,7 @@ def test_the_madry_board_is_published_with_the_first_ensemble_and_the_last_attac
     ("old", "new", "words"),
     [
         ("examples", "exmples", 'data.exmples: unknown field. Did you mean "examples"?'),
-        ("examples", "colour = 3\nexamples", "data.colour: unknown field. Known fields here: dataset, examples, split."),
+        ("examples", "colour = 3\nexamples", "data.colour: unknown field. Known fields here: "),
         ("[threat]", "[threats]", 'threats: unknown field. Did you mean "threat"?'),
         ('title = "MNIST, small"', "", 'title: is required. Add "title".'),
         ("0.3", '"0.3"', 'threat.epsilon: must be a number, not "0.3". Write it without quotes.'),
@@ -93,7 +93,7 @@ def test_the_madry_board_is_published_with_the_first_ensemble_and_the_last_attac
         ("100", "20000", "data.examples: must be at most 10000, the size of this split, not 20000."),
         ('"linf"', '"lnf"', 'not "lnf". Did you mean "linf"?'),
         ('kind = "linf"', "", "threat: has no kind. Add kind = "),
-        ('"mnist"', '"minst"', 'data.dataset: must be "mnist" or "cifar10", not "minst". Did you mean "mnist"?'),
+        ('"mnist"', '"minst"', 'data.dataset: must be "mnist", "cifar10" or "files", not "minst". Did you mean "mnist"?'),
         ("[threat]", '[limits]\nrequired = ["memry"]\n[threat]', "limits.required[1]: must be "),
         ("[threat]", '[published]\ntitle = "x"\nrows = 3\n[threat]', "published.rows: must be a list, not 3."),
         ("[data]", "[data", "is not valid TOML"),

@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils.timezone import now
 from pydantic import ValidationError
 
+from arena.challenges import images
 from arena.challenges.models import Challenge, PackProblem
 from evaluator.errors import InputError, visible
 from evaluator.manifests.challenge_packs import is_pack, read_rules
@@ -50,6 +51,7 @@ def rules_digest(manifest: ChallengeManifest) -> str:
 def publish(*, pack: Pack) -> Published:
     """Makes the site show this pack; doing it twice changes nothing. Raises InputError where its README.md is no text."""
     manifest = pack.challenge
+    images.store(manifest.data)
     values = {
         "title": manifest.title,
         "summary": manifest.summary,

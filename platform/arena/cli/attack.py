@@ -17,8 +17,8 @@ from rich.table import Table
 
 from arena.cli.server import Server
 from arena.cli.submit import ServerOption, TokenOption
+from evaluator.data.own import open_pack
 from evaluator.errors import InputError
-from evaluator.manifests.challenge_packs import load_pack
 from evaluator.manifests.spec import Pack
 
 _ENTRY = re.compile(r"[0-9a-z]{26}", re.IGNORECASE)  # as arena.identifiers makes them
@@ -53,7 +53,7 @@ def attack(
     for file in (save, gallery):
         if file is not None and not file.parent.is_dir():
             raise InputError("there is no such folder.", where=str(file.parent), help="Make it first.")
-    chosen = _with_target(_with_threat(load_pack(pack), threat, epsilon), target)
+    chosen = _with_target(_with_threat(open_pack(pack), threat, epsilon), target)
     weapon, budget = create(name, **_options(option or [])), build(chosen.challenge.threat)
     weapon.check(budget, targeted=chosen.challenge.goal.targeted)
     with defense_folder(against, server, token) as folder:

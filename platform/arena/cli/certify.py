@@ -14,9 +14,9 @@ from rich.table import Table
 
 from arena.cli.attack import defense_folder
 from arena.cli.submit import ServerOption, TokenOption
+from evaluator.data.own import open_pack
 from evaluator.errors import InputError
 from evaluator.manifests.certificate_specs import CertificateSpec, CertifiedSpec, check_request
-from evaluator.manifests.challenge_packs import load_pack
 from evaluator.manifests.manifest_errors import explain
 from evaluator.manifests.spec import Challenge, DefenseManifest, load_manifest
 
@@ -62,7 +62,7 @@ def certify(
     with defense_folder(defense, server, token) as folder:
         manifest = load_manifest(folder / "defense.toml", DefenseManifest)
         request = _request(method, given, manifest)
-        chosen_pack = load_pack(pack or ("mnist-l2" if request.method in _L2_METHODS else "mnist-linf"))
+        chosen_pack = open_pack(pack or ("mnist-l2" if request.method in _L2_METHODS else "mnist-linf"))
         challenge = chosen_pack.challenge
         request = check_request(request, threat=challenge.threat.kind)
         chosen = secrets.randbits(62) if seed is None else seed

@@ -15,8 +15,8 @@ from rich.table import Table
 from arena.cli.folders import inspected_defense
 from arena.cli.keys import signing_key
 from arena.cli.waiting import shown
+from evaluator.data.own import open_pack
 from evaluator.errors import InputError, PlatformError, SubmissionError, visible
-from evaluator.manifests.challenge_packs import load_pack
 from evaluator.manifests.spec import Pack
 from evaluator.records import receipt
 from evaluator.records.cost import cost
@@ -51,7 +51,7 @@ def evaluate(
         raise InputError(f'--lane "{lane}" is unknown.', help="Use auto, host or in-process.")
     if json is not None and not json.parent.is_dir():
         raise InputError("there is no such folder.", where=str(json.parent), help="Make it first.")
-    challenge = load_pack(pack)
+    challenge = open_pack(pack)
     if not path.is_dir():
         raise InputError("is not a folder.", where=str(path), help="Pass the folder that holds defense.toml.")
     inspected_defense(path, challenge.challenge)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from arena.cli import attack, catalog, certify, doctor, evaluate, replay, serve, submit
+from arena.cli import attack, catalog, certify, challenge, doctor, evaluate, replay, serve, submit
 from evaluator import __version__
 from evaluator.errors import Cancelled, PlatformError, RedoubtError, SubmissionError
 from evaluator.records.identity import JUDGING, source_digest
@@ -43,6 +43,8 @@ app.command("submit")(submit.submit)
 app.command("status")(submit.status)
 app.command("replay")(replay.replay)
 app.command("challenges")(catalog.challenges)
+app.add_typer(challenge.app, name="challenge")
+app.command("data")(challenge.data)
 app.command("attack")(attack.attack)
 app.command("certify")(certify.certify)
 app.command("attacks")(catalog.attacks)

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from arena.cli.evaluate import run
 from arena.running.staging import folder_digest
+from evaluator.data.own import open_pack
 from evaluator.errors import InputError, SubmissionError
-from evaluator.manifests.challenge_packs import load_pack
 from evaluator.records import receipt
 from evaluator.records.report import Completed
 
@@ -32,7 +32,7 @@ def replay(
     out.print(f"signature: valid, by {signer}", highlight=False)
     if other := receipt.other_code(original.environment):
         out.print(f"note: {other}", style="yellow", highlight=False)
-    challenge = load_pack(pack or original.challenge)
+    challenge = open_pack(pack or original.challenge)
     if challenge.digest != original.digests.pack:
         raise InputError(
             "has changed since the receipt was signed.", where=f"pack {challenge.slug}", help="Get its old version."

@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from arena.challenges.images import bring
 from arena.jobs.sandboxes import configured_sandbox
 from arena.running.listening import SILENT, Listener
 from arena.running.requests import AttackRequest, Request
@@ -33,6 +34,7 @@ class Runner:
         """The official evaluation of a shard, with what broke the defense."""
         from arena.running.defense import run_defense
 
+        bring(request.pack.challenge.data)
         asked = replace(request, keep=True, device=settings.REDOUBT_DEVICE)
         return run_defense(asked, sandbox=configured_sandbox(), listener=listener)
 
@@ -40,18 +42,21 @@ class Runner:
         """An attack on the shard's examples."""
         from arena.running.attack import run_attack
 
+        bring(request.pack.challenge.data)
         return run_attack(request, sandbox=configured_sandbox(), listener=listener)
 
     def look(self, request: AttackRequest, listener: Listener, /) -> CellOutcome:
         """An attack on five examples, within a minute."""
         from arena.running.attack import smoke
 
+        bring(request.pack.challenge.data)
         return smoke(request, sandbox=configured_sandbox(), listener=listener)
 
     def replay(self, pack: Pack, defense: Path, inputs: bytes, seed: int, listener: Listener, /) -> CellOutcome:
         """Stored inputs on all ranked examples."""
         from arena.running.attack import replay_inputs
 
+        bring(pack.challenge.data)
         heard = replace(listener, on_log=SILENT.on_log)  # the defense's output is its team's
         return replay_inputs(pack, defense, inputs, sandbox=configured_sandbox(), seed=seed, listener=heard)
 
@@ -59,6 +64,7 @@ class Runner:
         """Every example whose claim in an array cannot count. Raises SubmissionError for one that cannot be read."""
         from arena.running.arrays import check_array
 
+        bring(pack.challenge.data)
         return check_array(pack, attack)
 
     def same_results(self, pack: Pack, one: bytes, others: Sequence[bytes], /) -> list[list[int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from arena.submissions.intake import Inspection
-from evaluator.data.fetching import find_recipe
 from evaluator.errors import InputError
 from evaluator.manifests.architecture_shapes import check_images, check_weights
 from evaluator.manifests.spec import Challenge
@@ -14,10 +13,9 @@ def check_architecture(inspection: Inspection, challenge: Challenge) -> None:
     manifest = inspection.manifest
     if inspection.kind != "defense" or manifest["format"] != "safetensors":
         return
-    shape, architecture = challenge.data.shape, str(manifest["architecture"])
-    classes = find_recipe(challenge.data.dataset).classes
+    shape, architecture = challenge.data.image_shape, str(manifest["architecture"])
     try:
-        check_images(architecture, (shape.channels, shape.height, shape.width), classes)
+        check_images(architecture, (shape.channels, shape.height, shape.width), len(challenge.data.class_names))
     except InputError as error:
         raise InputError(error.what, where=f"defense.toml, {error.where}", help=error.help) from error
     check_weights(architecture, inspection.tensors or {}, where=str(manifest["weights"]))

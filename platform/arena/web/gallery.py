@@ -13,7 +13,8 @@ from arena.evaluations.models import Evaluation
 from arena.matrix import adversarial
 from arena.matrix.models import Archive, Cell, Survival
 from arena.rankings.bits import Bits, unpack
-from arena.web.images import class_name, images_of, png
+from arena.web.images import images_of, png
+from evaluator.data.recipe import Arrays
 from evaluator.manifests.spec import Challenge
 from evaluator.records.adversarial_archive import HALVES, LEVELS, STEPS, AdversarialArchive
 
@@ -83,19 +84,19 @@ def _drawn(archive: AdversarialArchive, folder: str, challenge: Challenge, said:
         return []
     few = adversarial.only(archive, np.isin(archive.ids, adversarial.shown(archive)))
     shown = []
-    for example, move in zip(few.ids.tolist(), _moves(few, data.images), strict=True):
-        image = data.images[example] / 255.0
+    for example, move in zip(few.ids.tolist(), _moves(few, data), strict=True):
+        image = data.unit(example)
         largest = float(np.abs(move).max())
         pictures = (image, image + move, 0.5 + move * (0.5 / largest if largest else 1.0))
-        label = class_name(challenge.data.dataset, int(data.labels[example]))
+        label = challenge.data.class_names[int(data.labels[example])]
         answer = said.get(str(example))
-        read_as = "" if answer is None else class_name(challenge.data.dataset, answer)
+        read_as = "" if answer is None else challenge.data.class_names[answer]
         files = {kind: png(one) for kind, one in zip(KINDS, pictures, strict=True)}
         shown.append(Shown(folder, example, label, read_as, largest, files))
     return sorted(shown, key=lambda one: one.example)
 
 
-def _moves(archive: AdversarialArchive, images: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+def _moves(archive: AdversarialArchive, data: Arrays) -> list[NDArray[np.float64]]:
     """The perturbation of every stored input, in the archive's order."""
     steps = iter(archive.steps * archive.scale[:, None, None, None] / LEVELS)
     halves, points = iter(archive.halves.astype(np.float64)), iter(archive.points.astype(np.float64))
@@ -106,5 +107,5 @@ def _moves(archive: AdversarialArchive, images: NDArray[np.uint8]) -> list[NDArr
         elif form == HALVES:
             moves.append(next(halves))
         else:
-            moves.append(next(points) - images[example] / 255.0)
+            moves.append(next(points) - data.unit(example))
     return moves

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluator.data import own
 from evaluator.data.fetching import cache_folder, find_recipe
 from evaluator.data.recipe import Arrays
 from evaluator.manifests.data_specs import DataSpec
 
-CLASSES = {"cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")}
-
 
 def images_of(spec: DataSpec) -> Arrays | None:
     """The split that a challenge ranks on; None where this machine has not got its files."""
+    if spec.dataset == "files":
+        return _own(spec.digest) if own.cached(spec.digest).is_file() else None
     recipe = find_recipe(spec.dataset)
     paths = [cache_folder() / recipe.name / name for name in recipe.splits[spec.split].files]
     return _read(spec.dataset, spec.split) if all(path.is_file() for path in paths) else None
@@ -29,9 +30,9 @@ def _read(dataset: str, split: str) -> Arrays:
     return recipe.read([cache_folder() / recipe.name / name for name in recipe.splits[split].files])
 
 
-def class_name(dataset: str, label: int) -> str:
-    """A class in words, or its number."""
-    return CLASSES[dataset][label] if dataset in CLASSES else str(label)
+@lru_cache(maxsize=2)
+def _own(digest: str) -> Arrays:
+    return own.load(digest)
 
 
 def png(image: NDArray[np.float64]) -> bytes:

@@ -13,7 +13,7 @@ from arena.matrix.defense_queries import Played, only_its_own, played_against, s
 from arena.matrix.models import Cell
 from arena.web.gallery import Shown, found_by_ensemble, gallery
 from arena.web.honesty import Drawing
-from arena.web.images import class_name, images_of
+from arena.web.images import images_of
 from arena.web.svg import Bracket
 from evaluator.records.intervals import clopper_pearson
 from evaluator.records.report import Curve
@@ -74,7 +74,7 @@ def class_rows(evaluation: Evaluation) -> list[ClassRow]:
         of = labels == label
         images, correct, robust = (int(np.count_nonzero(each)) for each in (of, of & bits.correct, of & bits.robust))
         figures = Bracket(robust / images, clopper_pearson(robust, images), correct / images)
-        rows.append(ClassRow(class_name(spec.dataset, label), images, figures))
+        rows.append(ClassRow(spec.class_names[label], images, figures))
     return rows
 
 

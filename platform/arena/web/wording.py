@@ -68,6 +68,8 @@ def ensemble_words(challenge: Challenge) -> str:
 def data_words(challenge: Challenge) -> str:
     """Which images rank."""
     data = challenge.data
+    if data.dataset == "files":
+        return f"{data.examples:,} images of {data.image_shape} pixels in {len(data.class_names)} classes, the organisers' own"
     return f"{data.examples:,} images of the {DATASETS.get(data.dataset, data.dataset)} {data.split} set"
 
 

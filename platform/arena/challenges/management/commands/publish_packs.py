@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from arena.challenges.events import rules_changed
 from arena.challenges.models import Challenge
 from arena.challenges.services import Publication, hide_unreadable, note_gone, note_wrong, publish
+from evaluator.data.own import open_pack
 from evaluator.errors import InputError
-from evaluator.manifests.challenge_packs import MANIFEST, PACKS, is_pack, list_packs, load_pack
+from evaluator.manifests.challenge_packs import MANIFEST, PACKS, is_pack, list_packs
 
 
 class Command(BaseCommand):
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         wrong = []
         for slug in _packs(root):
             try:
-                published = publish(pack=load_pack(root / slug))
+                published = publish(pack=open_pack(root / slug))
             except InputError as error:
                 wrong.append(note_wrong(folder=root / slug, error=error))
                 continue

@@ -27,4 +27,4 @@ class Command(BaseCommand):
 def _turn(challenge: Challenge) -> tuple[bool, int, int, str]:
     """Boards that are judged quickly fill first: attacks before proofs, small images before large ones, long lists first."""
     spec = challenge.spec
-    return spec.certified is not None, spec.data.shape.values, -len(spec.baselines.enter), challenge.slug
+    return spec.certified is not None, spec.data.image_shape.values, -len(spec.baselines.enter), challenge.slug
