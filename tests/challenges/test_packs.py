@@ -78,7 +78,7 @@ def test_the_madry_board_is_published_with_the_first_ensemble_and_the_last_attac
     ("old", "new", "words"),
     [
         ("examples", "exmples", 'data.exmples: unknown field. Did you mean "examples"?'),
-        ("examples", "colour = 3\nexamples", "data.colour: unknown field. Known fields here: "),
+        ("examples", "colour = 3\nexamples", "data.colour: unknown field."),
         ("[threat]", "[threats]", 'threats: unknown field. Did you mean "threat"?'),
         ('title = "MNIST, small"', "", 'title: is required. Add "title".'),
         ("0.3", '"0.3"', 'threat.epsilon: must be a number, not "0.3". Write it without quotes.'),

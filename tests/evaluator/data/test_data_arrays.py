@@ -50,7 +50,9 @@ def tarball(path: Path, members: dict[str, bytes]) -> Path:
 def test_mnist_has_its_sizes_and_classes() -> None:
     train, test = load("mnist", "train"), load("mnist", "test")
     assert (train.images.shape, test.images.shape) == ((60_000, 1, 28, 28), (10_000, 1, 28, 28))
-    assert DATA["mnist"] == DataFacts(ImageShape(*train.shape), {"train": len(train.images), "test": len(test.images)})
+    assert DATA["mnist"] == DataFacts(
+        ImageShape(*train.shape), {"train": len(train.images), "test": len(test.images)}, DATA["mnist"].classes
+    )
     assert (train.shape, train.classes, train.images.dtype, train.labels.dtype) == ((1, 28, 28), 10, torch.uint8, torch.int64)
     assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert torch.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -151,7 +153,9 @@ def test_cifar10_has_its_sizes_and_classes() -> None:
     assert [file.fault(fetch("cifar10") / file.name) for file in CIFAR10.files] == [None] * 6
     train, test = load("cifar10", "train"), load("cifar10", "test")
     assert (train.images.shape, test.images.shape) == ((50_000, 3, 32, 32), (10_000, 3, 32, 32))
-    assert DATA["cifar10"] == DataFacts(ImageShape(*train.shape), {"train": len(train.images), "test": len(test.images)})
+    assert DATA["cifar10"] == DataFacts(
+        ImageShape(*train.shape), {"train": len(train.images), "test": len(test.images)}, DATA["cifar10"].classes
+    )
     assert torch.bincount(train.labels).tolist() == [5000] * 10
     assert test.labels[:5].tolist() == [3, 8, 8, 0, 6]
 
