@@ -26,7 +26,7 @@ MANIFESTS: dict[str, tuple[type[BaseModel], ...]] = {
     "defense-submissions.md": (DefenseManifest,),
     "attack-submissions.md": (AttackManifest,),
     "goals.md": (Challenge,),
-    "organising.md": (Challenge, Challenge, Challenge, Challenge, Challenge, Golden),
+    "organising.md": (*[Challenge] * 6, Golden),
 }
 
 
