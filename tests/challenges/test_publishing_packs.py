@@ -119,6 +119,16 @@ def test_a_wrong_root_is_an_error(root: Path) -> None:
     assert not Challenge.objects.exists()
 
 
+def test_a_root_without_packs_is_an_error_and_what_cannot_be_read_is_hidden_all_the_same(root: Path) -> None:
+    publish(root)
+    Challenge.objects.filter(slug="autumn").update(manifest={"of": "another version"})
+    (root / "empty").mkdir()
+    for options in ({}, {"keep_going": True}):
+        with pytest.raises(CommandError, match="holds no pack"):
+            call_command("publish_packs", root=root / "empty", **options)
+    assert not Challenge.objects.get(slug="autumn").published
+
+
 def test_a_challenge_whose_folder_is_gone_keeps_its_board_and_takes_no_entry_until_it_is_back(root: Path) -> None:
     publish(root)
     shutil.move(root / "autumn", root.parent / "kept")

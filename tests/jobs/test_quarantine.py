@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -20,6 +22,7 @@ from arena.challenges.models import Challenge
 from arena.cli import doctor
 from arena.evaluations.models import Evaluation
 from arena.jobs import quarantine, self_check
+from arena.jobs import worker as worker_module
 from arena.jobs.models import Quarantine, Shard
 from arena.jobs.worker import Turns
 from arena.running.requests import Request
@@ -122,6 +125,21 @@ def test_three_failures_in_a_row_without_a_common_entry_are_the_workers_and_are_
     while worker.take():
         due()
     assert set(Evaluation.objects.values_list("state", flat=True)) == {Evaluation.State.COMPLETED}
+
+
+def test_failures_of_a_machines_processes_are_counted_together() -> None:
+    entries(3)
+    judge = FakeJudge(plan=[FAILED] * 3)
+    for _ in range(3):
+        source = importlib.util.find_spec("arena.jobs.quarantine")
+        assert source is not None
+        assert source.loader is not None
+        another_process = importlib.util.module_from_spec(source)
+        source.loader.exec_module(another_process)
+        with patch.object(worker_module, "quarantine", another_process):
+            assert turns(judge).take()
+    assert attempts() == {0}
+    assert "nothing in common" in Quarantine.objects.get().reason
 
 
 def test_one_entry_that_makes_every_worker_fail_holds_no_machine_back() -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
 from django.db.models.functions import Now
 
 from arena.evaluations.models import Evaluation
+from arena.evaluations.official import OfficialJudge
 from arena.evaluations.services import cancel, enqueue
 from arena.jobs import finishing, leases, worker
 from arena.jobs.models import Shard
 from arena.jobs.queries import log_text
 from arena.jobs.sweeping import sweep
-from arena.leaderboards.queries import history
+from arena.leaderboards.queries import board, history
 from arena.running.requests import Request
+from evaluator.records.identity import JUDGING
 from evaluator.records.receipt import verify
 from evaluator.records.report import PlatformFailed, Report, SubmissionFailed
 from tests.web.backend_support import (
@@ -242,3 +247,41 @@ def test_working_forever_works_off_the_queue_and_stops_when_asked(evaluation: Ev
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert evaluation.state == Evaluation.State.COMPLETED
+
+
+def test_a_merge_that_no_machine_can_do_ends_as_the_platforms_failure_and_is_tried_until_then(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Any:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(OfficialJudge, "merge", full)
+    with contextlib.suppress(OSError):
+        while work_once(judge=FakeJudge()):
+            pass
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.RUNNING
+    with pytest.raises(OSError, match="No space"):
+        finishing.settle(evaluation.key)
+    Shard.objects.update(finished=Now() - timedelta(hours=2))
+    assert finishing.settle(evaluation.key)
+    evaluation.refresh_from_db()
+    assert (evaluation.state, evaluation.reason) == (Evaluation.State.PLATFORM_FAILED, "merge")
+    assert "No space left" in evaluation.detail
+
+
+def test_a_verdict_of_a_worker_that_judges_in_another_way_than_the_publisher_stands_under_other_rules(
+    evaluation: Evaluation,
+) -> None:
+    class Newer(FakeJudge):
+        def _report(self, request: Request) -> Report:
+            report = super()._report(request)
+            return report.model_copy(update={"environment": report.environment.model_copy(update={"judging": JUDGING + 1})})
+
+    published = evaluation.rules_digest
+    while work_once(judge=Newer()):
+        pass
+    evaluation.refresh_from_db()
+    assert evaluation.state == Evaluation.State.COMPLETED
+    assert evaluation.rules_digest != published
+    assert not board(evaluation.submission.challenge).ranked

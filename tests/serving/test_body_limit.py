@@ -174,3 +174,48 @@ def test_a_form_of_ordinary_size_reaches_its_page() -> None:
 def test_other_methods_than_post_upload_nothing(alice: User) -> None:
     for method in ("GET", "PUT", "DELETE"):
         assert ask(API, [bytes(MIB)], declared=MIB, headers=with_token(alice), method=method).status == 413
+
+
+def test_one_person_sends_few_large_bodies_at_once_and_others_are_not_kept_waiting(alice: User) -> None:
+    """Each of them is a file until its request ends; what ended, however it did, makes room."""
+    bob = person("bob")
+    limited = BodyLimit(held_open, limit=MIB)
+
+    def scope(user: User) -> dict[str, Any]:
+        length = [(b"host", b"testserver"), (b"content-length", str(FORM_BYTES + 1).encode())]
+        return {"type": "http", "path": API, "method": "POST", "headers": [*length, *with_token(user)], "query_string": b""}
+
+    scopes = [scope(user) for user in (alice, alice, alice, bob, alice)]
+
+    async def crowd() -> list[int]:
+        statuses, leave = [0] * 5, asyncio.Event()
+
+        async def receive() -> MutableMapping[str, Any]:
+            await leave.wait()
+            return {"type": "http.disconnect"}
+
+        def sender(number: int) -> Any:
+            async def send(message: MutableMapping[str, Any]) -> None:
+                statuses[number] = message.get("status", statuses[number])
+
+            return send
+
+        open_ones = [asyncio.ensure_future(limited(scopes[number], receive, sender(number))) for number in (0, 1)]
+        while limited._open[alice.pk] < 2:
+            await asyncio.sleep(0.01)
+        await limited(scopes[2], receive, sender(2))
+        others = asyncio.ensure_future(limited(scopes[3], receive, sender(3)))
+        while not limited._open[bob.pk]:
+            await asyncio.sleep(0.01)
+        leave.set()
+        await asyncio.gather(*open_ones, others)
+        await limited(scopes[4], receive, sender(4))
+        return statuses
+
+    assert asyncio.run(crowd()) == [200, 200, 429, 200, 200]
+    assert not limited._open
+
+
+async def held_open(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})

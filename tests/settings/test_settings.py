@@ -61,6 +61,20 @@ def test_any_password_reaches_the_database_as_it_is(tmp_path: Path, password: st
     assert (found["PASSWORD"], found["HOST"], found["USER"]) == (password, "localhost", "redoubt")
 
 
+def test_hosts_and_origins_are_read_without_the_spaces_that_people_write(tmp_path: Path) -> None:
+    given = {
+        "ALLOWED_HOSTS": "one.example.org, two.example.org ,",
+        "CSRF_TRUSTED_ORIGINS": " https://a.example.org , https://b.example.org",
+    }
+    assert production_settings(tmp_path, list(given), **given) == {
+        "ALLOWED_HOSTS": ["one.example.org", "two.example.org"],
+        "CSRF_TRUSTED_ORIGINS": ["https://a.example.org", "https://b.example.org"],
+    }
+    assert production_settings(tmp_path, ["CSRF_TRUSTED_ORIGINS"], ALLOWED_HOSTS="one.example.org, two.example.org") == {
+        "CSRF_TRUSTED_ORIGINS": ["https://one.example.org", "https://two.example.org"]
+    }
+
+
 def test_no_password_is_part_of_an_address_in_the_compose_file() -> None:
     assert "PASSWORD:?}@" not in (ROOT / "deploy" / "compose.yaml").read_text()
 

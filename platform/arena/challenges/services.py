@@ -39,12 +39,15 @@ class Published:
     publication: Publication
 
 
-def rules_digest(manifest: ChallengeManifest) -> str:
-    """SHA-256 of what decides a verdict: data, threat, access, ensemble, what is proven and how it is judged, not titles."""
+def rules_digest(manifest: ChallengeManifest, *, judging: int = JUDGING) -> str:
+    """SHA-256 of what decides a verdict: data, threat, access, ensemble, what is proven and how it is judged, not titles.
+
+    judging: the way of judging (`evaluator.records.identity`), of this process or of the worker that judged.
+    """
     rules = manifest.model_dump(mode="json", include={"data": True, "threat": True, "access": True, "evaluation": {"ensemble"}})
     if manifest.certified is not None:
         rules["certified"] = manifest.certified.model_dump(mode="json", exclude={"references"})
-    rules["judging"] = JUDGING
+    rules["judging"] = judging
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from arena.challenges.services import rules_digest
 from arena.evaluations import events
 from arena.evaluations.models import Evaluation
 from arena.jobs import runner
@@ -18,6 +19,7 @@ from arena.running.requests import Request
 from arena.submissions.locking import lock
 from arena.submissions.unpacking import unpack_submission
 from evaluator.errors import SubmissionError
+from evaluator.records.identity import JUDGING
 from evaluator.records.receipt import load_key, sign
 from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox.scratch import owned_folder
@@ -53,7 +55,10 @@ class OfficialJudge(Judge):
         if not isinstance(outcome, Completed):
             return
         report = sign(outcome.report, load_key(Path(settings.REDOUBT_SIGNING_KEY)))
-        Evaluation.objects.filter(trial=trial.key).update(**_scores(report))
+        pack = Evaluation.objects.only("pack", "trial").get(trial=trial.key).judged_pack
+        # Who published the pack need not have judged: a worker of another version does not measure under those rules.
+        judged = rules_digest(pack.challenge, judging=report.environment.judging or JUDGING)
+        Evaluation.objects.filter(trial=trial.key).update(**_scores(report), rules_digest=judged)
         evaluation = Evaluation.objects.defer("report").select_related("submission__challenge").get(trial=trial.key)
         events.judged.send(sender=Evaluation, evaluation=evaluation, report=report, found=outcome.adversarial, at=at)
 

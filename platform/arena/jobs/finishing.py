@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from arena.challenges.services import bump
 from arena.jobs.clock import database_now
@@ -16,6 +18,7 @@ from arena.jobs.queueing import hint
 from evaluator.records.report import PlatformFailed, SubmissionFailed
 
 logger = logging.getLogger(__name__)
+_PATIENCE = timedelta(hours=1)  # with machines that cannot merge what others judged
 
 
 def settle(trial_id: int) -> bool:
@@ -35,11 +38,19 @@ def settle(trial_id: int) -> bool:
 def _merged(trial_id: int, judge: Judge, done: Sequence[Outcome]) -> Outcome:
     try:
         return judge.merge(done)
-    except (OSError, MemoryError):
-        raise  # this machine's trouble: the sweep of another one finishes the trial
+    except (OSError, MemoryError) as error:
+        if not _waited_long(trial_id):
+            raise  # this machine's trouble: the sweep of another one finishes the trial
+        logger.exception("merging the shards of trial %d is given up", trial_id)
+        return PlatformFailed("merge", f"No machine could put its shards together: {type(error).__name__}: {error}")
     except Exception as error:  # our code, not the submission's: its shards fit together or the platform has failed
         logger.exception("merging the shards of trial %d failed", trial_id)
         return PlatformFailed("merge", f"{type(error).__name__}: {error}")
+
+
+def _waited_long(trial_id: int) -> bool:
+    """Whether the last of its shards ended so long ago that no machine will finish the trial."""
+    return not Shard.objects.filter(trial=trial_id, finished__gt=Now() - _PATIENCE).exists()
 
 
 def conclude(trial_id: int, outcome: Outcome) -> bool:

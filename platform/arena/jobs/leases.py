@@ -109,9 +109,9 @@ def give_back_later(lease: Lease, *, seconds: float) -> bool:
     return _leave(lease, state=Shard.State.QUEUED, progress=None, not_before=Now() + timedelta(seconds=seconds))
 
 
-def refund(lease: Lease) -> bool:
-    """Takes back the attempt that this lease spent, once its failure turned out to be the machine's."""
-    unfinished = Shard.objects.filter(pk=lease.shard_id, attempts__gt=0).exclude(state=Shard.State.DONE)
+def refund(shard_id: int) -> bool:
+    """Takes back an attempt that was spent on this shard, once its failure turned out to be the machine's."""
+    unfinished = Shard.objects.filter(pk=shard_id, attempts__gt=0).exclude(state=Shard.State.DONE)
     return unfinished.update(attempts=F("attempts") - 1) > 0
 
 

@@ -129,3 +129,19 @@ class Quarantine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.machine}: {self.reason}"
+
+
+class Misfortune(models.Model):
+    """A task at which a machine failed since one last succeeded there; without a shard, a time that it was held back for such.
+
+    In the database, since the processes of a machine share its troubles and no memory.
+    """
+
+    machine = models.CharField(max_length=120, db_index=True)
+    shard = models.ForeignKey(Shard, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.shard_id or 'held back'}"

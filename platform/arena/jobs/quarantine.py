@@ -8,7 +8,6 @@ missing, only that challenge is left to others.
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -19,7 +18,7 @@ from arena.challenges.models import Challenge
 from arena.jobs import leases, self_check
 from arena.jobs.judges import judge_named
 from arena.jobs.leases import Lease
-from arena.jobs.models import Quarantine
+from arena.jobs.models import Misfortune, Quarantine
 from evaluator.records.report import PlatformFailed
 
 logger = logging.getLogger(__name__)
@@ -35,11 +34,6 @@ class Held:
 
     everything: bool
     challenges: frozenset[int]
-
-
-_lock = threading.Lock()
-_streak: list[Lease] = []  # the tasks of this process that failed since one last succeeded
-_spells = 0  # how often in a row this process was held back though its checks passed
 
 
 def held() -> Held:
@@ -60,10 +54,7 @@ def check_at_start() -> None:
 
 def succeeded() -> None:
     """Something went as it should: what failed before was not this machine's fault."""
-    global _spells
-    with _lock:
-        _streak.clear()
-        _spells = 0
+    Misfortune.objects.filter(machine=settings.REDOUBT_MACHINE).delete()
 
 
 def is_ours(lease: Lease, failure: PlatformFailed) -> bool:
@@ -85,25 +76,26 @@ def forget_lost_machines() -> None:
 
 
 def _one_too_many(lease: Lease, failure: PlatformFailed) -> bool:
-    """Three failures in a row that no entry can be to blame for, since none is common to all of them."""
-    global _spells
-    with _lock:
-        _streak.append(lease)
-        recent = _streak[-FAILURES:]
-        if len(recent) < FAILURES or frozenset.intersection(*(_entries(each) for each in recent)):
-            return False
-        for earlier in _streak[:-1]:
-            leases.refund(earlier)
-        _streak.clear()
-        seconds = min(_LONGEST_SECONDS, 2 * CHECK_SECONDS * 2**_spells)
-        _spells += 1
+    """Failures in a row, of whichever process, that no entry can be to blame for, since none is common to all of them."""
+    machine = settings.REDOUBT_MACHINE
+    Misfortune.objects.create(machine=machine, shard_id=lease.shard_id)
+    failed = Misfortune.objects.filter(machine=machine).exclude(shard=None)
+    recent = list(failed.select_related("shard__trial").order_by("-pk")[:FAILURES])
+    if len(recent) < FAILURES or frozenset.intersection(*(_entries(each) for each in recent)):
+        return False
+    for shard in failed.exclude(shard=lease.shard_id).values_list("shard", flat=True):
+        leases.refund(shard)
+    failed.delete()
+    spells = Misfortune.objects.filter(machine=machine, shard=None).count()
+    Misfortune.objects.create(machine=machine)
     why = f"It failed {FAILURES} times in a row at entries that have nothing in common: {failure.detail}"
-    _hold(None, why, seconds=seconds)
+    _hold(None, why, seconds=min(_LONGEST_SECONDS, 2 * CHECK_SECONDS * 2**spells))
     return True
 
 
-def _entries(lease: Lease) -> frozenset[int]:
-    return judge_named(lease.judge).entries(lease.trial_id)
+def _entries(failed: Misfortune) -> frozenset[int]:
+    assert failed.shard is not None
+    return judge_named(failed.shard.trial.judge).entries(failed.shard.trial_id)
 
 
 def _hold(challenge: Challenge | None, why: str, *, seconds: float) -> None:

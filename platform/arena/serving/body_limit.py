@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -36,6 +37,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
 FORM_BYTES = 64 * 1024  # of any request but an upload, and of the other fields of an upload's form
 UPLOAD_RATE = "uploads of one person"
+AT_ONCE = 2  # large bodies of one person that this process takes at the same time: each is a file until its end
 
 
 @dataclass(eq=False)  # not frozen: an exception is given its traceback
@@ -57,8 +59,8 @@ def takes_uploads(view: View) -> View:
 class BodyLimit:
     """ASGI middleware: a body over FORM_BYTES is let through to views that take uploads alone, up to `limit` bytes.
 
-    There it must come from people who are logged in and have uploads left. The answer is 401, 413 or 429 otherwise, and 503
-    where the site can store nothing.
+    There it must come from people who are logged in, have uploads left and send few at once. The answer is 401, 413 or 429
+    otherwise, and 503 where the site can store nothing.
 
     A declared length is judged at once, an undeclared one where the body passes FORM_BYTES.
     """
@@ -66,6 +68,7 @@ class BodyLimit:
     def __init__(self, app: App, *, limit: int) -> None:
         self._app = app
         self._limit = limit
+        self._open: Counter[int] = Counter()  # person -> large bodies that are taken now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,13 +76,17 @@ class BodyLimit:
             return
         allowed, received, answered = FORM_BYTES, 0, False
         refusal: Refusal | None = None
+        person: int | None = None
 
         async def judge(size: int) -> None:
-            nonlocal allowed
+            nonlocal allowed, person
+            if size <= allowed:
+                return
+            if person is None and _is_upload(scope):
+                person = self._opened(await sync_to_async(_check_person)(scope))
+                allowed = self._limit
             if size > allowed:
-                allowed = await self._allowed(scope)
-                if size > allowed:
-                    raise self._too_large(allowed)
+                raise self._too_large(allowed)
 
         async def counted() -> Message:
             nonlocal received, refusal
@@ -99,19 +106,28 @@ class BodyLimit:
 
         try:
             await judge(_declared_length(scope))
+            await self._app(scope, counted, noted)
         except Refusal as error:
             await _refuse(error, scope, send)
             return
-        await self._app(scope, counted, noted)
+        finally:
+            self._closed(person)
         if refusal is not None and not answered:
             await _refuse(refusal, scope, send)
 
-    async def _allowed(self, scope: Scope) -> int:
-        """How many bytes this request's body may have. Raises Refusal for people who may send none of them."""
-        if not _is_upload(scope):
-            return FORM_BYTES
-        await sync_to_async(_check_person)(scope)
-        return self._limit
+    def _opened(self, person: int) -> int:
+        """Counts a large body of this person, who is returned. Raises Refusal where they send enough already."""
+        if self._open[person] >= AT_ONCE:
+            help = "Wait until one of them has arrived."
+            raise Refusal(429, f"You are sending {AT_ONCE} uploads already.", help, ((b"retry-after", b"10"),))
+        self._open[person] += 1
+        return person
+
+    def _closed(self, person: int | None) -> None:
+        if person is not None:
+            self._open[person] -= 1
+            if not self._open[person]:
+                del self._open[person]
 
     def _too_large(self, allowed: int) -> Refusal:
         if allowed == self._limit:
@@ -129,8 +145,8 @@ def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and getattr(view, "takes_uploads", False)
 
 
-def _check_person(scope: Scope) -> None:
-    """Raises Refusal where the headers name nobody, or somebody who made too many tries."""
+def _check_person(scope: Scope) -> int:
+    """Whom the headers name, by id. Raises Refusal where it is nobody, or somebody who made too many tries."""
     close_old_connections()
     try:
         person = _person(scope)
@@ -138,6 +154,7 @@ def _check_person(scope: Scope) -> None:
             help = "Log in, or send a token from your account page, and upload again."
             raise Refusal(401, "Only people who are logged in may upload.", help, ((b"www-authenticate", b"Bearer"),))
         check(rate=UPLOAD_RATE, key=str(person.pk))
+        return person.pk
     except RateLimited as error:
         retry = (b"retry-after", str(error.seconds).encode())
         raise Refusal(429, error.what, error.help, (retry,)) from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from arena.settings.base import *  # noqa: F403
 from arena.settings.base import DATA_DIR, env
+from arena.settings.networks import tidy
 from arena.settings.secret import load_or_make
 
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 SECRET_KEY = load_or_make(DATA_DIR / "secret_key")
 DEBUG = env.bool("REDOUBT_DEBUG", default=False)
-ALLOWED_HOSTS = env.list("REDOUBT_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "0.0.0.0"])  # noqa: S104
-CSRF_TRUSTED_ORIGINS = env.list("REDOUBT_ORIGINS", default=[])
+ALLOWED_HOSTS = tidy(env.list("REDOUBT_HOSTS", default=["localhost", "127.0.0.1", "[::1]", "0.0.0.0"]))  # noqa: S104
+CSRF_TRUSTED_ORIGINS = tidy(env.list("REDOUBT_ORIGINS", default=[]))
 
 DATABASES = {
     "default": {

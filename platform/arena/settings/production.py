@@ -8,11 +8,14 @@ import structlog
 
 from arena.settings.base import *  # noqa: F403
 from arena.settings.base import DATA_DIR, REDOUBT_REQUESTS, REST_FRAMEWORK, env
+from arena.settings.networks import tidy
 
 DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[f"https://{host}" for host in ALLOWED_HOSTS if host != "*"])
+ALLOWED_HOSTS = tidy(env.list("ALLOWED_HOSTS"))
+CSRF_TRUSTED_ORIGINS = tidy(
+    env.list("CSRF_TRUSTED_ORIGINS", default=[f"https://{host}" for host in ALLOWED_HOSTS if host != "*"])
+)
 
 # Each process has a pool of its own: a place for every request at work, one for the streams' look at the boards, one to spare.
 # A connection belongs to no thread, so none outlives its request. Their sum over all processes stays below max_connections.

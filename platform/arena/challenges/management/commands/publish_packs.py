@@ -24,8 +24,10 @@ class Command(BaseCommand):
         parser.add_argument("--keep-going", action="store_true", help="Name wrong packs, and end as if all were right.")
 
     def handle(self, *args: Any, root: Path, reevaluate: bool, keep_going: bool, **options: Any) -> None:
-        wrong = []
-        for slug in _packs(root):
+        slugs, wrong = _packs(root), []
+        if not slugs:
+            wrong.append(f"{root}: holds no pack. A pack is a folder with a {MANIFEST}.")
+        for slug in slugs:
             try:
                 published = publish(pack=open_pack(root / slug))
             except InputError as error:
@@ -39,7 +41,7 @@ class Command(BaseCommand):
                 f"{challenge.slug}: its folder {challenge.folder} is gone; the board stays, nothing is entered on it"
             )
         wrong += hide_unreadable()
-        if wrong and not keep_going:
+        if wrong and (not keep_going or not slugs):
             raise CommandError("\n".join(wrong))
         for line in wrong:
             self.stderr.write(line)
@@ -54,15 +56,12 @@ class Command(BaseCommand):
 
 
 def _packs(root: Path) -> list[str]:
-    """The packs below the folder. Raises CommandError where there is no such folder, or no pack in it."""
+    """The packs below the folder. Raises CommandError where there is no such folder."""
     if not root.is_dir():
         raise CommandError(f"{root}: there is no such folder. Name the folder that holds the packs.")
     if is_pack(root):
         raise CommandError(f"{root}: is a pack itself. Name the folder above it, {root.resolve().parent}.")
     try:
-        slugs = list_packs(root=root)
+        return list_packs(root=root)
     except OSError as error:
         raise CommandError(f"{root}: cannot be read: {error.strerror}.") from error
-    if not slugs:
-        raise CommandError(f"{root}: holds no pack. A pack is a folder with a {MANIFEST}.")
-    return slugs
