@@ -19,6 +19,8 @@ from evaluator.attacks.tanh_space import TanhAdam
 from evaluator.attacks.validation import at_least, at_most, positive
 from evaluator.threats.base import Threat
 
+_SLOWEST, _WAY = 0.05, 4.0  # Adam's rate, and how far w must be able to go in one round, whatever the number of steps
+
 
 @dataclass
 class _Search(Closing):
@@ -42,15 +44,15 @@ class _Descent(Climbing):
 class CWL0(MinimalNorm):
     """L2 attacks on ever fewer pixels: after each, the pixels with the least |gradient| * |delta| are fixed for good.
 
-    rounds: L2 minimisations of up to `steps` steps of Adam at `rate`, with weight c on the hinge. An example leaves a
-    round when it is adversarial. drop: share of its pixels fixed after a success; after a failure they return and half as
-    many are fixed, until one alone fails. kappa: confidence. stop_within: an example leaves as soon as a point within
-    epsilon pixels is known.
+    rounds: L2 minimisations of up to `steps` steps of Adam, with weight c on the hinge. An example leaves a round when it is
+    adversarial. rate: Adam's; by default 0.05, more where the steps are few. drop: share of its pixels fixed after a
+    success; after a failure they return and half as many are fixed, until one alone fails. kappa: confidence.
+    stop_within: an example leaves as soon as a point within epsilon pixels is known.
     """
 
     steps: int = 100
     rounds: int = 60
-    rate: float = 0.05
+    rate: float | None = None
     c: float = 10.0
     drop: float = 0.3
     kappa: float = 0.0
@@ -59,7 +61,7 @@ class CWL0(MinimalNorm):
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, rounds=self.rounds)
         at_least(0, kappa=self.kappa)
-        positive(rate=self.rate, c=self.c, drop=self.drop)
+        positive(c=self.c, drop=self.drop, **({} if self.rate is None else {"rate": self.rate}))
         at_most(1, drop=self.drop)
 
     def search(self, model: Model, batch: Batch, threat: Threat) -> Tensor:
@@ -92,6 +94,7 @@ class CWL0(MinimalNorm):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Minimises over the `allowed` pixels (n, p): (points, worth of each pixel (n, p), (n,) bool which fell)."""
         mask = _spread(allowed, batch.x)
+        rate = max(_SLOWEST, _WAY / self.steps) if self.rate is None else self.rate
         start = torch.where(mask, known.points, batch.x)
         worth, now = torch.zeros(allowed.shape, device=start.device), _Descent(batch, start, mask, TanhAdam.at(start))
         for step in range(self.steps):
@@ -106,7 +109,7 @@ class CWL0(MinimalNorm):
             now.drop(done)
             if not len(now):
                 break
-            now.optimiser = now.optimiser.stepped(move * now.mask, rate=self.rate, step=step + 1)
+            now.optimiser = now.optimiser.stepped(move * now.mask, rate=rate, step=step + 1)
         return now.found.points, worth, now.found.fell
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_INSIDE = 1 - 1e-6  # how far into (-1, 1) pixels at the walls are moved, so that atanh is finite
+_INSIDE = 1 - 1e-3  # how far into (-1, 1) pixels at the walls are moved: tanh has a slope there that few steps can use
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 

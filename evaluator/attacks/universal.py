@@ -32,11 +32,10 @@ class Universal(Attack):
     """Steepest steps of v on the batch's mean margin, cut by each image's box, inside the ball of radius epsilon.
 
     passes: steps over the whole batch per restart, with a size that falls from epsilon / 2 to 0 by a cosine. restarts: the
-    first starts at 0, the others at a random corner. fooling_rate: share of the batch at which it stops (1 - delta). Images
-    that are fooled pull no further. The batch is the training set: unlike other attacks, an example's result depends on its
-    neighbors. Every image gets the nearest point to
-    x + v that its own box allows. Of all v met, the one that fools most of the batch counts. For images that were not in
-    the batch use `perturbation` and `apply_perturbation`.
+    first starts at 0, the others at a random corner. fooling_rate: share of the batch at which it stops (1 - delta). All
+    images pull, fooled or not: v is to fool others. The batch is the training set: unlike other attacks, an example's result
+    depends on its neighbors. Every image gets the nearest point to x + v that its own box allows. Of all v met, the one that
+    fools most of the batch counts. For images that were not in the batch use `perturbation` and `apply_perturbation`.
     """
 
     passes: int = 50
@@ -60,7 +59,7 @@ class Universal(Attack):
                 v = threat.steepest_step(batch.draws.fork(restart).normal(*best.shape).mean(dim=0)[None], threat.epsilon)[0]
             for step in range(self.passes + 1):
                 fooled, gradient = self._look(model, batch, threat, v)
-                if fooled > most:
+                if fooled >= most:
                     best, most = v, fooled
                 if fooled >= self.fooling_rate * len(batch) or not bool(gradient.any()):
                     break
@@ -71,12 +70,12 @@ class Universal(Attack):
         return best
 
     def _look(self, model: Model, batch: Batch, threat: Threat, v: Tensor) -> tuple[int, Tensor]:
-        """How many images v fools, and the gradient of the others' margins, summed, in v."""
+        """How many images v fools, and the gradient of all margins, summed, in v."""
         fooled, total = 0, torch.zeros_like(v)
         for rows in torch.arange(len(batch), device=v.device).split(_GROUP):
             part = batch[rows]
             points = apply_perturbation(part.x, v, threat)
-            seen = look(model, part, threat, points, margin)
+            seen = look(model, part, threat, points, margin, stop=False)
             fooled += int(seen.success.sum())
             total = total + seen.gradient.sum(dim=0)
         return fooled, total

@@ -14,11 +14,13 @@ from evaluator.attacks.losses import margin
 from evaluator.attacks.minimal_norm import Closest, CountedMinimalNorm
 from evaluator.attacks.queries import Queries
 from evaluator.attacks.registry import register
-from evaluator.attacks.rows import choose
+from evaluator.attacks.rows import choose, wide
 from evaluator.attacks.validation import at_least, positive
 from evaluator.threats.base import Threat, flat
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+_CAREFUL = 0.25  # share of the learning rate in the first round; it doubles from round to round
+_BISECTIONS = 8  # of the way back to x, after each round
 
 
 @register("zoo", title="ZOO", access="scores", threats=("l2",), paper="Chen et al. 2017, alg. 1-2")
@@ -60,14 +62,16 @@ class ZOO(CountedMinimalNorm):
         c = torch.full_like(closest.distance, self.c)
         failed, worked = torch.zeros_like(c), torch.full_like(c, torch.inf)
         count = min(self.coordinates, batch.x[:1].numel())
-        steps = (self.spendable - 1) // self.rounds // (2 * count + 1)
+        steps = ((self.spendable - 1) // self.rounds - _BISECTIONS) // (2 * count + 1)
         for number in range(self.rounds):
             if not len(rows):
                 break
             part = batch[rows].fork(number)
-            found = self._round(queries, part, threat, rows, points[rows], c[rows], steps, count)
+            reach = self.learning_rate * min(2.0**number * _CAREFUL, 1.0)
+            found = self._round(queries, part, threat, rows, points[rows], c[rows], steps, count, reach)
             fell = found.distance.isfinite()
             closest = closest.replaced(rows, closest[rows].updated(found.points, found.distance, fell))
+            closest = self._drawn_closer(queries, batch, threat, rows[fell], closest)
             points[rows] = choose(fell, closest.points[rows], found.points)
             worked[rows] = torch.where(fell, torch.minimum(worked[rows], c[rows]), worked[rows])
             failed[rows] = torch.where(fell, failed[rows], torch.maximum(failed[rows], c[rows]))
@@ -75,8 +79,31 @@ class ZOO(CountedMinimalNorm):
             c = torch.where(worked.isfinite(), between, c * 10)
         return closest.points
 
+    @staticmethod
+    def _drawn_closer(queries: Queries, batch: Batch, threat: Threat, rows: Tensor, closest: Closest) -> Closest:
+        """The closest points of `rows` (m,) drawn towards x as far as they stay adversarial, by bisection."""
+        x, far = batch.x[rows], closest.points[rows]
+        low, high = torch.zeros(len(rows)).to(far), torch.ones(len(rows)).to(far)
+        for _ in range(_BISECTIONS if len(rows) else 0):
+            middle = (low + high) / 2
+            z = x + wide(middle, far) * (far - x)
+            success = queries.success(rows, z)
+            near = closest[rows].updated(z, threat.distance(x, z).to(closest.distance), success)
+            closest = closest.replaced(rows, near)
+            low, high = torch.where(success, low, middle), torch.where(success, middle, high)
+        return closest
+
     def _round(
-        self, queries: Queries, batch: Batch, threat: Threat, rows: Tensor, points: Tensor, c: Tensor, steps: int, count: int
+        self,
+        queries: Queries,
+        batch: Batch,
+        threat: Threat,
+        rows: Tensor,
+        points: Tensor,
+        c: Tensor,
+        steps: int,
+        count: int,
+        reach: float,
     ) -> Closest:
         """Adam from `points`; the closest adversarial points it met, or where it ended at infinite distance."""
         x, z = flat(batch.x), flat(points).clone()
@@ -96,9 +123,13 @@ class ZOO(CountedMinimalNorm):
             new_second = _BETA_2 * old_second + (1 - _BETA_2) * slopes.square()
             first, second = first.scatter(1, chosen, new_first), second.scatter(1, chosen, new_second)
             times = times.scatter(1, chosen, time)
-            ahead = new_first / (1 - _BETA_1**time) / ((new_second / (1 - _BETA_2**time)).sqrt() + _TINY)
+            size = (
+                (new_second / (1 - _BETA_2**time)).mean(dim=1, keepdim=True).sqrt()
+            )  # one for all that move, so that a coordinate that
+            # matters little moves little: Adam's own way makes every step as long in each of them, which L2 pays for
+            ahead = new_first / (1 - _BETA_1**time) / (size + _TINY)
             found = closest.distance.isfinite()  # until then the step stays long
-            rate = torch.where(found, self.learning_rate * (1 - step / steps), self.learning_rate)[:, None]
+            rate = torch.where(found, reach * (1 - step / steps), reach)[:, None]
             z = z.scatter(1, chosen, (z.gather(1, chosen) - rate * ahead).clamp(0, 1))
             candidate = z.reshape(points.shape)
             success = queries.success(rows, candidate)

@@ -93,7 +93,12 @@ THREATS: dict[str, Threat] = {
 }
 SMALL: dict[str, Any] = {"steps": 8, "restarts": 2, "rounds": 4, "searches": 3, "targets": 2, "particles": 2, "moves": 2}
 # options whose small values are others: tuples, or steps that a small budget can take
-OWN: dict[str, Any] = {"patch_places": {"steps": (2, 4, 8), "targets": 2}, "pdpgd": {"steps": 24, "step_size": 0.005}}
+OWN: dict[str, Any] = {
+    "patch_places": {"steps": (2, 4, 8), "targets": 2},
+    "pdpgd": {"steps": 24, "step_size": 0.005},
+    "cw_l2": {"steps": 40},
+    "universal": {"fooling_rate": 0.4},
+}
 
 
 @dataclass(frozen=True)
