@@ -53,7 +53,7 @@ check-others: $(STAMP)
 	$(BIN)/python deploy/dev/lock.py --check
 
 test: $(STAMP) ## the whole test suite; says loudly what this machine could not run
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=60 --durations-min=8 -m "not nightly"
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --costs=60 -m "not nightly"
 
 test-nightly: $(STAMP) ## the full-size proofs
 	$(BIN)/python -m pytest -m nightly
@@ -64,8 +64,8 @@ hostile: $(STAMP) ## every hostile submission on every backend: tried, contained
 mutation: $(STAMP) ## changes the judging code a little, and says which change no test notices; WORDS="l2 meter" picks files
 	$(BIN)/python -m tests.mutation $(WORDS)
 
-e2e: $(STAMP) ## only the browser tests
-	$(BIN)/python -m pytest tests/e2e
+e2e: $(STAMP) ## only the browser tests, with pictures of every page in artifacts/screenshots
+	REDOUBT_SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e
 
 bench: bench-attacks bench-ensemble bench-host bench-certify bench-honesty ## every benchmark at its quick size
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
 from tests.e2e.season import PASSWORD
 from tests.e2e.site import ROOT, Site
@@ -20,7 +21,8 @@ from tests.needs import CHROMIUM
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-SCREENSHOTS = ROOT / "artifacts" / "screenshots"
+expect.set_options(timeout=60_000)  # milliseconds: how long a busy machine may take; what is there is seen at once
+PICTURES = ROOT / "artifacts" / "screenshots"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,6 +93,21 @@ def visit(browser: Browser, sessions: dict[tuple[str, str], StorageState]) -> It
     for context in contexts:
         context.close()
     assert not faults, faults
+
+
+def picture(page: Page, name: str) -> None:
+    """A picture to look at, only where somebody asks for pictures (`make e2e` does): they take longer than the tests."""
+    if os.environ.get("REDOUBT_SCREENSHOTS"):
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+
+def becomes_true(page: Page, expression: str, *, seconds: float = 240) -> None:
+    """Waits for it. The second look of Playwright's wait_for_function is what the site's own policy forbids."""
+    until = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < until, expression
+        page.wait_for_timeout(50)
 
 
 def log_in(page: Page, url: str, user: str) -> None:

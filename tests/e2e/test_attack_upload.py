@@ -17,13 +17,13 @@ from evaluator.data import examples
 from evaluator.defenses.architectures import load_weights
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.threats import Linf
-from tests.e2e.conftest import SCREENSHOTS, Visit
+from tests.e2e.conftest import Visit, picture
 from tests.e2e.season_matrix import BASELINES
 from tests.e2e.site import Site
 
 EXAMPLES = 20
 ATTACKED = 10  # examples that the array moves, more than what keeps the target first
-PLAYED = 90_000  # milliseconds that the first look and two cells may take on a busy machine
+PLAYED = 240_000  # milliseconds that the first look and two cells may take on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,12 @@ def test_uploaded_array_makes_a_defense_fall_in_another_window_without_reload(
     expect(board.locator("#announcements")).to_contain_text("Standard is now rank 2")
     assert float(str(fallen.get_attribute("data-score"))) < 0.9
     assert board.evaluate("window.neverReloaded") is True
-    board.screenshot(path=SCREENSHOTS / "attack-board-fallen.png", full_page=True)
+    picture(board, "attack-board-fallen")
 
     # The attack's own page followed, too, and leads to what it did.
     expect(team.get_by_text("accepted")).to_be_visible()
     expect(team.get_by_role("row").filter(has_text="Standard")).to_contain_text("new, ", timeout=PLAYED)
     assert team.evaluate("window.neverReloaded") is True
-    team.screenshot(path=SCREENSHOTS / "attack-entry-played.png", full_page=True)
+    picture(team, "attack-entry-played")
     team.get_by_role("link", name="Standard").click()
     expect(team.get_by_text("robust accuracy fell from 20")).to_be_visible()

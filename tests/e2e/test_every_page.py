@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.e2e.conftest import SCREENSHOTS, Visit
+from tests.e2e.conftest import Visit, picture
 from tests.e2e.site import Site
 
 # Name -> (address, who looks at it). {key} stands for the public id of the season's entry of that key.
@@ -79,14 +79,13 @@ def _overflow(page: Page) -> int:
 def test_page_is_accessible_and_fits_in_light_and_dark_on_phone_and_desktop(site: Site, visit: Visit, name: str) -> None:
     address, user = PAGES[name]
     page = visit(site.url + address.format(**site.ids), user=user, reduced_motion="reduce")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     assert page.evaluate(SHIFT) < 0.01
     for width, device in ((1440, "desktop"), (768, "tablet"), (390, "phone")):
         page.set_viewport_size({"width": width, "height": 844})
         assert _overflow(page) <= 0, device
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{device}-{scheme}.png", full_page=True)
+            picture(page, f"{name}-{device}-{scheme}")
             if (device, scheme) in CHECKED:
                 assert not _violations(page), (device, scheme)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Visit
+from tests.e2e.conftest import Visit, becomes_true
 from tests.e2e.site import Site
 
 
@@ -26,7 +26,7 @@ def test_fall_marks_only_its_row_says_it_and_keeps_focus_scroll_and_selection(si
 
     expect(page.locator("tr[data-name='Wide CNN, TRADES']")).to_have_attribute("data-rank", "2")
     expect(page.locator("#announcements")).to_contain_text("Wide CNN, TRADES is now rank 2")
-    page.wait_for_function("new Set(flashed).size >= 2")  # an animation starts a frame after its row has changed
+    becomes_true(page, "new Set(flashed).size >= 2")  # an animation starts a frame after its row has changed
     draw_two_frames(page)
     assert set(page.evaluate("flashed")) == {"Wide CNN, TRADES", "PGD-40 CNN"}
     assert page.evaluate("document.activeElement.textContent") == "IBP small"

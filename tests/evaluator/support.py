@@ -117,3 +117,17 @@ def mnist_test(count: int) -> tuple[Tensor, Tensor]:
     """The first `count` ranked MNIST test images: x (count, 1, 28, 28) float32 in [0, 1] and labels (count,) int64."""
     part = examples(DataSpec(dataset="mnist", examples=count))
     return part.x, part.y
+
+
+def subjects(*names: str) -> pytest.MarkDecorator:
+    """Parametrises `subject` over networks: those that ship with Redoubt always, those of the calibration set nightly."""
+    marks = [pytest.mark.nightly, pytest.mark.timeout(900)]
+    return pytest.mark.parametrize("subject", [name if "-" in name else pytest.param(name, marks=marks) for name in names])
+
+
+def network_and_images(subject: str, count: int = 200) -> tuple[nn.Module, Tensor, Tensor]:
+    """A network of `subjects`, and the first `count` of its images with their labels."""
+    if "-" in subject:
+        return shipped(subject), *mnist_test(count)
+    x, y = sdp_images(subject.split("_")[0])
+    return sdp_model(subject), x[:count], y[:count]

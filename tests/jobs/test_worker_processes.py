@@ -60,7 +60,7 @@ class Installation:
         finally:
             database.close()
 
-    def wait_for(self, what: Callable[[], bool], *, seconds: float = 30) -> None:
+    def wait_for(self, what: Callable[[], bool], *, seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < until, self.read("select state, lease_number, attempts from jobs_shard")
@@ -130,6 +130,6 @@ def test_workers_asked_to_stop_give_their_shards_back_and_exit_cleanly(installat
     installation.wait_for(lambda: installation.shards("leased") == 2)
     workers[0].send_signal(signal.SIGTERM)
     workers[1].send_signal(signal.SIGINT)
-    assert [worker.wait(timeout=10) for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
     assert installation.shards("leased") == 0
     assert installation.read("select max(attempts) from jobs_shard") == [(0,)]

@@ -16,10 +16,13 @@ from evaluator.records.certificate_record import unpack_radii
 from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox.choose import open_sandbox
 
+EXAMPLES = 4
+HALVES = ((0, 2), (2, 4))
+
 
 def tiny_ball(folder: Path, kind: str, epsilon: float) -> Pack:
     """A pack whose perturbations are so small that cheap bounds prove something."""
-    pack = small_pack(folder, examples=12, shard=6)
+    pack = small_pack(folder, examples=EXAMPLES, shard=EXAMPLES // 2)
     changed = pack.challenge.model_dump()
     changed["threat"] = {"kind": kind, "epsilon": epsilon}
     return pack.model_copy(update={"challenge": type(pack.challenge).model_validate(changed)})
@@ -47,9 +50,9 @@ def test_bounds_of_the_network_itself_make_the_lower_end_of_the_bracket_and_shar
     submission = asking(tmp_path / "s", 'method = "crown"\niterations = 0')
     whole = report_of(run(pack, submission))
     assert whole.certificate is not None
-    assert whole.certified_accuracy == sum(whole.certified_bits) / 12 > 0
+    assert whole.certified_accuracy == sum(whole.certified_bits) / EXAMPLES > 0
     assert all(proven <= robust for proven, robust in zip(whole.certified_bits, whole.robust_bits, strict=True))
-    parts = [run(pack, submission, (first, first + 6)) for first in (0, 6)]
+    parts = [run(pack, submission, half) for half in HALVES]
     assert receipt.compare(whole, report_of(merge(parts))) == []
 
 
@@ -74,13 +77,13 @@ def test_a_certified_board_gets_every_examples_radius_and_shards_give_the_same(t
     whole = report_of(run(pack, submission)).certificate
     assert whole is not None
     assert (whole.parameters["n"], whole.parameters["alpha"], whole.classifier) == (400, 0.001, "smoothed")
-    assert whole.expected_false == pytest.approx(0.012)
+    assert whole.expected_false == pytest.approx(0.001 * EXAMPLES)
     radius = unpack_radii(whole.radius)
     assert whole.accuracies == [float((radius >= r).mean()) for r in (0.0, 0.25, 0.5)]
     assert whole.bits == [int(r >= 0.25) for r in radius]
     assert all(proven <= stands for proven, stands in zip(whole.bits, whole.empirical_bits, strict=True))
     assert whole.accuracy > 0.7
-    parts = [run(pack, submission, (first, first + 6)) for first in (0, 6)]
+    parts = [run(pack, submission, half) for half in HALVES]
     joined = report_of(merge(parts)).certificate
     assert joined is not None
     different = {"seconds": 0.0}

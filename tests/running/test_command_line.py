@@ -73,7 +73,7 @@ def key(tmp_path: Path) -> dict[str, str]:
 def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with one small pack and a worker."""
     folder = tmp_path_factory.mktemp("site")
-    small_pack(folder / "packs", examples=6, shard=3)
+    small_pack(folder / "packs", examples=4, shard=2)
     with Site(folder / "data") as site:
         site.manage("publish_packs", "--root", str(folder / "packs"))
         site.serve()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.web.production_support import BEHIND_TLS, Production, installation, needs_services
+from tests.web.production_support import BEHIND_TLS, Production, installation, migrated, needs_services
 
 pytestmark = needs_services
 READERS = 200
@@ -21,9 +21,15 @@ PAGES = ("/", "/challenges/mnist-linf/", "/api/v1/challenges", "/teams/")
 CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
+@pytest.fixture(scope="module")
+def template() -> Iterator[Production]:
+    with migrated() as made:
+        yield made
+
+
 @pytest.fixture
-def production(tmp_path: Path) -> Iterator[Production]:
-    with installation(tmp_path) as made:
+def production(tmp_path: Path, template: Production) -> Iterator[Production]:
+    with installation(tmp_path, template) as made:
         yield made
 
 

@@ -17,7 +17,7 @@ import pytest
 from arena.web import cache
 from arena.web.cache import SurvivingRedisCache
 from tests.web.backend_support import good_files, zipped
-from tests.web.production_support import BEHIND_TLS, POSTGRES, REDIS, ROOT, Production, installation, needs_services
+from tests.web.production_support import BEHIND_TLS, POSTGRES, REDIS, ROOT, Production, installation, migrated, needs_services
 
 pytestmark = needs_services
 RULES = [
@@ -28,15 +28,16 @@ RULES = [
     "leaderboards/test_boards.py",
     "submissions/test_submitting.py",
     "submissions/test_quotas.py",
-    "api/test_api.py",
     "matrix/test_matrix_play.py",
     "matrix/test_attack_intake.py",
-    "web/test_matrix_pages.py",
 ]
+READERS = ["api/test_api.py", "web/test_matrix_pages.py"]  # they write nothing that the rules above do not
 
 
-def test_the_rules_of_claims_workers_boards_and_api_hold_on_postgresql() -> None:
-    files = [str(ROOT / "tests" / name) for name in RULES]
+@pytest.mark.slow
+@pytest.mark.parametrize("tests", [RULES, pytest.param(READERS, marks=pytest.mark.nightly)], ids=["rules", "readers"])
+def test_claims_workers_boards_and_api_keep_to_their_rules_on_postgresql(tests: list[str]) -> None:
+    files = [str(ROOT / "tests" / name) for name in tests]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--create-db", *files]
     ran = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "REDOUBT_TEST_DATABASE": POSTGRES}, capture_output=True, text=True, check=False
@@ -45,9 +46,15 @@ def test_the_rules_of_claims_workers_boards_and_api_hold_on_postgresql() -> None
     assert " passed" in ran.stdout
 
 
+@pytest.fixture(scope="module")
+def template() -> Iterator[Production]:
+    with migrated() as made:
+        yield made
+
+
 @pytest.fixture
-def production(tmp_path: Path) -> Iterator[Production]:
-    with installation(tmp_path) as made:
+def production(tmp_path: Path, template: Production) -> Iterator[Production]:
+    with installation(tmp_path, template) as made:
         yield made
 
 
@@ -95,28 +102,29 @@ def test_messages_that_were_swallowed_early_leave_no_worker_idle(production: Pro
     production.assert_undisturbed_verdict()
 
 
-@pytest.mark.parametrize("broken", ["refuses", "never answers"])
-def test_pages_uploads_and_log_ins_work_while_redis_is_down(broken: str, production: Production) -> None:
+def test_pages_uploads_and_log_ins_work_while_redis_refuses_or_never_answers(production: Production) -> None:
     production.enter(REDOUBT_TEST_QUEUE="poll")
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        port = 1 if broken == "refuses" else mute.getsockname()[1]
-        url = production.start_web(REDIS_URL=f"redis://127.0.0.1:{port}/0")
-        with httpx.Client(base_url=url, headers=BEHIND_TLS, timeout=60) as client:
-            assert [client.get(page).status_code for page in ("/", "/challenges/mnist-linf/", "/api/v1/challenges")] == [
-                200
-            ] * 3
-            token = client.get("/log-in/").cookies["csrftoken"]
-            form = {"csrfmiddlewaretoken": token, "username": "alice", "password": "wrong"}
-            headers = {"Referer": "https://localhost/", "Cookie": f"csrftoken={token}"}
-            assert client.post("/log-in/", data=form, headers=headers).status_code in (200, 422)
-            archive = {"archive": ("defense.zip", zipped(good_files("Another CNN")))}
-            bearer = {"Authorization": f"Bearer {production.token()}"}
-            data = {"challenge": "mnist-linf"}
-            assert client.post("/api/v1/submissions", data=data, files=archive, headers=bearer).status_code == 201
+        for how, port in (("refuses", 1), ("never answers", mute.getsockname()[1])):
+            use_all(production, production.start_web(REDIS_URL=f"redis://127.0.0.1:{port}/0"), entry=f"While Redis {how}")
     production.start_celery()
     production.start_sweeper()
     states = "select count(*) from jobs_trial where state = 'completed'"
-    production.wait_for(lambda: production.read(states) == [(2,)])
+    production.wait_for(lambda: production.read(states) == [(3,)])
+
+
+def use_all(production: Production, url: str, *, entry: str) -> None:
+    """Reads pages, tries to log in and enters a defense of that name."""
+    with httpx.Client(base_url=url, headers=BEHIND_TLS, timeout=60) as client:
+        assert [client.get(page).status_code for page in ("/", "/challenges/mnist-linf/", "/api/v1/challenges")] == [200] * 3
+        token = client.get("/log-in/").cookies["csrftoken"]
+        form = {"csrfmiddlewaretoken": token, "username": "alice", "password": "wrong"}
+        headers = {"Referer": "https://localhost/", "Cookie": f"csrftoken={token}"}
+        assert client.post("/log-in/", data=form, headers=headers).status_code in (200, 422)
+        archive = {"archive": ("defense.zip", zipped(good_files(entry)))}
+        bearer = {"Authorization": f"Bearer {production.token()}"}
+        data = {"challenge": "mnist-linf"}
+        assert client.post("/api/v1/submissions", data=data, files=archive, headers=bearer).status_code == 201
 
 
 def test_rate_limits_are_counted_while_redis_is_down_and_in_redis_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

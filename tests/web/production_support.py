@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +33,8 @@ PREPARE = """
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 call_command("collectstatic", verbosity=0, interactive=False)
+"""
+ENTER = """
 from tests.web.backend_support import enter, person, small_challenge
 enter(small_challenge(), person())
 """
@@ -40,7 +44,7 @@ class Production:
     """A database of its own in the real PostgreSQL, and the Celery workers started on it."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
+        self.folder, self.name = folder, name
         self.log = folder / "processes.log"
         self.url = urlsplit(POSTGRES)._replace(path=f"/{name}").geturl()
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -60,9 +64,14 @@ class Production:
         }
 
     def enter(self, **env: str) -> None:
-        """Migrates, publishes a challenge and enters a defense, as a web process would."""
-        command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PREPARE]
-        subprocess.run(command, cwd=ROOT, env={**self.env, **env}, check=True)
+        """Publishes a challenge and enters a defense, as a web process would."""
+        self.manage(ENTER, **env)
+
+    def manage(self, code: str, **env: str) -> str:
+        """Runs `code` in Django's shell; returns what it prints."""
+        command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
+        run = subprocess.run(command, cwd=ROOT, env={**self.env, **env}, check=True, stdout=subprocess.PIPE, text=True)
+        return run.stdout.strip()
 
     def start_celery(self, processes: int = 2, **env: str) -> subprocess.Popen[bytes]:
         """A worker machine."""
@@ -110,8 +119,7 @@ class Production:
         """A token of the person who entered."""
         code = "from arena.accounts.models import User; from arena.accounts.services import make_token; "
         code += "print(make_token(user=User.objects.get(), name='test').secret)"
-        command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
-        return subprocess.run(command, cwd=ROOT, env=self.env, check=True, capture_output=True, text=True).stdout.strip()
+        return self.manage(code)
 
     def wait_for(self, what: Callable[[], bool], *, seconds: float = 120) -> None:
         until = time.monotonic() + seconds
@@ -132,11 +140,11 @@ class Production:
 
 
 @contextlib.contextmanager
-def installation(folder: Path) -> Iterator[Production]:
-    """A database of that installation's own, and an end to all its processes."""
+def installation(folder: Path, template: Production) -> Iterator[Production]:
+    """A copy of the template that is the installation's own, and an end to all its processes."""
     name = f"redoubt_{secrets.token_hex(4)}"
-    with psycopg.connect(POSTGRES, autocommit=True) as server:
-        server.execute(f"create database {name}")  # type: ignore[arg-type]
+    _serve(f"create database {name} template {template.name}")
+    shutil.copytree(template.folder / "static", folder / "static")
     made = Production(folder, name)
     try:
         yield made
@@ -145,5 +153,24 @@ def installation(folder: Path) -> Iterator[Production]:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        with psycopg.connect(POSTGRES, autocommit=True) as server:
-            server.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+        _serve(f"drop database {name} with (force)")
+
+
+@contextlib.contextmanager
+def migrated() -> Iterator[Production]:
+    """What every installation begins as: a migrated database, static files collected. To make one takes seconds."""
+    name = f"redoubt_template_{secrets.token_hex(4)}"
+    _serve(f"create database {name}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="redoubt-template-") as folder:
+            made = Production(Path(folder), name)
+            made.manage(PREPARE)
+            yield made
+    finally:
+        _serve(f"drop database {name} with (force)")
+
+
+def _serve(sql: str) -> None:
+    """Has the database server itself do something."""
+    with psycopg.connect(POSTGRES, autocommit=True) as server:
+        server.execute(sql)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from evaluator.judging.evaluation import Verdict
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reading import reading_of
-from tests.evaluator.support import sdp_images
+from tests.evaluator.support import mnist_test, sdp_images
 
 
 @pytest.mark.nightly
@@ -24,9 +24,13 @@ def test_a_reference_entry_falls_and_its_flags_fire(golden: Golden) -> None:
     _falls_with_its_flags(golden, judge(golden, part, quick=True))
 
 
-@pytest.mark.parametrize("name", ["cifar_jpeg", "cifar_k_bit"])
-def test_an_entry_on_cifar_falls_on_calibration_images_and_its_flags_fire(name: str) -> None:
-    golden, (x, y) = next(golden for golden in GOLDEN if golden.name == name), sdp_images("cifar")
+FEW = ["jpeg", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("k_bit", "cifar_jpeg", "cifar_k_bit"))]
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_an_entry_falls_on_a_few_images_and_its_flags_fire(name: str) -> None:
+    golden = next(golden for golden in GOLDEN if golden.name == name)
+    x, y = sdp_images("cifar") if name.startswith("cifar") else mnist_test(20)
     right = (load_submission(golden.folder)(x[:20]).argmax(dim=1) == y[:20]).nonzero().squeeze(1)[:4]
     verdict = judge(golden, Examples(right, x[right], y[right], classes=10), quick=True)
     assert bool(verdict.correct.all())

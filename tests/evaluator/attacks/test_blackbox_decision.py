@@ -17,7 +17,7 @@ from evaluator.errors import InputError
 from evaluator.models.access import LabelOracle
 from evaluator.threats import L2, Linf, Threat
 from tests.evaluator.blackbox import Constant, Counted, Curved, Linear, images
-from tests.evaluator.support import sdp_images, sdp_model
+from tests.evaluator.support import network_and_images, subjects
 
 
 def linear() -> tuple[Linear, torch.Tensor, torch.Tensor]:
@@ -68,9 +68,9 @@ def test_on_a_two_dimensional_net_the_distance_is_near_that_of_brute_force(attac
 @pytest.mark.parametrize(
     "attack", [Boundary(queries=300), HopSkipJump(queries=300), OptAttack(queries=300), GeoDA(queries=300)], ids=str
 )
-def test_more_queries_come_closer_on_a_real_network(attack: Attack) -> None:
-    model, (x, y) = sdp_model("mnist_cnn_a_adv"), sdp_images("mnist")
-    x, y = x[:6], y[:6]
+@subjects("mnist-standard", "mnist_cnn_a_adv")
+def test_more_queries_come_closer_on_a_real_network(attack: Attack, subject: str) -> None:
+    model, x, y = network_and_images(subject, 6)
     more = type(attack)(queries=1500)  # type: ignore[call-arg]
     few, many = (L2(1.0).distance(x, a(model, x, y, L2(1.0))) for a in (attack, more))
     assert float(many.mean()) < 0.8 * float(few.mean())

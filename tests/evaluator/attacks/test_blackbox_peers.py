@@ -15,21 +15,19 @@ from evaluator.attacks.square import Square
 from evaluator.attacks.zoo import ZOO
 from evaluator.threats import L2, Linf, Threat
 from tests.evaluator.blackbox import Counted, ScoresOnly
-from tests.evaluator.support import sdp_images, sdp_model
+from tests.evaluator.support import network_and_images, subjects
 from tests.needs import PEERS
 
-SQUARES = [
-    ("mnist", "mnist_cnn_a_adv", Linf(0.3)),
-    ("cifar", "cifar_cnn_a_adv", Linf(2 / 255)),
-    ("cifar", "cifar_cnn_a_adv", L2(0.25)),
-]
+SUBJECTS = ("mnist-pgd", "mnist_cnn_a_adv")
+BUDGETS: dict[str, list[Threat]] = {"mnist": [Linf(0.3), L2(2.0)], "cifar": [Linf(2 / 255), L2(0.25)]}
 
 
-@pytest.mark.parametrize(("data", "name", "threat"), SQUARES)
-def test_square_leaves_no_more_standing_than_its_authors_code(data: str, name: str, threat: Threat) -> None:
+@subjects(*SUBJECTS, "cifar_cnn_a_adv")
+@pytest.mark.parametrize("place", [0, 1], ids=["linf", "l2"])
+def test_square_leaves_no_more_standing_than_its_authors_code(subject: str, place: int) -> None:
     peers = pytest.importorskip("pyautoattack.square", reason=PEERS.reason)
-    model, (x, y) = sdp_model(name), sdp_images(data)
-    x, y = x[:30], y[:30]
+    model, x, y = network_and_images(subject, 30)
+    threat = BUDGETS[subject[:5].rstrip("-_")][place]
     counted = Counted(model)
     ours = model(Square(queries=200)(ScoresOnly(counted), x, y, threat)).argmax(dim=1) == y
     norm = {"linf": "Linf", "l2": "L2"}[threat.kind]
@@ -60,8 +58,8 @@ def art_classifier(counted: Counted, shape: tuple[int, ...]) -> Any:
     return estimators.BlackBoxClassifier(predict, shape, 10, clip_values=(0, 1))
 
 
-def few_images(count: int) -> tuple[torch.nn.Module, Tensor, Tensor]:
-    model, (x, y) = sdp_model("mnist_cnn_a_adv"), sdp_images("mnist")
+def few_images(subject: str, count: int) -> tuple[torch.nn.Module, Tensor, Tensor]:
+    model, x, y = network_and_images(subject)
     right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)[:count]
     return model, x[right], y[right]
 
@@ -70,8 +68,9 @@ def distances(x: Tensor, points: Tensor) -> Tensor:
     return L2(1.0).distance(x, points)
 
 
-def test_hopskipjump_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
-    model, x, y = few_images(8)
+@subjects(*SUBJECTS)
+def test_hopskipjump_comes_as_near_as_foolboxs_at_no_more_queries(subject: str) -> None:
+    model, x, y = few_images(subject, 8)
     counted = Counted(model)
     peers = pytest.importorskip("foolbox.attacks", reason=PEERS.reason)
     torch.manual_seed(0)
@@ -81,8 +80,9 @@ def test_hopskipjump_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
     assert float(distances(x, ours).mean()) <= 1.05 * float(distances(x, theirs).mean())
 
 
-def test_hopskipjump_comes_as_near_as_arts_at_no_more_queries() -> None:
-    model, x, y = few_images(5)
+@subjects(*SUBJECTS)
+def test_hopskipjump_comes_as_near_as_arts_at_no_more_queries(subject: str) -> None:
+    model, x, y = few_images(subject, 5)
     counted = Counted(model)
     attacks = pytest.importorskip("art.attacks.evasion", reason=PEERS.reason)
     np.random.seed(0)
@@ -94,8 +94,9 @@ def test_hopskipjump_comes_as_near_as_arts_at_no_more_queries() -> None:
     assert float(distances(x, ours).mean()) <= 1.05 * float(distances(x, theirs).mean())
 
 
-def test_the_boundary_attack_comes_as_near_as_foolboxs_at_no_more_queries() -> None:
-    model, x, y = few_images(8)
+@subjects(*SUBJECTS)
+def test_the_boundary_attack_comes_as_near_as_foolboxs_at_no_more_queries(subject: str) -> None:
+    model, x, y = few_images(subject, 8)
     counted = Counted(model)
     peers = pytest.importorskip("foolbox.attacks", reason=PEERS.reason)
     torch.manual_seed(0)
@@ -104,8 +105,9 @@ def test_the_boundary_attack_comes_as_near_as_foolboxs_at_no_more_queries() -> N
     assert float(distances(x, ours).mean()) <= float(distances(x, theirs).mean())
 
 
-def test_zoo_breaks_as_many_as_arts_at_no_more_queries_and_with_less() -> None:
-    model, x, y = few_images(3)
+@subjects(*SUBJECTS)
+def test_zoo_breaks_as_many_as_arts_at_no_more_queries_and_with_less(subject: str) -> None:
+    model, x, y = few_images(subject, 3)
     counted = Counted(model)
     attacks = pytest.importorskip("art.attacks.evasion", reason=PEERS.reason)
     np.random.seed(0)
@@ -123,9 +125,10 @@ def test_zoo_breaks_as_many_as_arts_at_no_more_queries_and_with_less() -> None:
         assert float(distances(x, ours)[both].mean()) <= float(distances(x, theirs)[both].mean())
 
 
-def test_square_leaves_no_more_standing_than_torchattacks() -> None:
+@subjects(*SUBJECTS)
+def test_square_leaves_no_more_standing_than_torchattacks(subject: str) -> None:
     peers = pytest.importorskip("torchattacks", reason=PEERS.reason)
-    model, x, y = few_images(30)
+    model, x, y = few_images(subject, 30)
     points = Square(queries=150)(model, x, y, Linf(0.3))
     theirs = peers.Square(model, norm="Linf", eps=0.3, n_queries=150, seed=0)(x, y)
     ours_left, theirs_left = (int((model(z).argmax(dim=1) == y).sum()) for z in (points, theirs))

@@ -23,7 +23,7 @@ from evaluator.manifests.spec import DataSpec
 from evaluator.models.access import LabelOracle
 from evaluator.threats import L2, Linf
 from tests.evaluator.blackbox import Constant, Counted, Linear, images
-from tests.evaluator.support import sdp_images, sdp_model
+from tests.evaluator.support import network_and_images, subjects
 
 
 def batch(x: Tensor, y: Tensor) -> Batch:
@@ -112,9 +112,9 @@ def test_training_a_substitute_leaves_the_global_random_state_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_stored_inputs_are_found_by_their_image_and_cost_nothing() -> None:
-    model, (x, y) = sdp_model("mnist_cnn_a_adv"), sdp_images("mnist")
-    x, y, threat = x[:20], y[:20], Linf(0.3)
+@subjects("mnist-pgd", "mnist_cnn_a_adv")
+def test_stored_inputs_are_found_by_their_image_and_cost_nothing(subject: str) -> None:
+    (model, x, y), threat = network_and_images(subject, 20), Linf(0.3)
     stored = Square(queries=100)(model, x, y, threat)
     order = torch.tensor([7, 3, 15, 0])
     counted = Counted(model)

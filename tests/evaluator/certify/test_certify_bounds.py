@@ -15,9 +15,10 @@ from evaluator.certify.ibp import allowance, ibp, interval_margins, propagate
 from evaluator.certify.inputs import InputSet
 from evaluator.certify.milp import milp_verify
 from evaluator.certify.tracing import trace
+from evaluator.defenses.architectures import build
 from evaluator.errors import InputError
 from evaluator.threats import L2, Linf
-from tests.evaluator.support import sdp_images, sdp_model, trades_smallcnn
+from tests.evaluator.support import network_and_images, subjects
 
 NORMS = ("linf", "l2", "l1")
 
@@ -69,7 +70,7 @@ def test_the_traced_graph_computes_what_the_network_computes() -> None:
     for pools in (True, False):
         graph = trace(net, (2, 8, 8), pools=pools)
         assert torch.allclose(graph.forward(x.double())[-1].float(), net(x), atol=1e-5)
-    cnn = trades_smallcnn()
+    cnn = build("trades-smallcnn").eval()
     images = torch.rand(2, 1, 28, 28)
     assert torch.allclose(trace(cnn, (1, 28, 28)).forward(images.double())[-1].float(), cnn(images), atol=1e-4)
 
@@ -169,11 +170,11 @@ def test_no_certified_example_falls_to_an_attack_inside_its_radius(norm: str) ->
     assert certified > 5
 
 
-def test_crown_certifies_calibration_images_and_never_one_an_attack_breaks() -> None:
-    net, (x, y) = sdp_model("cifar_cnn_a_adv"), sdp_images("cifar")
-    x, y = x[:4], y[:4]
-    found = crown(net, x, y, epsilon=2 / 255, norm="linf", iterations=0, batch=1)
-    survives = net(PGD(steps=20, loss="margin")(net, x, y, Linf(2 / 255))).argmax(dim=1) == y
+@subjects("mnist-ibp", "cifar_cnn_a_adv")
+def test_crown_certifies_images_and_never_one_an_attack_breaks(subject: str) -> None:
+    (net, x, y), epsilon = network_and_images(subject, 4), 0.03 if subject == "mnist-ibp" else 2 / 255
+    found = crown(net, x, y, epsilon=epsilon, norm="linf", iterations=0, batch=1)
+    survives = net(PGD(steps=20, loss="margin")(net, x, y, Linf(epsilon))).argmax(dim=1) == y
     assert bool(survives[found.certified].all())
     assert int(found.certified.sum()) >= 1
 
@@ -189,10 +190,10 @@ def test_a_misclassified_example_is_never_certified() -> None:
         assert not found.certified.any()
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn_a_adv", "cifar_cnn_a_adv", "cifar_cnn_a_mix"])
-def test_running_a_network_in_float32_moves_logits_by_less_than_the_allowance_all_over_the_ball(name: str) -> None:
-    net, (x, _) = sdp_model(name), sdp_images(name.split("_")[0])
-    x, graph = x[:50], trace(net, tuple(x.shape[1:]))
+@subjects("mnist-pgd", "mnist-ibp", "mnist_cnn_a_adv", "cifar_cnn_a_adv", "cifar_cnn_a_mix")
+def test_running_a_network_in_float32_moves_logits_by_less_than_the_allowance_all_over_the_ball(subject: str) -> None:
+    net, x, _ = network_and_images(subject, 50)
+    graph = trace(net, tuple(x.shape[1:]))
     granted = allowance(net, graph, InputSet(x.double(), 0.3, "linf"))
     for scale in (0.0, 0.03, 0.3):
         moved = (x + scale * torch.randn(x.shape).sign()).clamp(0, 1)

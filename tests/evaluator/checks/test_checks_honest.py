@@ -49,10 +49,11 @@ HONEST: dict[str, tuple[Callable[[], nn.Module], Threat]] = {
     "TRADES": (trades_smallcnn, Linf(0.3)),
     "mixed training on CIFAR-10": (lambda: sdp_model("cifar_cnn_a_mix"), Linf(2 / 255)),
 }
+CALIBRATION = ("TRADES", "mixed training on CIFAR-10")
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 6))])
-@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.nightly] * (name in CALIBRATION)) for name in HONEST])
 def test_an_honest_network_raises_no_flag(name: str, seed: int) -> None:
     (build, threat), images = HONEST[name], mnist()
     x, y = sdp_images("cifar") if "CIFAR" in name else (images.x, images.y)

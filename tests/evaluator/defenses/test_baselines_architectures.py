@@ -53,6 +53,7 @@ def test_an_unknown_architecture_is_reported_the_nearest_ones() -> None:
         build("mnist-cn")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["mnist_cnn_a_adv", "cifar_cnn_a_adv", "cifar_cnn_a_mix"])
 def test_cnn_a_is_the_published_one(name: str) -> None:
     dataset = name.split("_")[0]
@@ -61,6 +62,7 @@ def test_cnn_a_is_the_published_one(name: str) -> None:
     assert torch.equal(network(x), sdp_model(name)(x))
 
 
+@pytest.mark.nightly
 def test_trades_smallcnn_is_the_published_one() -> None:
     network = load_weights("trades-smallcnn", shared_data() / "models" / "trades_mnist_smallcnn.safetensors")
     data = load("mnist", "test")

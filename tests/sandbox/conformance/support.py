@@ -58,7 +58,7 @@ def refused(kind: type[Exception], *, saying: str = "") -> Iterator[None]:
         raise AssertionError(f"no {kind.__name__}")
 
 
-def soon(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+def soon(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
