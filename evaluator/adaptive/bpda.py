@@ -53,7 +53,9 @@ class BPDA(nn.Module):
 
 def passed_through(value: Tensor, approximation: Tensor) -> Tensor:
     """`value`, bit for bit, with the gradient of `approximation` (of the same shape)."""
-    swapped: Tensor = _Swap.apply(value, approximation)  # type: ignore[no-untyped-call]
+    with torch._C.DisableTorchFunction():
+        alone = value.detach()  # a backward pass of its own may answer anything, even to a cotangent of zero
+    swapped: Tensor = _Swap.apply(alone, approximation)  # type: ignore[no-untyped-call]
     return swapped
 
 

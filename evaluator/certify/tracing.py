@@ -20,6 +20,7 @@ from evaluator.certify.layers import check_layers, readable
 from evaluator.certify.ops import Add, Conv, Input, Linear, MaxMin, MaxPool, Relu, Reshape, Scale, Shape
 from evaluator.certify.orthogonal import AOLConv2d, AOLLinear, PairSort
 from evaluator.errors import InputError
+from evaluator.torch_layers import LAYERS
 
 SUPPORTED = (
     "Linear, Conv2d, ReLU, AvgPool2d, AdaptiveAvgPool2d (to a divisor), MaxPool2d, BatchNorm1d/2d, Flatten, Identity, Dropout, "
@@ -37,7 +38,7 @@ _RELUS = {torch.relu, functional.relu, "relu", "relu_"}
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return readable(m) or (not list(m.children()) and type(m).__module__.startswith("torch."))
+        return readable(m) or (not list(m.children()) and type(m) in LAYERS)
 
 
 class _Values(fx.Interpreter):

@@ -30,6 +30,7 @@ from evaluator.host.failure_text import failure_text
 from evaluator.host.load import MANIFEST, load_function
 from evaluator.manifests.spec import DefenseManifest
 from evaluator.records.report import SubmissionReason
+from evaluator.torch_layers import custom, submodules
 
 Backward = Literal["own", "declared", "straight-through", "learned", "float64", "removed"]
 _MOST_LEARNED = 4  # parts, from the input on: each fit takes a second
@@ -39,6 +40,7 @@ _CAST = {Tensor.float, Tensor.double, Tensor.to, Tensor.type_as}
 _CUT = {
     torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, torch.heaviside, torch.detach,
     Tensor.round, Tensor.floor, Tensor.ceil, Tensor.trunc, Tensor.sign, Tensor.heaviside, Tensor.detach,
+    Tensor.data.__get__,  # type: ignore[attr-defined]
 }  # fmt: skip
 
 
@@ -96,7 +98,7 @@ class Backwards:
             if given and isinstance(given[0], Tensor) and isinstance(output, Tensor):
                 seen[part] = given[0].detach(), output.detach()
 
-        parts = [part for part in model.modules() if part is not model and _custom(part)][:_MOST_LEARNED]
+        parts = [part for part in _custom(model) if part is not model][:_MOST_LEARNED]
         handles = [part.register_forward_hook(note) for part in parts]
         try:
             with torch.no_grad():
@@ -156,7 +158,7 @@ def _straight_through(model: nn.Module, stand_in: Callable[[nn.Module], Layer | 
 @contextmanager
 def _hooked(model: nn.Module, hook: Callable[[nn.Module, tuple[object, ...], object], object]) -> Iterator[None]:
     """Every custom part with a forward hook."""
-    handles = [part.register_forward_hook(hook) for part in model.modules() if _custom(part)]
+    handles = [nn.Module.register_forward_hook(part, hook) for part in _custom(model)]
     try:
         yield
     finally:
@@ -172,9 +174,9 @@ def _hand_on(part: nn.Module, inputs: tuple[object, ...], output: object) -> Ten
     return None
 
 
-def _custom(part: nn.Module) -> bool:
-    """Not one of torch's own layers, whose gradients can be believed, nor TorchScript, which takes no hooks."""
-    return not type(part).__module__.startswith("torch.nn.") and not isinstance(part, torch.jit.ScriptModule)
+def _custom(model: nn.Module) -> list[nn.Module]:
+    """The parts that are none of torch's own layers, whose gradients can be believed, nor TorchScript, which takes no hooks."""
+    return custom(part for part in submodules(model) if not isinstance(part, torch.jit.ScriptModule))
 
 
 def _pass_on(g: Layer, inputs: tuple[object, ...], output: object) -> object:

@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
-from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
+
+from evaluator.host.gradient_flow import Flow, graph_of
+from evaluator.torch_layers import custom, submodules
 
 CUTTING = {
     torch.round: "round", Tensor.round: "round", torch.floor: "floor", Tensor.floor: "floor",
@@ -75,13 +77,15 @@ def inspect(model: nn.Module, x: Tensor) -> Inspection:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         watch, parts, before = _Watch(), _Parts(model), _tensors(model)
         leaf = x.detach().clone().requires_grad_(True)
-        with parts, watch:
-            logits = model(leaf.clone())  # forward() may change its input in place
-        after = _tensors(model)
+        given = leaf.clone()  # forward() may change its input in place
+        flow = Flow(given)
+        with parts, watch, flow:
+            logits = model(given)
+        after, graph = _tensors(model), graph_of(logits)
         return Inspection(
-            operations=dict(watch.operations),
-            functions=sorted(_functions(logits))[:20],
-            cut=not logits.requires_grad,
+            operations=watch.operations | graph.flat | flow.words(logits),
+            functions=sorted(map(_plain, graph.functions))[:20],
+            cut=not graph.reaches(leaf),
             dynamic=watch.dynamic or _fails_under_inference(model, x),
             crooked=sorted({_plain(type(part).__name__) for part in parts.crooked()})[:20],
             written=sum(name not in before or not torch.equal(bits, before[name]) for name, bits in after.items()),
@@ -118,20 +122,6 @@ class _Watch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _functions(logits: Tensor) -> set[str]:
-    """Names of the custom Functions in the graph that ends in `logits`."""
-    found, seen, waiting = set[str](), set[int](), [logits.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, BackwardCFunction):
-            found.add(_plain(type(node).__name__.removesuffix("Backward")))
-        waiting += [before for before, _ in node.next_functions]
-    return found
-
-
 def _fails_under_inference(model: nn.Module, x: Tensor) -> bool:
     """The pass succeeds without gradients and fails where none can be made."""
     try:
@@ -149,13 +139,16 @@ class _Parts:
 
     def __init__(self, model: nn.Module) -> None:
         self._inputs: dict[nn.Module, Tensor] = {}
-        ours = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]  # TorchScript takes no hooks
-        custom = [part for part in ours if not type(part).__module__.startswith("torch.nn.")]
-        self._innermost = [part for part in custom if not any(inner in custom for inner in list(part.modules())[1:])]
+        ours = [
+            part for part in submodules(model) if not isinstance(part, torch.jit.ScriptModule)
+        ]  # TorchScript takes no hooks
+        found = custom(ours)
+        known = set(map(id, found))
+        self._innermost = [part for part in found if not any(id(inner) in known for inner in submodules(part)[1:])]
         self._handles: list[Any] = []
 
     def __enter__(self) -> None:
-        self._handles = [part.register_forward_hook(self._keep) for part in self._innermost]
+        self._handles = [nn.Module.register_forward_hook(part, self._keep) for part in self._innermost]
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
