@@ -3,13 +3,15 @@
     python -m benchmarks.host [--images 500] [--steps 40] [--rounds 5] [--write]
 
 Prints, for the MNIST CNN at batch 500 and a CIFAR-10 ResNet-18 at batch 50, the median over rounds of host time / in-process
-time of a forward and backward pass, the lanes taking turns, and whether both lanes answer the same bits; then how long a
-cancelled pass goes on, and the wall time of PGD in the host: `--images 1000` is the promise of PGD-40 within 60 s.
+time of a forward and backward pass, the lanes taking turns, and whether both lanes answer the same bits. Then: what it costs to
+renew a model's processes, how long a cancelled pass goes on, and the wall time of PGD in the host: `--images 1000` is the
+promise of PGD-40 within 60 s.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import threading
@@ -22,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from arena.running import lives
 from arena.running.lanes import Lane
 from arena.running.listening import Listener
 from arena.running.staging import staged
@@ -39,6 +42,7 @@ from evaluator.threats import Linf
 from sandbox.choose import open_sandbox
 
 BASELINE = Path(__file__).resolve().parent.parent / "evaluator" / "defenses" / "baselines" / "mnist-pgd"
+_PAIRED = 300  # passes of one side of a pair
 _BLOCK = 500  # images in one batch of the promise
 HEAD = (
     "| network | batch | in-process s | host s | host / in-process | start of the host s | same bits |\n"
@@ -114,6 +118,23 @@ def cancelling(folder: Path, x: Tensor, moments: int) -> str:
     )
 
 
+def cost_of_lives(folder: Path, x: Tensor, rounds: int) -> str:
+    """The same passes in one host, by turns with its processes renewed at secret times and with one that is kept."""
+    ratios, patience = [], (lives.PATIENCE, lives.LONGEST_SECONDS)
+    with both_lanes(folder) as (_, hosted, _):
+        one_pass(hosted, x)
+        for _ in range(rounds):
+            renewed = sum(one_pass(hosted, x)[0] for _ in range(_PAIRED))
+            lives.PATIENCE = lives.LONGEST_SECONDS = math.inf
+            kept = sum(one_pass(hosted, x)[0] for _ in range(_PAIRED))
+            lives.PATIENCE, lives.LONGEST_SECONDS = patience
+            ratios.append(renewed / kept)
+    return (
+        f"With processes renewed at secret times, {_PAIRED} passes over {len(x)} images of mnist-pgd take "
+        f"{statistics.median(ratios):.3f} of the time that one kept process takes (median of {rounds} pairs)."
+    )
+
+
 def promise(images: int, steps: int) -> str:
     """PGD without its early stop's help: the robust baseline, most of whose examples take every step."""
     data = examples(DataSpec(dataset="mnist", examples=images))
@@ -143,6 +164,7 @@ def main() -> None:
         (folder / "defense.toml").write_text(manifest)
         save_file(build("cifar-resnet18").state_dict(), folder / "w.safetensors")
         lines.append(compared("cifar-resnet18", folder, torch.rand(50, 3, 32, 32), arguments.rounds))
+        lines += ["", cost_of_lives(BASELINE, x[:100], arguments.rounds)]
         ended = cancelling(folder, torch.rand(250, 3, 32, 32), arguments.rounds)
     text = "\n".join([*lines, "", ended, "", promise(arguments.images, arguments.steps)])
     print(text)

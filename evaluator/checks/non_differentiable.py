@@ -14,8 +14,9 @@ class NonDifferentiableOperations(Check):
     title = "Operations without a gradient"
     definition = (
         f"One forward pass on {INSPECTED} images inside the model's process, watched. Fires when an operation of "
-        f"{{{', '.join(sorted(HARD))}}} is applied to something that depends on the input, when the logits have no gradient "
-        "at all, or when a part (a module that is none of torch's own) hands out vector-Jacobian products whose cosine with "
+        f"{{{', '.join(sorted(HARD))}}} is applied to something that depends on the input, when a value that autograd "
+        "does not follow flows into the logits, when these have no gradient at all, or when a part (a module that is none of "
+        "torch's own as they were) hands out vector-Jacobian products whose cosine with "
         f"central differences of its output is below {COSINE:g} (not measured where answers are random). "
         '"info" for custom autograd Functions that fit; `where` and `argmax` are reported but do not fire.'
     )
