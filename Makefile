@@ -69,7 +69,7 @@ e2e: $(STAMP) ## only the browser tests, with pictures of every page in artifact
 
 bench: bench-attacks bench-ensemble bench-host bench-certify bench-honesty ## every benchmark at its quick size
 
-bench-attacks: $(STAMP) ## our attacks beside torchattacks, foolbox, ART and pyautoattack
+bench-attacks: $(STAMP) ## our attacks beside adv-lib, torchattacks, foolbox, ART and pyautoattack, and their optimality
 	$(BIN)/python -m benchmarks.attacks $(if $(FULL),,--quick)
 
 bench-ensemble: $(STAMP) ## the standard ensemble beside AutoAttack; ABLATE=1 drops each step in turn, FULL=1 is the full size

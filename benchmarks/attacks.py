@@ -1,10 +1,11 @@
-"""Our attacks beside torchattacks, foolbox, ART and pyautoattack: what stands, how far, and how long.
+"""Our attacks beside adv-lib, torchattacks, foolbox, ART and pyautoattack: what stands, how far, and how long.
 
     python -m benchmarks.attacks [--quick] [--images N] [--rounds N] [--write]
 
 Same weights, images, budget and threads in the same process; every pair runs in turns and the medians are compared, so a
 ratio below 1 means that ours is faster. Seconds are the one thread's processor time: others on the machine do not count.
-Robust accuracies are in percent, distances are means over examples that both broke.
+Robust accuracies are in percent, distances are means over examples that both broke. A second table has the optimality of
+every minimal-norm attack (attackbenchlib's, Cina et al. 2025, eq. 5), all of them together being the reference, and rows spent.
 --write puts the tables into docs/attack-benchmarks.md.
 """
 
@@ -18,20 +19,20 @@ import io
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from evaluator.attacks.registry import create
+from benchmarks.optimality import BEST, OPTIMALITY, optimality
+from benchmarks.peers import EPSILON, Run, of_art, of_autoattack, of_foolbox, ours, torchattack
+from evaluator.attacks.norms import NORMS
 from evaluator.threats import L1, L2, Linf, Threat
 from tests.evaluator.support import sdp_images, sdp_model
 
-EPSILON = 2 / 255
+PEERS = ("torchattacks", "foolbox", "adversarial-robustness-toolbox", "pyautoattack", "adv-lib", "attackbenchlib")
 _LEAST, _MOST = 1.0, 15  # processor seconds of the peer that a short pair is repeated for, and how often at most
-Run = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,62 +69,6 @@ class Result:
 HEAD = "| attack | norm | peer | measured | ours | peer's | our s | peer's s | ours / peer |\n" + "|---" * 9 + "|"
 
 
-def ours(name: str, threat: Threat, **options: object) -> Run:
-    attack = create(name, **options)
-    return lambda model, x, y: attack(model, x, y, threat)
-
-
-def torchattack(name: str, **options: object) -> Run:
-    import torchattacks
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        torch.manual_seed(0)
-        points: Tensor = getattr(torchattacks, name)(model, **options)(x, y)
-        return points
-
-    return run
-
-
-def of_foolbox(name: str, **options: object) -> Run:
-    import foolbox
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-        points: Tensor = getattr(foolbox.attacks, name)(**options)(wrapped, x, y, epsilons=None)[1]
-        return points
-
-    return run
-
-
-def of_art(name: str, **options: object) -> Run:
-    from art.attacks import evasion
-    from art.estimators.classification import PyTorchClassifier
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        loss = nn.CrossEntropyLoss()
-        wrapped = PyTorchClassifier(model, loss, tuple(x.shape[1:]), 10, clip_values=(0.0, 1.0), device_type="cpu")
-        attack = getattr(evasion, name)(wrapped, verbose=False, **options)
-        return torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
-
-    return run
-
-
-def of_autoattack(kind: str, norm: str, epsilon: float, **options: object) -> Run:
-    from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-    from pyautoattack.fab_pt import FABAttack_PT
-    from pyautoattack.square import SquareAttack
-
-    classes = {"apgd": APGDAttack, "apgd_t": APGDAttack_targeted, "fab": FABAttack_PT, "square": SquareAttack}
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        attack = classes[kind](model, norm=norm, eps=epsilon, device="cpu", verbose=False, **options)
-        attack.seed = 0
-        points: Tensor = attack.perturb(x, y)
-        return points
-
-    return run
-
-
 def pairs(*, quick: bool) -> list[Pair]:
     """The table. quick: fewer steps everywhere, the same on both sides."""
     steps, few = (20, 50) if quick else (100, 100)
@@ -138,6 +83,8 @@ def pairs(*, quick: bool) -> list[Pair]:
     ce, apgd_t = f"APGD-CE-{steps}", ours("apgd_t", at, steps=steps)
     fab_t, fab_l2 = ours("fab_t", at, steps=steps, stop_within=True), ours("fab", ball, steps=steps)
     fab_peer = aa("fab", "Linf", EPSILON, n_iter=steps, targeted=True)
+    square_l1 = ours("square", l1, queries=1000)
+    square_l1_peer = aa("square", "L1", 4.0, n_queries=1000)
     l1_peer = aa("apgd", "L1", 4.0, n_iter=steps, use_largereps=True)
     torch_pgd = torchattack("PGD", eps=EPSILON, alpha=EPSILON / 10, steps=40)
     square, square_peer = ours("square", at, queries=queries), aa("square", "Linf", EPSILON, n_queries=queries)
@@ -154,6 +101,7 @@ def pairs(*, quick: bool) -> list[Pair]:
         Pair(f"FAB-T-{steps}", "pyautoattack", at, fab_t, fab_peer),
         Pair(f"FAB-{steps}", "pyautoattack", ball, fab_l2, aa("fab", "L2", 10.0, n_iter=steps), minimal=True),
         Pair(f"Square-{queries}", "pyautoattack", at, square, square_peer),
+        Pair("Square-1000", "pyautoattack", l1, square_l1, square_l1_peer),
         Pair(cw_name, "foolbox", ball, cw_l2, fool_cw, minimal=True),
         Pair(cw_name, "ART", ball, cw_l2, of_art("CarliniL2Method", **art_cw), minimal=True),
         Pair(fool_fool, "foolbox", ball, ours("deepfool", ball), fool("L2DeepFoolAttack", steps=50), minimal=True),
@@ -189,11 +137,8 @@ def measure(pair: Pair, model: nn.Module, x: Tensor, y: Tensor, *, rounds: int) 
     fell = {run: model(found).argmax(dim=1) != y for run, found in points.items()}
     if pair.minimal:
         both = fell[pair.ours] & fell[pair.theirs]
-        order = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}[pair.threat.kind]
-        measured = [
-            float(torch.linalg.vector_norm((points[run] - x).flatten(1), ord=order, dim=1)[both].mean())
-            for run in (pair.ours, pair.theirs)
-        ]
+        size = NORMS[pair.threat.kind].size
+        measured = [float(size(points[run] - x)[both].mean()) for run in (pair.ours, pair.theirs)]
     else:
         inside = {run: pair.threat.contains(x, found, slack=1e-5) for run, found in points.items()}
         measured = [100 * float((~(fell[run] & inside[run])).float().mean()) for run in (pair.ours, pair.theirs)]
@@ -212,10 +157,7 @@ def main() -> None:
     correct = model(x).argmax(dim=1) == y
     count, rounds = options.images or (24 if options.quick else 60), options.rounds or (1 if options.quick else 3)
     x, y = x[correct][:count], y[correct][:count]
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("torch", "torchattacks", "foolbox", "adversarial-robustness-toolbox", "pyautoattack")
-    )
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", *PEERS))
     material = f"{len(x)} correctly classified images, sdp_cifar_cnn_a_adv, one thread, {platform.machine()}"
     about = f"{datetime.date.today()}; {material}; {versions}."
     print(about, "\n\n", HEAD, sep="", flush=True)
@@ -223,9 +165,21 @@ def main() -> None:
     for pair in pairs(quick=options.quick):
         rows.append(measure(pair, model, x, y, rounds=rounds).row)
         print(rows[-1], flush=True)
+    few = min(len(x), 8 if options.quick else 24)
+    print(f"\nthe first {few} of them\n\n{BEST}", flush=True)
+    best = optimality(model, x[:few], y[:few], quick=options.quick)
     if options.write:
         text = "# Attacks beside their peers\n\nWritten by `python -m benchmarks.attacks --write`.\n\n"
-        page = text + about + "\n\n" + "\n".join([HEAD, *rows]) + "\n"
+        page = (
+            text
+            + about
+            + "\n\n"
+            + "\n".join([HEAD, *rows])
+            + "\n\n## Optimality\n\n"
+            + OPTIMALITY.format(few=few)
+            + "\n".join([BEST, *best])
+            + "\n"
+        )
         (Path(__file__).resolve().parents[1] / "docs" / "attack-benchmarks.md").write_text(page)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.apgd_t import APGDT
+from evaluator.attacks.brendel_bethge import BrendelBethge
 from evaluator.attacks.corner_search import CornerSearch
+from evaluator.attacks.ead import EAD
 from evaluator.attacks.fab_t import FABT
 from evaluator.attacks.greedy_pixels import GreedyPixels
 from evaluator.attacks.patch_places import PatchPlaces
@@ -49,6 +51,9 @@ L1_SEARCH = Guarded(
         Stage("full greedy pixels", GreedyPixels(queries=12000, shortlist=400)),
         Stage("full APGD-200, margin, 5 starts", APGD(steps=200, restarts=5, loss="margin")),
         Stage("full FAB-T", FABT(steps=100, targets=9, stop_within=True)),
+        Stage("full Brendel-Bethge", BrendelBethge(steps=100, stop_within=True)),
+        Stage("full elastic net", EAD(steps=50, searches=5, stop_within=True)),
+        Stage("full Square", Square(queries=3000)),
     ),
 )
 PATCH_SEARCH = Guarded(

@@ -16,6 +16,7 @@ import torch
 from evaluator.attacks.apgd import APGD
 from evaluator.attacks.apgd_t import APGDT
 from evaluator.attacks.base import Batch
+from evaluator.attacks.brendel_bethge import BrendelBethge
 from evaluator.attacks.fab_t import FABT
 from evaluator.attacks.square import Square
 from evaluator.ensembles.base import Ensemble, Search, Step
@@ -62,6 +63,7 @@ FALLBACK = (
     Stage("full APGD-100, cross-entropy", APGD(steps=100, loss="ce")),
     Stage("full APGD-T", APGDT(steps=100, targets=9)),
     Stage("full FAB-T", FABT(steps=100, targets=9, stop_within=True)),
+    Stage("full Brendel-Bethge", BrendelBethge(steps=100, stop_within=True)),
     Stage("full Square", Square(queries=5000)),
 )
 
