@@ -80,6 +80,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def _takes_long(item: pytest.Item) -> bool:
-    """Whether it is marked so. Tests with Django's database keep the order that pytest-django gives them."""
-    marked = item.get_closest_marker("slow") or item.get_closest_marker("services")
-    return bool(marked) and not item.get_closest_marker("django_db")
+    """Whether it is marked so, or belongs to a group that one process has to run alone.
+
+    Tests with Django's database keep the order that pytest-django gives them.
+    """
+    marked = any(item.get_closest_marker(name) for name in ("slow", "services", "docker", "browser"))
+    return marked and not item.get_closest_marker("django_db")
