@@ -14,12 +14,16 @@ from evaluator.records.report import Completed
 from sandbox import open_sandbox
 
 
+NIGHTLY = {"mnist-l1"}  # half a minute an entry
+
+
 def golden_entries() -> list[object]:
     """(pack, entry) for every golden entry; those of large data sets, which would have to be fetched, run nightly."""
     found = []
     for slug in list_packs():
         pack = load_pack(slug)
-        marks = [pytest.mark.slow] if pack.challenge.data.dataset == "mnist" else [pytest.mark.nightly]
+        nightly = slug in NIGHTLY or pack.challenge.data.dataset != "mnist"
+        marks = [pytest.mark.nightly] if nightly else [pytest.mark.slow]
         found += [pytest.param(slug, entry, marks=marks) for entry in load_golden(pack).entries]
     return found
 

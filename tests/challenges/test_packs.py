@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from arena.cli.catalog import challenges
 from evaluator.errors import InputError
 from evaluator.manifests.challenge_packs import PACKS, golden_folder, list_packs, load_golden, load_pack
 from evaluator.manifests.spec import Challenge, DefenseManifest, load_manifest, parse_toml
+from evaluator.manifests.threat_specs import threat_kinds
 from evaluator.records.report import Report
 from evaluator.threats import build
 
@@ -22,6 +24,8 @@ examples = 100
 kind = "linf"
 epsilon = 0.3
 """
+EARLIER = {f"mnist-{kind}" for kind in ("linf", "l2", "certified")}
+EARLIER |= {f"cifar10-{kind}" for kind in ("linf", "l2", "certified-l2")}
 EXPECTED = """
 [entries.honest]
 examples = 10
@@ -42,8 +46,18 @@ def write_pack(folder: Path, manifest: str = VALID) -> Path:
     return folder
 
 
-def test_there_are_packs() -> None:
-    assert {"mnist-linf", "mnist-l2"} <= set(list_packs())
+def test_there_is_a_pack_for_every_kind_of_threat_and_a_board_for_targets() -> None:
+    found = [load_pack(slug).challenge for slug in list_packs()]
+    assert {challenge.threat.kind for challenge in found} >= threat_kinds().keys() - {"color"}, "a sum has the colors"
+    assert any(challenge.goal.targeted for challenge in found)
+    assert any(challenge.ranking.by == "mce" for challenge in found)
+
+
+@pytest.mark.parametrize("slug", sorted(set(list_packs()) - EARLIER))
+def test_a_later_packs_readme_says_what_a_verdict_costs_and_one_baseline_enters(slug: str) -> None:
+    cost = (PACKS / slug / "README.md").read_text().split("## Cost\n")[1].split("## golden")[0]
+    assert re.search(r"[\d,.]+ rows and [\d.]+ seconds", cost)
+    assert len(load_pack(slug).challenge.baselines.enter) == 1, "the first start stays quick"
 
 
 @pytest.mark.parametrize("slug", list_packs())

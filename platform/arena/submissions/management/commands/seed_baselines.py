@@ -24,7 +24,11 @@ class Command(BaseCommand):
                 self.stdout.write(f"{entered.challenge}: {entered.folder} {what}")
 
 
-def _turn(challenge: Challenge) -> tuple[bool, int, int, str]:
-    """Boards that are judged quickly fill first: attacks before proofs, small images before large ones, long lists first."""
+def _turn(challenge: Challenge) -> tuple[bool, bool, int, int, str]:
+    """Boards that are judged quickly fill first: attacks before proofs, small images before large ones, long lists first.
+
+    Boards with a single baseline come after all others: there is nothing to compare yet.
+    """
     spec = challenge.spec
-    return spec.certified is not None, spec.data.image_shape.values, -len(spec.baselines.enter), challenge.slug
+    count = len(spec.baselines.enter)
+    return count < 2, spec.certified is not None, spec.data.image_shape.values, -count, challenge.slug
