@@ -13,7 +13,6 @@ from evaluator.manifests.challenge_packs import PACKS, golden_folder, list_packs
 from evaluator.records.report import Completed
 from sandbox import open_sandbox
 
-
 NIGHTLY = {"mnist-l1"}  # half a minute an entry
 
 

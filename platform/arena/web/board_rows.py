@@ -65,7 +65,8 @@ def _row(row: Row, fall: Drop | None, sure: Mapping[str, Significance], prefix: 
 
 def _lead(row: Row, columns: Columns) -> str:
     if columns.lead == "mCE":
-        return f'<span class="big">{_percent(row.mce)}</span> %<span class="under">relative {_percent(row.relative_mce)}</span>'
+        relative = f"mCE, relative {_percent(row.relative_mce)}"
+        return f'<span class="big">{_percent(row.mce)}</span> %<span class="under">{relative}</span>'
     interval = f"{_percent(row.interval_low)}–{_percent(row.interval_high)}"
     return f'<span class="big">{_percent(row.robust_accuracy)}</span> %<span class="under">{interval}</span>'
 
