@@ -160,7 +160,10 @@ class Challenge(Strict):
             raise FieldError(what, "ranking", "by")
         if self.data.split != "test":
             raise FieldError('"mce" needs the test split: on it the errors of the standard network are known', "ranking", "by")
-        if self.data.examples > (most := DATA[self.data.dataset].compared):
+        facts = DATA.get(self.data.dataset)
+        if facts is None:
+            raise FieldError('"mce" needs data whose standard network ships: mnist or cifar10', "ranking", "by")
+        if self.data.examples > (most := facts.compared):
             what = f'"mce" needs at most {most:,} examples: on these the errors of the standard network are known'
             raise FieldError(what, "ranking", "by")
         if self.certified is not None:
