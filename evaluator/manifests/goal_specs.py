@@ -50,6 +50,22 @@ class UntargetedSpec(GoalSpec):
 
 
 @register
+class MinimalNormSpec(GoalSpec):
+    """Any wrong class, as near as possible: attacks rank by the area under accuracy against epsilon, and by distance."""
+
+    about = "any wrong class, as near to the image as possible; epsilon is the farthest that counts"
+    kind: Literal["minimal-norm"]
+
+    @property
+    def words(self) -> str:
+        return "the nearest wrong class"
+
+    def misfits(self, data: DataSpec, threat: ThreatSpec) -> Iterator[FieldError]:
+        if not threat.norm and threat.kind != "l0":
+            yield FieldError(f'"minimal-norm" needs linf, l2, l1 or l0, not "{threat.kind}"', "goal", "kind")
+
+
+@register
 class TargetedSpec(GoalSpec):
     """One class t in particular: success is argmax = t, and nothing else.
 

@@ -62,6 +62,7 @@ def small_pack(
     epsilon: float = 0.3,
     dataset: str = "mnist",
     baselines: Sequence[str] = (),
+    goal: dict[str, object] | None = None,
 ) -> Pack:
     manifest = {
         "title": "MNIST, Linf 0.3",
@@ -69,6 +70,7 @@ def small_pack(
         "threat": {"kind": "linf", "epsilon": epsilon},
         "evaluation": {"shard_examples": shard},
         "baselines": {"enter": list(baselines)},
+        "goal": goal or {"kind": "untargeted"},
     }
     digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     return Pack(slug=slug, folder=None, challenge=ChallengeManifest.model_validate(manifest), digest=digest)

@@ -137,6 +137,9 @@ class AttackRankSerializer(serializers.Serializer[Any]):
         source="own", help_text="Standing defenses of its own team, which count for nothing."
     )
     repeats = RepeatedSerializer(allow_null=True)
+    median_distance = serializers.FloatField(
+        allow_null=True, help_text="On minimal-norm boards, where `mean` and `worst` are areas; null if under half are broken."
+    )
 
 
 class RankingsSerializer(serializers.Serializer[Any]):

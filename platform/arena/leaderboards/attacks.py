@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import numpy as np
 
 from arena.challenges.models import Challenge
 from arena.leaderboards.copies import Copies, Repeated, copies_of
 from arena.leaderboards.matrix import Column, columns
 from arena.leaderboards.queries import board
+from arena.matrix.adversarial import unpack_distances
 from arena.matrix.models import Cell, Fall, Survival
 from arena.matrix.queries import played
 from arena.rankings.attacks import (
@@ -21,9 +24,9 @@ from arena.rankings.attacks import (
     filled,
     success_per_pass,
 )
-from arena.rankings.bits import count, packed_survivors
+from arena.rankings.bits import count, packed_survivors, unpack
 from arena.rankings.copies import hold_ranks
-from arena.rankings.optimality import local_optimality
+from arena.rankings.optimality import Distances, local_optimality
 from arena.submissions.kinship import kinship
 from arena.submissions.models import Submission
 from evaluator.records.cost import cost
@@ -36,6 +39,9 @@ class AttackRow:
     All figures are of what it found itself, on defenses of other parties (`arena.submissions.kinship`); own: how many standing
     defenses are left out for this. best: the lowest accuracy it leaves any defense. unique: (defense, example) pairs that
     nobody else broke. caused: falls. repeats: the earlier entry whose results it has, None where it repeats none.
+
+    On a minimal-norm board accuracies are areas under accuracy against epsilon, as shares of epsilon. median_distance: of all
+    images that could be broken, None where less than half of them were, and on other boards.
     """
 
     rank: int | None
@@ -50,6 +56,7 @@ class AttackRow:
     examples_felled: int
     own: int
     repeats: Repeated | None
+    median_distance: float | None = None
 
 
 _PLAYED = (
@@ -73,6 +80,10 @@ class _Played(NamedTuple):
         """What the attack broke and no other team's earlier entry had."""
         return packed_survivors(bytes(self.breaks or b""), [] if self.copied is None else [bytes(self.copied)])
 
+    def area_left(self, clean: float) -> float | None:
+        """Under accuracy against epsilon, as a share of epsilon; breaks at epsilon take nothing. clean: without attack."""
+        return None if self.gain is None else clean - self.gain / self.examples
+
     @property
     def share_left(self) -> float | None:
         """Of the examples, without what it broke with others' results."""
@@ -86,13 +97,15 @@ class _Table:
     """What the rows are made of.
 
     clean: standing defense -> accuracy without attack; best: -> area of the envelope; cells, falls: attack -> what counts;
-    own: attack -> defenses of its own party.
+    own: attack -> defenses of its own party; by_area: whether the board ranks by area; medians: attack -> distance, if so.
     """
 
     clean: dict[str, float]
     best: dict[str, float | None]
     cells: dict[int, dict[str, _Played]]
     own: dict[int, frozenset[str]]
+    medians: dict[int, float]
+    by_area: bool
     falls: dict[int, list[int]]
     copies: Copies
 
@@ -109,7 +122,7 @@ def attack_board(challenge: Challenge) -> list[AttackRow]:
 
 
 def _table(challenge: Challenge, attacks: Sequence[Column]) -> _Table:
-    standing = board(challenge)
+    standing, by_area = board(challenge), challenge.spec.goal.kind == "minimal-norm"
     clean = {row.submission_id: row.clean_accuracy or 0.0 for row in (*standing.ranked, *standing.unverified)}
     owners = dict(Submission.objects.filter(public_id__in=clean).values_list("public_id", "team_id"))
     known = kinship({*owners.values(), *(attack.team_id for attack in attacks)})
@@ -133,6 +146,8 @@ def _table(challenge: Challenge, attacks: Sequence[Column]) -> _Table:
         best=dict(gains.values_list("evaluation__submission__public_id", "gain")),
         cells=cells,
         own=own,
+        medians=_medians(challenge, cells) if by_area else {},
+        by_area=by_area,
         falls={attack: [fallen for fallen in each if fallen] for attack, each in falls.items()},
         copies=copies_of(challenge, results, {attack.pk: attack.team_id for attack in attacks}),
     )
@@ -163,7 +178,22 @@ def _ranks(rows: Sequence[AttackRow], table: _Table) -> list[int | None]:
 
 def _shares(attack: int, table: _Table) -> list[float | None]:
     cells = table.cells[attack]
+    if table.by_area:
+        return [cells[defense].area_left(clean) if defense in cells else None for defense, clean in table.clean.items()]
     return [cells[defense].share_left if defense in cells else None for defense in table.clean]
+
+
+def _medians(challenge: Challenge, cells: Mapping[int, Mapping[str, _Played]]) -> dict[int, float]:
+    """The median distance of each attack's breaks, over all images that it could break, where it broke half of them."""
+    found: dict[int, list[Distances]] = {attack: [] for attack in cells}
+    fields = ("attack_id", "defense__public_id", "examples", "breaks", "left", "distances")
+    kept = played(challenge).filter(state=Cell.State.COMPLETED).exclude(breaks=None).exclude(distances=None)
+    for attack, defense, examples, breaks, left, distances in kept.values_list(*fields):
+        if defense in cells.get(attack, {}):
+            broken = unpack_distances(bytes(distances), unpack(bytes(breaks), examples))
+            found[attack].append(np.concatenate([broken[np.isfinite(broken)], np.full(left or 0, np.inf)]))
+    medians = {attack: float(np.median(np.concatenate(each))) for attack, each in found.items() if sum(map(len, each))}
+    return {attack: median for attack, median in medians.items() if np.isfinite(median)}
 
 
 def _attack_row(attack: Column, table: _Table) -> AttackRow:
@@ -188,4 +218,5 @@ def _attack_row(attack: Column, table: _Table) -> AttackRow:
         examples_felled=sum(falls),
         own=len(own),
         repeats=table.copies.shown.get(attack.pk),
+        median_distance=table.medians.get(attack.pk),
     )

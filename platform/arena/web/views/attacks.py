@@ -22,7 +22,12 @@ from arena.web.views.pages import respond
 def attacks(request: HttpRequest, slug: str) -> HttpResponse:
     """Attacks ranked by what they leave standing."""
     challenge = get_challenge(request.user, slug)
-    context = {"challenge": challenge, "words": Words.of(challenge.spec), "attacks": attack_board(challenge)}
+    context = {
+        "challenge": challenge,
+        "words": Words.of(challenge.spec),
+        "attacks": attack_board(challenge),
+        "by_area": challenge.spec.goal.kind == "minimal-norm",
+    }
     return respond(request, "web/challenges/attacks.html", context, partial="attacks")
 
 
