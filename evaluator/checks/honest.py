@@ -41,14 +41,16 @@ class Honest:
     """`inner` between the checks before it and, where there is reason to doubt it, the automatic adaptive attack after it.
 
     bpda: the manifest declares stand-ins, through which the checks and the search then differentiate; controls: images of the
-    split that do not rank. Whether answers are random, or may be refused, the batch's reading says. What the checks and the
-    adaptive attack spend and break are two records of their own, after those of `inner`. The adaptive attack costs at most what
-    the search did, or LEAST_ROWS for each example that stands.
+    split that do not rank; alone: whether each image may be broken by a point of its own, else only the search breaks any.
+    Whether answers are random, or may be refused, the batch's reading says. What the checks and the adaptive attack spend and
+    break are two records of their own, after those of `inner`. The adaptive attack costs at most what the search did, or
+    LEAST_ROWS for each example that stands.
     """
 
     inner: Ensemble
     bpda: bool = False
     controls: Batch | None = None
+    alone: bool = True
 
     @property
     def name(self) -> str:
@@ -61,7 +63,11 @@ class Honest:
         asked = (rewired(model, "declared") if self.bpda else None) or model
         evidence = Evidence(batch.x, threat)
         with checked.spending(model.meter):
-            sample = sampled(batch.noting(evidence)) if batch.target is None else _classified(asked, batch, threat)
+            sample = (
+                sampled(batch.noting(evidence) if self.alone else batch)
+                if batch.target is None
+                else _classified(asked, batch, threat)
+            )
             if len(sample):
                 plain = dataclasses.replace(sample, reading=ARGMAX)
                 subject = Subject(asked, plain, threat, batch.reading, self.controls)
@@ -89,7 +95,7 @@ class Honest:
         spent, points, broken_by = Tally(), search.points.clone(), search.broken_by.clone()
         declared = self.bpda or batch.reading.random or batch.reading.refuses
         doubted = declared or any(flag.severity == "unverified" for flag in flags)
-        if doubted and len(standing):
+        if doubted and self.alone and len(standing):
             observe(Step(ADAPTIVE, len(batch) - len(standing), len(standing)))
             with spent.spending(model.meter):
                 found = attack.run(model, batch[standing].fork(ADAPTIVE), threat)

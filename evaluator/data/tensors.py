@@ -116,6 +116,15 @@ def training(spec: DataSpec) -> Examples:
     return Examples(torch.arange(len(data.labels)), unit(data.images), data.labels, data.classes, data.digest)
 
 
+def following(spec: DataSpec, count: int) -> Examples:
+    """The `count` images of the split after those that rank. Raises InputError where there are fewer."""
+    data, ids = ranked_split(spec), torch.arange(spec.examples, spec.examples + count)
+    if len(data.images) < spec.examples + count:
+        what = f"{len(data.images)} images hold no {count} that do not rank, since {spec.examples} do."
+        raise InputError(what, where="goal.images", help="Take fewer.")
+    return Examples(ids, unit(data.images[ids]), data.labels[ids].clone(), data.classes, data.digest)
+
+
 def unranked(spec: DataSpec, count: int, seed: int) -> Examples | None:
     """At most `count` images of the split that do not rank, drawn by `seed`; None where all of them rank."""
     data = ranked_split(spec)

@@ -106,7 +106,7 @@ def evaluate(
             auditor = Auditor(model, metered, unlike(kept.exchanges(), examples.x), seed, random)
             if not random:
                 doubts += auditor.young()
-            counted = search.queries is not None  # then what stands has been asked about as often as it may be
+            counted = search.queries is not None or goal.universal  # what stands was asked about as often, or may not be, alone
             if (
                 not random and not counted and not isinstance(threat, Physical)
             ):  # whose success is a matter of chance, and so asked repeatedly

@@ -16,18 +16,19 @@ import torch
 from torch import Tensor
 
 from evaluator.attacks.base import Model
-from evaluator.data.tensors import Examples
+from evaluator.data.tensors import Examples, following
 from evaluator.draws import Draws
 from evaluator.ensembles.base import Ensemble
 from evaluator.ensembles.black_box import BlackBox
 from evaluator.ensembles.every_target import EveryTarget
+from evaluator.ensembles.one_perturbation import OnePerturbation
 from evaluator.ensembles.short import SHORT
 from evaluator.ensembles.standard import standard
 from evaluator.manifests.data_specs import DataSpec
-from evaluator.manifests.goal_specs import EACH, LEAST_LIKELY, GoalSpec, TargetedSpec
+from evaluator.manifests.goal_specs import EACH, LEAST_LIKELY, GoalSpec, TargetedSpec, UniversalSpec
 from evaluator.manifests.spec import Challenge
 from evaluator.models.access import scores
-from evaluator.threats.base import Threat
+from evaluator.threats.base import SLACK, Threat
 
 _SEED = 0  # of drawn targets: authors of arrays draw the same ones
 _ROWS = 250
@@ -36,10 +37,11 @@ _ROWS = 250
 class Goal(ABC):  # noqa: B024 (every method has the untargeted goal's meaning)
     """Base of all goals, and what holds where nothing else is said: any wrong class.
 
-    targeted: attacks get a class for every example, their argument `target`.
+    targeted: attacks get a class for every example, their argument `target`. universal: attacks hand in one perturbation.
     """
 
     targeted: ClassVar[bool] = False
+    universal: ClassVar[bool] = False
 
     def aimed(self, examples: Examples, model: Model) -> Examples:
         """The examples with their targets. model: the defense, asked for its clean answers only where the goal needs them."""
@@ -48,6 +50,10 @@ class Goal(ABC):  # noqa: B024 (every method has the untargeted goal's meaning)
     def turns(self, examples: Examples) -> Iterator[Examples]:
         """The examples as an attack is given them, one turn after the other; what it has broken leaves in between."""
         yield examples
+
+    def points(self, returned: Tensor, examples: Examples, threat: Threat) -> Tensor:
+        """What an attack handed in for `examples`, as points: one for each of them, unchecked."""
+        return returned
 
     def search(self, challenge: Challenge, threat: Threat) -> Ensemble:
         """The official search under this goal."""
@@ -115,6 +121,39 @@ class Each(Goal):
         return EveryTarget(ensemble)
 
 
+@dataclass(frozen=True)
+class OneForAll(Goal):
+    """One perturbation v for all images (Moosavi-Dezfooli et al. 2017), found on others than those that rank.
+
+    data: of the challenge; images: how many follow the ranked ones, for attacks to find v on.
+    """
+
+    data: DataSpec
+    images: int
+    universal: ClassVar[bool] = True
+
+    def turns(self, examples: Examples) -> Iterator[Examples]:
+        yield self.finding
+
+    @property
+    def finding(self) -> Examples:
+        """The images that v is found on."""
+        return following(self.data, self.images)
+
+    def points(self, returned: Tensor, examples: Examples, threat: Threat) -> Tensor:
+        """x + v, cut by every image's box, for v of shape (1, *shape) or (*shape). Where v is too large, nothing is cut."""
+        shape = examples.x.shape[1:]
+        if tuple(returned.shape) not in (tuple(shape), (1, *shape)) or returned.dtype != examples.x.dtype:
+            return returned
+        moved = examples.x + returned.reshape(1, *shape)
+        middle = torch.full((1, *shape), 0.5, dtype=returned.dtype)
+        fits = bool(threat.distance(middle, middle + returned.reshape(1, *shape)) <= threat.epsilon + SLACK)
+        return moved.clamp(0, 1) if fits else moved
+
+    def search(self, challenge: Challenge, threat: Threat) -> Ensemble:
+        return OnePerturbation(self.finding)
+
+
 UNTARGETED = Untargeted()
 
 
@@ -129,6 +168,8 @@ def _plain(challenge: Challenge, goal: Goal) -> Ensemble | None:
 
 def build_goal(spec: GoalSpec, data: DataSpec) -> Goal:
     """The goal of a validated manifest."""
+    if isinstance(spec, UniversalSpec):
+        return OneForAll(data, spec.images)
     if not isinstance(spec, TargetedSpec):
         return UNTARGETED
     if spec.target == LEAST_LIKELY:

@@ -153,6 +153,11 @@ class DataSpec(Strict):
         return value
 
     @property
+    def size(self) -> int | None:
+        """How many images the split has; None where its files alone say it."""
+        return None if self.dataset == "files" else DATA[self.dataset].splits[self.split]
+
+    @property
     def image_shape(self) -> ImageShape:
         """The shape of its images."""
         return DATA[self.dataset].shape if self.shape is None else ImageShape(*self.shape)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.manifests.kinds import Kinded, register
 from evaluator.manifests.strict import FieldError
@@ -104,3 +106,24 @@ class TargetedSpec(GoalSpec):
     def column(self, data: DataSpec) -> tuple[int, ...] | None:
         """The column of the data that `target` names: one class for each ranked image."""
         return data.columns.get(str(self.target)) if isinstance(self.target, str) else None
+
+
+@register
+class UniversalSpec(GoalSpec):
+    """One perturbation for all: found on the `images` images of the split that follow those that rank, scored on these."""
+
+    about = "any wrong class, by one perturbation that is added to every image; found on other images than those that rank"
+    kind: Literal["universal"]
+    images: int = Field(default=500, ge=1, le=10_000)
+
+    @property
+    def words(self) -> str:
+        return f"universal: one perturbation, found on {self.images:,} other images"
+
+    def misfits(self, data: DataSpec, threat: ThreatSpec) -> Iterator[FieldError]:
+        if threat.kind not in ("linf", "l2"):
+            yield FieldError(f'"universal" needs a threat of kind linf or l2, not "{threat.kind}"', "goal", "kind")
+        room = self.images if data.size is None else data.size - data.examples
+        if self.images > room:
+            what = f"must be at most {room}, the images of the split that do not rank, not {self.images}"
+            yield FieldError(what, "goal", "images")

@@ -112,7 +112,8 @@ def _source(attack: Staged, ready: Bench, listener: Listener) -> Source:
         zone = AttackZone(attack.folder, limits, ready.lane.sandbox, ready.lane.threads, listener)
         return Played(zone, ready.pack, ready.goal)
     with blaming_the_attack():
-        return Submitted(read_points(ready.pack, attack.folder, ready.examples, ready.threat))
+        points = read_points(ready.pack, attack.folder, ready.examples, ready.threat)
+        return Submitted(points, ready.goal, ready.threat)
 
 
 def _pieces(cell: CellRun, part: Examples, *, rows: int) -> CellOutcome:

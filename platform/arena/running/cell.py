@@ -74,7 +74,8 @@ class Played:
             raise ValueError("an attack asks a defense")
         turns = list(self.goal.turns(piece))
         if len(turns) == 1:
-            return self._turn(turns[0], ask, ask.model(ask.meter))
+            returned = self._turn(turns[0], ask, ask.model(ask.meter))
+            return self.goal.points(returned, piece, build(self.pack.challenge.threat))
         points = build(self.pack.challenge.threat).start(piece.x)
         standing = torch.arange(len(piece))
         for number, turn in enumerate(turns):
@@ -109,14 +110,16 @@ class Played:
 
 @dataclass(frozen=True)
 class Submitted:
-    """An array submission: points (n, *point) of all ranked examples, in data order."""
+    """An array submission: points (n, *point) of all ranked examples, in data order, or the one perturbation of all."""
 
     points: Tensor
+    goal: Goal
+    threat: Threat
     kind: Literal["array"] = "array"
     asks: bool = False
 
     def returned(self, piece: Examples, ask: Ask | None) -> Tensor:
-        return self.points[piece.ids]
+        return self.goal.points(self.points if self.goal.universal else self.points[piece.ids], piece, self.threat)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ class CellRun:
                     claims, claimed = _claims(returned, part, threat)
                     return verify(same, part, threat, claims.points, claimed, self.seed, reading).broken
 
-                ask = Ask(asked, on, _attack_seed(self.seed, piece), watch.tick, broken_there)
+                first_id = 0 if goal.universal else int(piece.ids[0])
+                ask = Ask(asked, on, _attack_seed(self.seed, first_id), watch.tick, broken_there)
                 claims, claimed = _claims(self.source.returned(piece, ask), piece, threat)
                 first = verify(same, piece, threat, claims.points, claimed, self.seed, reading)
         else:
@@ -230,6 +234,6 @@ def _claims(returned: Tensor, piece: Examples, threat: Threat) -> tuple[Claims, 
     return claims, claims.valid & moved
 
 
-def _attack_seed(seed: int, piece: Examples) -> int:
-    """The attack's seed tells nothing of the scorer's, and each piece of a cell has its own."""
-    return int.from_bytes(hashlib.sha256(f"attack {seed} {int(piece.ids[0])}".encode()).digest()[:4])
+def _attack_seed(seed: int, first_id: int) -> int:
+    """The attack's seed tells nothing of the scorer's. Each piece of a cell has its own, but for one perturbation of all."""
+    return int.from_bytes(hashlib.sha256(f"attack {seed} {first_id}".encode()).digest()[:4])

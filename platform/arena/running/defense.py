@@ -76,7 +76,7 @@ def _piece(request: Request, ready: Bench, part: Examples, listener: Listener) -
     challenge, manifest = request.pack.challenge, ready.manifest
     search = request.ensemble or ready.goal.search(challenge, ready.threat)
     if not isinstance(search, BlackBox):  # who asks a black box cares for no gradient, and may not ask what the checks ask
-        search = Honest(search, bpda=manifest.bpda is not None, controls=_controls(request))
+        search = Honest(search, bpda=manifest.bpda is not None, controls=_controls(request), alone=not ready.goal.universal)
     table = _corruptions(request, ready)
     verdict = ready.search(part, search, seed=request.seed, keep=request.keep, corruptions=table, listener=listener)
     proof = None
