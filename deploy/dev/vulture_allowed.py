@@ -38,6 +38,7 @@ CallThrottle, InOneLine, NamelessFileUploadHandler, Runner, StaticFiles, Survivi
     excerpt,
     lease_number,
     lease_owner,
+    median_distance,
     other_goal,
 )
 clean_error, lease_until, methods, not_before, optimality, p_value_next, priority, results, shade, shards_done, SMOOTHED
