@@ -39,15 +39,15 @@ class Published:
     publication: Publication
 
 
-def rules_digest(manifest: ChallengeManifest, *, judging: int = JUDGING) -> str:
+def rules_digest(manifest: ChallengeManifest, *, judging: int | None = None) -> str:
     """SHA-256 of what decides a verdict: data, threat, access, ensemble, what is proven and how it is judged, not titles.
 
-    judging: the way of judging (`evaluator.records.identity`), of this process or of the worker that judged.
+    judging: the way of judging (`evaluator.records.identity`) of the worker that judged; this process's own where None.
     """
     rules = manifest.model_dump(mode="json", include={"data": True, "threat": True, "access": True, "evaluation": {"ensemble"}})
     if manifest.certified is not None:
         rules["certified"] = manifest.certified.model_dump(mode="json", exclude={"references"})
-    rules["judging"] = judging
+    rules["judging"] = JUDGING if judging is None else judging
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 

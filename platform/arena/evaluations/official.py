@@ -19,7 +19,6 @@ from arena.running.requests import Request
 from arena.submissions.locking import lock
 from arena.submissions.unpacking import unpack_submission
 from evaluator.errors import SubmissionError
-from evaluator.records.identity import JUDGING
 from evaluator.records.receipt import load_key, sign
 from evaluator.records.report import Completed, Outcome, Report, SubmissionFailed
 from sandbox.scratch import owned_folder
@@ -57,7 +56,7 @@ class OfficialJudge(Judge):
         report = sign(outcome.report, load_key(Path(settings.REDOUBT_SIGNING_KEY)))
         pack = Evaluation.objects.only("pack", "trial").get(trial=trial.key).judged_pack
         # Who published the pack need not have judged: a worker of another version does not measure under those rules.
-        judged = rules_digest(pack.challenge, judging=report.environment.judging or JUDGING)
+        judged = rules_digest(pack.challenge, judging=report.environment.judging or None)
         Evaluation.objects.filter(trial=trial.key).update(**_scores(report), rules_digest=judged)
         evaluation = Evaluation.objects.defer("report").select_related("submission__challenge").get(trial=trial.key)
         events.judged.send(sender=Evaluation, evaluation=evaluation, report=report, found=outcome.adversarial, at=at)
