@@ -84,6 +84,7 @@ bench-certify: $(STAMP) ## our certificates beside a faithful Cohen loop
 
 bench-honesty: $(STAMP) ## the reference entries: claimed, AutoAttack, ours, flags; FULL=1 is the full size
 	$(BIN)/python -m benchmarks.honesty $(if $(FULL),,--quick)
+	$(BIN)/python -m benchmarks.phases
 
 format: $(STAMP) ## sort imports and format
 	$(BIN)/ruff check --fix .

@@ -26,6 +26,7 @@ from evaluator.host.inspection import FORWARD_ROWS, Inspection, inspect
 from evaluator.models.leads import Leads
 from evaluator.models.meter import MeteredModel
 from evaluator.models.reading import ARGMAX, Reading
+from evaluator.models.scheduler import Scheduled
 from evaluator.records.report import CheckRecord, Curve, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.traits import Trait
@@ -113,7 +114,7 @@ class Subject:
         inner: list[Model] = []
 
         def hand_out(model: Model) -> Model:
-            inner.append(model)
+            inner.append(model.model if isinstance(model, Scheduled) else model)
             return model
 
         self.model.through(hand_out)

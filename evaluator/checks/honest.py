@@ -19,9 +19,10 @@ from evaluator.checks.battery import examine, sampled
 from evaluator.ensembles.base import Ensemble, Search, Step
 from evaluator.ensembles.tally import Tally
 from evaluator.models.evidence import Evidence
-from evaluator.models.meter import MeteredModel
+from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reading import ARGMAX, Reading
 from evaluator.models.reservoir import View
+from evaluator.models.turns import patiently
 from evaluator.records.cost import cost
 from evaluator.records.report import AttackRecord, Flag
 from evaluator.threats.base import Threat
@@ -59,7 +60,7 @@ class Honest:
 
     def run(self, model: MeteredModel, batch: Batch, threat: Threat, observe: Callable[[Step], None]) -> Search:
         observe(Step(CHECKS, 0, len(batch)))
-        checked, findings, random = Tally(), list[Finding](), batch.reading.random
+        checked, findings, searches = Tally(), list[Finding](), list[Search]()
         asked = (rewired(model, "declared") if self.bpda else None) or model
         evidence = Evidence(batch.x, threat)
         with checked.spending(model.meter):
@@ -68,14 +69,27 @@ class Honest:
                 if batch.target is None
                 else _classified(asked, batch, threat)
             )
+        subject = self._subject(asked.on(Meter(whole=model.meter)), sample, threat, batch.reading)
+
+        def examined() -> None:
             if len(sample):
-                plain = dataclasses.replace(sample, reading=ARGMAX)
-                subject = Subject(asked, plain, threat, batch.reading, self.controls)
-                findings, random = examine(subject), subject.random
-                if random:
-                    asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
+                with checked.spending(subject.model.meter), patiently():
+                    findings.extend(examine(subject))
+
+        def searched() -> None:
+            searches.append(self.inner.run(asked.on(Meter(whole=model.meter)), batch, threat, observe))
+
+        with checked.spending(subject.model.meter):
+            random = subject.random if len(sample) else batch.reading.random
+        if random and len(sample):
+            examined()
+            with checked.spending(subject.model.meter):
+                asked = Averaged(asked, min(MOST_SAMPLES, choose_samples(subject.readable, sample[:8]).samples))
+            searched()
+        else:
+            model.together(examined, searched)
+        (search,) = searches
         checked.tried = len(sample)
-        search = self.inner.run(asked, batch, threat, observe)
         flags = self._relevant(joined(search.flags, findings), batch.reading)
         loosely = search.broken_by
         if random:
@@ -107,6 +121,10 @@ class Honest:
         broken_by = torch.where(broken_by < 0, loosely, broken_by)
         records.append(AttackRecord(name=ADAPTIVE, survivors=int((broken_by < 0).sum()), **vars(spent)))
         return Search(points, broken_by, records, flags, [finding.record for finding in findings], search.errors)
+
+    def _subject(self, asked: MeteredModel, sample: Batch, threat: Threat, reading: Reading) -> Subject:
+        """What the checks look at: the classifier, whatever else a declared detector or vote makes of its answers."""
+        return Subject(asked, dataclasses.replace(sample, reading=ARGMAX), threat, reading, self.controls)
 
     def _missed(self, evidence: Evidence, search: Search, model: MeteredModel, batch: Batch, threat: Threat) -> Tensor:
         """(m,) int64 examples that the search left standing although a check saw them break, asked once more."""

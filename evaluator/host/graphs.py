@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from evaluator.host.seeding import RandomState
 
-KEPT = 8  # passes whose graph is held for a first VJP; older ones are recomputed by the proxy
+KEPT = 32  # passes whose graph is held for a first VJP; older ones are recomputed by the proxy
 _PROBED = 4  # rows of the pass that tells what a row keeps, where a whole pass is too large
 _OWN_BYTES = 640 << 20  # interpreter and libraries, workspaces, and what the allocator keeps for the next pass
 _KEPT_SHARE = 0.9  # of the rest
@@ -193,5 +193,7 @@ def _gradient(leaf: Tensor, logits: Tensor, cotangent: Tensor, *, again: bool) -
     if not logits.requires_grad:
         return torch.zeros_like(leaf)
     # As a sum, which gives the same bits: given a cotangent, autograd imports sympy, which costs every host 0.4 seconds.
-    (gradient,) = torch.autograd.grad((logits * cotangent).sum(), leaf, retain_graph=again, allow_unused=True)
+    with torch.enable_grad():  # a host in the scorer's own process is asked from a backward pass, where it is off
+        value = (logits * cotangent).sum()
+    (gradient,) = torch.autograd.grad(value, leaf, retain_graph=again, allow_unused=True)
     return torch.zeros_like(leaf) if gradient is None else gradient

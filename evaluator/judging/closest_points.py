@@ -17,7 +17,7 @@ from evaluator.attacks.base import Batch
 from evaluator.checks.audit import answers
 from evaluator.models.meter import MeteredModel
 from evaluator.records.report import Flag
-from evaluator.threats.base import Threat
+from evaluator.threats.base import Threat, rows
 from evaluator.threats.grid import on_grid
 
 STAGE = "closest points, on a fresh copy"
@@ -50,18 +50,30 @@ class Closest:
 
 
 def closest(asked: MeteredModel, batch: Batch, threat: Threat, points: Tensor, seed: int) -> Closest:
-    """Asks about `points` (n, ...), and about what a file can hold of them, in one secret order."""
+    """Asks about `points` (n, ...), and about what a file can hold of them: each in one of two questions, by chance.
+
+    Of a point and its twin one comes first and the other later, so that no pass holds both, nor files alone.
+    """
     count, dice = len(batch), np.random.default_rng((seed + 11) % 2**63)
     twins = on_grid(batch.x, points, threat)
-    both = points if twins is None else torch.cat([points, twins])
-    again = torch.arange(len(both), device=batch.x.device) % max(count, 1)
-    part = batch[again]
-    logits = answers(asked, threat.apply(part.x, both), dice) if count else torch.zeros(0, asked.classes)
-    fell = part.success(logits) & threat.contains(part.x, both)
-    as_found = fell[:count]
-    as_file = fell[count:] if twins is not None else torch.zeros_like(as_found)
+    if twins is None or not count:
+        as_found = _fell(asked, batch, threat, points, dice)
+        as_file = torch.zeros_like(as_found)
+    else:
+        swapped = rows(torch.from_numpy(dice.random(count) < 1 / 2), points)
+        first = _fell(asked, batch, threat, torch.where(swapped, twins, points), dice)
+        second = _fell(asked, batch, threat, torch.where(swapped, points, twins), dice)
+        as_found, as_file = torch.where(swapped.flatten(), second, first), torch.where(swapped.flatten(), first, second)
     only = as_file & ~as_found
     chosen = points.clone()
     if twins is not None:
         chosen[only] = twins[only]
     return Closest(chosen, as_found | as_file, int(as_found.sum()), int(only.sum()))
+
+
+def _fell(asked: MeteredModel, batch: Batch, threat: Threat, points: Tensor, dice: np.random.Generator) -> Tensor:
+    """(n,) bool: points of the threat that are misclassified."""
+    if not len(batch):
+        return torch.zeros(0, dtype=torch.bool)
+    logits = answers(asked, threat.apply(batch.x, points), dice)
+    return batch.success(logits) & threat.contains(batch.x, points)

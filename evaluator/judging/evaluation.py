@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -21,13 +23,17 @@ from evaluator.judging.defense import Defense
 from evaluator.judging.goals import UNTARGETED, Goal
 from evaluator.judging.verification import disagreements, read, verify
 from evaluator.judging.watch import Observer, Watch
+from evaluator.models.company import Company, Move
 from evaluator.models.meter import Meter, MeteredModel
 from evaluator.models.reservoir import Reservoir
+from evaluator.models.scheduler import Scheduler, scheduled
 from evaluator.records.adversarial_archive import AdversarialArchive
 from evaluator.records.report import AttackRecord, CheckRecord, Flag
 from evaluator.threats.base import Threat
 from evaluator.threats.corruptions import Corruptions
 from evaluator.threats.physical import Physical
+
+COMPANY = "company of the passes"
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,20 @@ def evaluate(
     """
     watch, reading = Watch(len(examples), Meter(), observer), defense.reading
 
+    spent, own, beside = Tally(), Meter(whole=watch.meter), Meter(whole=watch.meter)
+
     def metered(model: Model, reservoir: Reservoir | None = None) -> MeteredModel:
-        return MeteredModel(model, watch.meter, classes=examples.classes, tick=watch.tick, reservoir=reservoir, reading=reading)
+        return MeteredModel(model, own, classes=examples.classes, tick=watch.tick, reservoir=reservoir, reading=reading)
+
+    @contextmanager
+    def opened(purpose: int) -> Iterator[Model]:
+        with defense.open() as model:
+            company = Company(_around(threat, seed + purpose), seed + purpose, len(examples))
+            columns = reading.columns(examples.classes)
+            yield scheduled(Scheduler(model, columns, beside, seed + purpose, company, watch.tick), model)
 
     kept = Reservoir(KEPT, seed)
-    with defense.open() as model:
+    with opened(0) as model:
         watch.stage("clean")
         examples = goal.aimed(examples, metered(model))
         said = read(metered(model), examples.x, examples.wanted, examples.classes, reading)
@@ -99,10 +114,9 @@ def evaluate(
     points = threat.start(examples.x)
     points[clean] = search.points
     watch.stage("verifying", survivors=int(clean.sum()) - int((broken_by >= 0).sum()))
-    spent = Tally()
-    with defense.open() as model:
+    with opened(1) as model:
         fresh, doubts = metered(model), list[Flag]()
-        with spent.spending(watch.meter):
+        with spent.spending(own):
             auditor = Auditor(model, metered, unlike(kept.exchanges(), examples.x), seed, random)
             if not random:
                 doubts += auditor.young()
@@ -124,7 +138,8 @@ def evaluate(
             fallen = unbroken & checked.broken
             uncounted = MeteredModel(model, Meter(), classes=examples.classes, tick=watch.tick, reading=reading)
             archive = compact_broken(uncounted, examples[fallen], threat, points[fallen], seed, reading)
-    records = [*search.records, AttackRecord(name=STAGE, survivors=int((clean & (broken_by < 0)).sum()), **vars(spent))]
+    survivors = int((clean & (broken_by < 0)).sum())
+    records = [*search.records, AttackRecord(name=STAGE, survivors=survivors, **vars(spent)), _company(beside, survivors)]
     robust = unbroken & ~checked.broken
     flags = [*search.flags, *doubts, *(disagreements(said.correct, checked, broken_by >= 0) if not reading.random else [])]
     broken_by = torch.where(checked.broken & unbroken, broken_by, -1)
@@ -150,6 +165,22 @@ def evaluate(
 def _of_all(queries: Tensor | None, searched: Tensor) -> Tensor | None:
     """(n,) the queries of all examples, 0 for those that were not `searched` (n,) bool."""
     return None if queries is None else torch.zeros(len(searched), dtype=torch.int64).masked_scatter(searched, queries.cpu())
+
+
+def _around(threat: Threat, seed: int) -> Move:
+    """Draws inputs of the threat around images."""
+
+    def moved(x: Tensor, number: int) -> Tensor:
+        draws = Draws(seed, torch.arange(len(x))).fork(f"company {number}")
+        return threat.apply(x, threat.random_start(x, draws)).to(x.dtype)
+
+    return moved
+
+
+def _company(beside: Meter, survivors: int) -> AttackRecord:
+    """What was asked so that passes look alike, as a record beside those of attacks."""
+    rows = {"forward_rows": beside.forward_rows, "backward_rows": beside.backward_rows}
+    return AttackRecord(name=COMPANY, tried=0, broken=0, survivors=survivors, seconds=0.0, **rows)
 
 
 def _verified_records(records: list[AttackRecord], broken_by: Tensor, survivors: int) -> list[AttackRecord]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from evaluator.ensembles.base import Step
 from evaluator.errors import Cancelled
 from evaluator.models.meter import Meter
+from evaluator.models.turns import by_the_caller
 from evaluator.records.report import Progress
 
 _PROGRESS_SECONDS = 0.25
@@ -55,10 +56,13 @@ class Watch:
     def observe(self, step: Step) -> None:
         """The search has moved on."""
         self._attack, self._settled, self._survivors = step.attack, self._base + step.settled, step.survivors
-        self._report()
+        by_the_caller(self._report)
 
     def tick(self) -> None:
         """Called before every pass. Raises Cancelled."""
+        by_the_caller(self._tick)
+
+    def _tick(self) -> None:
         self._go_on()
         if self.seconds - self._reported > _PROGRESS_SECONDS:
             self._report()

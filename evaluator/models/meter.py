@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +28,15 @@ class BudgetExhausted(Exception):
 
 @dataclass
 class Meter:
-    """Exact counts. budget: the largest allowed cost (`evaluator.records.cost`), None for unlimited."""
+    """Exact counts. budget: the largest allowed cost (`evaluator.records.cost`), None for unlimited.
+
+    whole: the meter of which this one counts a part.
+    """
 
     budget: int | None = None
     forward_rows: int = 0
     backward_rows: int = 0
+    whole: Meter | None = None
 
     @property
     def cost(self) -> int:
@@ -43,6 +47,8 @@ class Meter:
         """Counts rows about to be computed. Raises BudgetExhausted, counting nothing, when they do not fit."""
         if self.budget is not None and self.cost + cost(forward, backward) > self.budget:
             raise BudgetExhausted(f"the budget of {self.budget} rows is spent")
+        if self.whole is not None:
+            self.whole.charge(forward=forward, backward=backward)
         self.forward_rows += forward
         self.backward_rows += backward
 
@@ -69,6 +75,27 @@ class _Disconnected(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return torch.zeros_like(x), None
+
+
+def well_formed(logits: object, rows: int, columns: int) -> Tensor:
+    """What a model answered to so many images, if it is float32 (rows, columns). Raises SubmissionError(shape | dtype)."""
+    if not isinstance(logits, Tensor):
+        raise SubmissionError(SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits.")
+    if tuple(logits.shape) != (rows, columns):
+        what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {columns})."
+        raise SubmissionError(SubmissionReason.SHAPE, what, help=_SHAPE_HELP)
+    if logits.dtype != torch.float32:
+        what = f"the model answered {str(logits.dtype).removeprefix('torch.')}; it must be float32."
+        raise SubmissionError(SubmissionReason.DTYPE, what, help="End forward() with .float().")
+    return logits
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """A model that composes the passes of several askers (`evaluator.models.scheduler`)."""
+
+    def together(self, *acts: Callable[[], None]) -> None:
+        """Runs `acts` side by side."""
 
 
 class MeteredModel(nn.Module):
@@ -132,6 +159,26 @@ class MeteredModel(nn.Module):
             reading=self.reading,
         )
 
+    def on(self, meter: Meter) -> MeteredModel:
+        """The same model, charged to `meter`."""
+        return MeteredModel(
+            self._model,
+            meter,
+            classes=self.classes,
+            tick=self._tick,
+            reservoir=self._reservoir,
+            view=self._view,
+            reading=self.reading,
+        )
+
+    def together(self, *acts: Callable[[], None]) -> None:
+        """Runs several who ask this model: side by side where passes are composed, else one after the other."""
+        if isinstance(self._model, Mixing):
+            self._model.together(*acts)
+        else:
+            for act in acts:
+                act()
+
     def _charge_backward(self, cotangent: Tensor) -> None:
         self._tick()
         self.meter.charge(backward=len(cotangent))
@@ -141,20 +188,8 @@ class MeteredModel(nn.Module):
             what = "the gradient of the logits is NaN or Inf for an input inside [0, 1]."
             raise SubmissionError(SubmissionReason.NOT_FINITE, what, help="Look for sqrt, log, norm or division at 0.")
 
-    def _checked(self, logits: object, x: Tensor) -> Tensor:
-        rows = len(x)
-        if not isinstance(logits, Tensor):
-            raise SubmissionError(
-                SubmissionReason.SHAPE, f"the model answered a {type(logits).__name__}, not a tensor of logits."
-            )
-        columns = self.reading.columns(self.classes)
-        if tuple(logits.shape) != (rows, columns):
-            what = f"the model answered shape {tuple(logits.shape)} to {rows} images; it must be ({rows}, {columns})."
-            raise SubmissionError(SubmissionReason.SHAPE, what, help=_SHAPE_HELP)
-        if logits.dtype != torch.float32:
-            what = f"the model answered {str(logits.dtype).removeprefix('torch.')}; it must be float32."
-            raise SubmissionError(SubmissionReason.DTYPE, what, help="End forward() with .float().")
-        logits = self.reading.climbed(logits)
+    def _checked(self, answer: object, x: Tensor) -> Tensor:
+        rows, logits = len(x), self.reading.climbed(well_formed(answer, len(x), self.reading.columns(self.classes)))
         if not bool(torch.isfinite(logits).all()):
             bad = (~torch.isfinite(logits)).any(dim=1)
             inside = bad & ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)

@@ -98,7 +98,7 @@ def test_answers_that_are_declared_random_may_differ() -> None:
 
 
 def test_randomness_that_a_check_has_seen_is_not_shown_twice() -> None:
-    verdict = evaluate(Defense(lambda: nullcontext(Noisy())), examples()[:8], Linf(0.12), Honest(ENSEMBLE), seed=5)
+    verdict = evaluate(Defense(lambda: nullcontext(Noisy())), examples()[:16], Linf(0.12), Honest(ENSEMBLE), seed=5)
     assert "randomness" in flagged(verdict)
     assert "replay" not in flagged(verdict)
 

@@ -19,7 +19,7 @@ from evaluator.ensembles import Sequence, Stage, standard
 from evaluator.ensembles.base import Ensemble
 from evaluator.judging.corruption_table import tabulated
 from evaluator.judging.defense import Defense
-from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.evaluation import COMPANY, Verdict, evaluate
 from evaluator.manifests.data_specs import DATA, DataSpec
 from evaluator.models.reading import Votes, WithDetector
 from evaluator.threats import Corruptions, Linf
@@ -98,7 +98,9 @@ def test_there_is_no_second_pass_the_search_and_the_table_ask_about_each_form_on
     correct, forms = int(verdict.correct.sum()), 3 * 4
     searched = correct * forms * THREAT.realizations
     assert sum(record.forward_rows for record in verdict.attacks[:3]) == searched
-    assert len(opened[0].asked) == len(part) + searched + (len(part) - correct) * forms, "first the clean images"
+    (beside,) = (record.forward_rows for record in verdict.attacks if record.name == COMPANY)
+    own = len(part) + searched + (len(part) - correct) * forms
+    assert own <= len(opened[0].asked) <= own + beside, "first the clean images"
 
 
 def test_another_board_may_show_the_table_too() -> None:

@@ -18,6 +18,7 @@ from evaluator.draws import Draws
 from evaluator.ensembles import SHORT, Sequence, Stage
 from evaluator.errors import InputError
 from evaluator.judging import Defense, Verdict, evaluate, verify
+from evaluator.judging.evaluation import COMPANY
 from evaluator.judging.goals import UNTARGETED, Each, Goal, build_goal
 from evaluator.manifests.data_specs import DataSpec
 from evaluator.manifests.goal_specs import TargetedSpec, UntargetedSpec
@@ -194,7 +195,7 @@ def test_every_class_in_turn_breaks_what_any_of_them_breaks_and_the_attack_is_to
         singles |= ~one.robust
     assert int(singles.sum()) > 0
     assert bool((~each.robust | ~singles).all())
-    assert {record.name for record in each.attacks} == {"to each class: PGD", "closest points, on a fresh copy"}
+    assert {record.name for record in each.attacks} == {"to each class: PGD", "closest points, on a fresh copy", COMPANY}
 
 
 def test_the_official_search_reaches_targets_on_a_shipped_baseline() -> None:

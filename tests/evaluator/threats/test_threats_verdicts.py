@@ -14,7 +14,7 @@ from evaluator.data.tensors import Examples
 from evaluator.ensembles import Ensemble, Sequence, Stage, standard
 from evaluator.judging.closest_points import STAGE
 from evaluator.judging.defense import Defense
-from evaluator.judging.evaluation import Verdict, evaluate
+from evaluator.judging.evaluation import COMPANY, Verdict, evaluate
 from evaluator.judging.verification import verify
 from evaluator.models.reading import Votes
 from evaluator.threats import L0, L2, Linf, Threat
@@ -76,7 +76,7 @@ def test_a_model_that_falls_to_one_member_of_a_union_falls(model: nn.Module, lab
 def test_the_members_records_are_the_same_list_whoever_falls() -> None:
     names = [[record.name for record in judged(model, gray(4), UNION).attacks] for model in (mean_above(0.54), mean_above(0.9))]
     assert names[0] == names[1]
-    assert {name.partition(":")[0] for name in names[0]} == {"linf 0.05", "l2 0.3", "l0 2", STAGE}
+    assert {name.partition(":")[0] for name in names[0]} == {"linf 0.05", "l2 0.3", "l0 2", STAGE, COMPANY}
 
 
 def test_a_model_that_no_member_breaks_stands() -> None:
@@ -106,7 +106,7 @@ def striped(count: int) -> Examples:
 def test_a_corruption_that_breaks_is_found_and_named() -> None:
     threat = Corruptions(5, ("brightness", "defocus-blur", "snow"))
     verdict = judged(edges(), striped(3), threat)
-    assert [record.name for record in verdict.attacks] == ["brightness", "defocus-blur", "snow", STAGE]
+    assert [record.name for record in verdict.attacks] == ["brightness", "defocus-blur", "snow", STAGE, COMPANY]
     assert verdict.broken_by.tolist() == [1, 1, 1]
     assert verdict.points[:, 0].tolist() == [2, 2, 2]
     assert not bool(verdict.robust.any())
@@ -127,7 +127,7 @@ def test_the_last_realization_of_the_last_corruption_is_tried_too() -> None:
 def test_who_stands_after_corruptions_was_asked_about_each_once() -> None:
     verdict = judged(mean_above(2.0), gray(3), Corruptions(2, ("brightness", "fog"), realizations=3))
     assert bool(verdict.robust.all())
-    spent = [record.forward_rows for record in verdict.attacks if record.name != STAGE]
+    spent = [record.forward_rows for record in verdict.attacks if record.name not in (STAGE, COMPANY)]
     assert spent == [3 * 3] * 2
 
 
