@@ -18,7 +18,7 @@ from tests.evaluator.attack_support import Counting
 
 BEST = "| norm | attack | fell | median distance | optimality, % | forward rows | backward rows |\n" + "|---" * 7 + "|"
 OPTIMALITY = """The first {few} images. Optimality is attackbenchlib's: the area that an attack takes off the curve of accuracy
-against distance, as a share of what all attacks of the norm take off together. Rows are per image.
+against distance. The measure is its share of what all attacks of the norm take off together. Rows are per image.
 
 """
 
