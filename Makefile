@@ -60,6 +60,7 @@ test-nightly: $(STAMP) ## the full-size proofs
 
 hostile: $(STAMP) ## every hostile submission on every backend: tried, contained, lost; CASES="fork wire/" runs some
 	$(BIN)/python -m tests.sandbox.hostile_suite $(CASES)
+	$(BIN)/python -m benchmarks.odds --images 24 --seeds 7
 
 mutation: $(STAMP) ## changes the judging code a little, and says which change no test notices; WORDS="l2 meter" picks files
 	$(BIN)/python -m tests.mutation $(WORDS)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from evaluator.models.leads import Leads
 from evaluator.models.meter import MeteredModel
-from evaluator.models.reservoir import Exchange, Model, View
+from evaluator.models.reservoir import Exchange, Model, View, itself
 from evaluator.records.report import Flag
 from evaluator.threats.base import flat
 
@@ -25,9 +25,12 @@ KEPT = 64  # rows of each kind that a reservoir keeps
 LARGEST = 24  # rows of one pass of the audit; a third of them come alone
 FIRST = 24  # rows that a copy is asked about before anything else
 TOLERANCE, COARSEST = 1e-4, 0.02  # of a row's lead (`Leads`), and where the copy's own answers vary as its passes fall
-TIES = 2  # labels that may change where coarse arithmetic has ties
+TIES = 2  # labels that may change, and rows that may be a little off, where coarse arithmetic has ties
 SLOPE, STEEPEST = 0.05, 0.5  # the same for gradients, in L2; kinks make them jump
 FEW = 2  # gradients that may jump
+DIFFERENCES, DIRECTIONS = 24, 4  # gradients that are compared with differences, and random sign directions of each
+DISTANCES, COSINE = (0.001, 0.008), 0.5  # as in `gradient-accuracy`: the better of the two counts
+LEAST_SLOPES = 8
 REPEATS = 16  # fresh answers of a random model to each row
 CHANCE = 1e-6  # how improbable a random model's answers must be
 
@@ -63,6 +66,28 @@ class Auditor:
         """Asks about everything."""
         return self._by_chance() if self.random else self._flags(*self._compared(self.exchanges, gradients=True))
 
+    def sloped(self) -> list[Flag]:
+        """Compares gradients with differences of the copy's answers where the search went, in passes of a few rows.
+
+        A gradient that leads away from where answers change hides what is there, however honest the answers are. Only rows that
+        were asked through the model's own backward pass count: a stand-in's gradient is meant to be another.
+        """
+        rows = [e for e in self.exchanges if e.gradient is not None and e.cotangent is not None and e.view is itself]
+        if self.random or len(rows) < LEAST_SLOPES:
+            return []
+        rows = [rows[i] for i in self._dice.permutation(len(rows))[:DIFFERENCES]]
+        asked = self.meter(self.model)
+        x, cotangents = torch.stack([e.x for e in rows]), torch.stack([e.cotangent for e in rows if e.cotangent is not None])
+        gradient = _slopes(asked, rows, self._dice)
+        signs = torch.from_numpy(self._dice.choice([-1.0, 1.0], (DIRECTIONS, *x.shape))).to(x)
+        fits = [_fit(asked, x, cotangents, gradient, signs, h, self._dice) for h in DISTANCES]
+        if max(fits) >= COSINE:
+            return []
+        evidence = (
+            f"the cosine of {len(rows)} gradients of the search with differences of a fresh copy's answers is {max(fits):.2f}."
+        )
+        return [Flag(check=CHECK, severity="unverified", evidence=evidence)]
+
     def _flags(self, moved: int, answers: int, turned: int, gradients: int) -> list[Flag]:
         found = [f"{moved} of {answers} answers of the search"] if moved else []
         if turned > max(FEW, 0.05 * gradients):
@@ -85,6 +110,8 @@ class Auditor:
             one, other = (answers(asked, x, self._dice) for _ in range(2))
             apart = _apart(said, one, other, _deviation, TOLERANCE, COARSEST)
             changed = Leads.of(said, one).changed | Leads.of(said, other).changed
+            far = _apart(said, one, other, _deviation, COARSEST, COARSEST)
+            apart = apart if bool(far.any()) or int(apart.sum()) > TIES else far  # one row a little off is rounding
             moved += int((apart | changed if int(changed.sum()) > TIES else apart).sum())
             sloped = [e for e in part if e.gradient is not None] if gradients else []
             if sloped:
@@ -171,6 +198,22 @@ def _passes(count: int, dice: np.random.Generator) -> tuple[list[Tensor], Tensor
 def _deviation(one: Tensor, other: Tensor) -> Tensor:
     """(n,) by how much the leads of two answers differ, over the lead."""
     return Leads.of(one, other).deviation()
+
+
+def _fit(
+    asked: MeteredModel, x: Tensor, cotangents: Tensor, gradient: Tensor, signs: Tensor, h: float, dice: np.random.Generator
+) -> float:
+    """The median cosine over rows of what gradients foretell with what answers do, along `signs` (directions, n, *shape)."""
+    foretold, seen = [], []
+    for sign in signs:
+        ahead, back = ((x + step * sign).clamp(0, 1) for step in (h, -h))
+        told = answers(asked, torch.cat([ahead, back]), dice).double()
+        seen.append(((told[: len(x)] - told[len(x) :]) * cotangents).sum(dim=1))
+        foretold.append((gradient.double() * (ahead - back)).flatten(1).sum(dim=1))
+    along, across = torch.stack(foretold, dim=1), torch.stack(seen, dim=1)
+    vanished = along.abs().amax(dim=1) == 0  # which `zero-gradients` is about
+    cosines = torch.nn.functional.cosine_similarity(along, across, dim=1, eps=1e-300)
+    return float(torch.where(vanished, 1.0, cosines).median())
 
 
 def _gap(one: Tensor, other: Tensor) -> Tensor:

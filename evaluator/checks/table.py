@@ -8,7 +8,7 @@ from evaluator.certify.strangers import CHECK as COMPANY
 from evaluator.certify.strangers import KEPT as NOISY
 from evaluator.certify.strangers import RESTLESS, TIES
 from evaluator.checks import registered
-from evaluator.checks.audit import CHANCE, COARSEST, FEW, KEPT, SLOPE, TOLERANCE
+from evaluator.checks.audit import CHANCE, COARSEST, COSINE, DIFFERENCES, FEW, KEPT, SLOPE, TOLERANCE
 from evaluator.checks.base import SAMPLE, Check
 from evaluator.manifests.threat_specs import threat_kinds
 from evaluator.threats.registry import threat_class
@@ -33,16 +33,17 @@ _ELSEWHERE = (
         f"Of the search's questions, {KEPT} rows asked with a gradient and {KEPT} without, drawn uniformly, and its "
         "last pass are asked again of a fresh copy, alone and among strangers, in passes of secret sizes. Fires when an answer "
         f"differs by more than {TOLERANCE:g} of the winning class's lead (up to {COARSEST:g} where the copy's own answers vary "
-        f"with their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Answers that are declared "
-        f"random are compared as distributions, by mid-ranks at {CHANCE:g}.",
+        f"with their pass), or more than {FEW} and 5 % of the gradients by more than {SLOPE:.0%}. Fires as well when "
+        f"the median cosine of {DIFFERENCES} gradients with differences of the copy's answers is below {COSINE:g}; passes of a "
+        f"few rows are asked. Answers that are declared random are compared as distributions, by mid-ranks at {CHANCE:g}.",
     ),
     (
         "closest-points",
         "unverified",
         "Before it sees any clean image, a fresh copy is asked about the point where the search came closest on each example "
         "that stands, as it is and rounded to multiples of 1/255, as files are. What breaks counts as broken. More than two of "
-        "the first kind are flagged, and of the second more than two that are more than a tenth of what stands. Not asked "
-        "where answers are random or views decide.",
+        "the first kind are flagged, and of the second more than two that are more than a tenth of what stands. Where answers "
+        "are random, votes decide and nothing is flagged. Not asked where views decide.",
     ),
     (
         COMPANY,

@@ -77,3 +77,16 @@ def _fell(asked: MeteredModel, batch: Batch, threat: Threat, points: Tensor, dic
         return torch.zeros(0, dtype=torch.bool)
     logits = answers(asked, threat.apply(batch.x, points), dice)
     return batch.success(logits) & threat.contains(batch.x, points)
+
+
+def closest_by_votes(asked: MeteredModel, batch: Batch, threat: Threat, points: Tensor) -> Closest:
+    """The same of a model whose answers are declared random: what its votes lose with room to spare on fresh randomness.
+
+    Chance moves single answers, so that nothing is flagged here; what breaks is a claim like any other.
+    """
+    votes = batch.reading.scored.strict
+    if not len(batch):
+        return Closest(points, torch.zeros(0, dtype=torch.bool, device=points.device), 0, 0)
+    counts = votes.counts(asked, threat.apply(batch.x, points), asked.classes)
+    fell = votes.broken(counts, batch.wanted) & threat.contains(batch.x, points)
+    return Closest(points, fell, 0, 0)

@@ -16,7 +16,7 @@ from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles.base import Ensemble
 from evaluator.ensembles.tally import Tally
-from evaluator.judging.closest_points import STAGE, closest
+from evaluator.judging.closest_points import STAGE, closest, closest_by_votes
 from evaluator.judging.compaction import compact_broken
 from evaluator.judging.corruption_table import table_of
 from evaluator.judging.defense import Defense
@@ -121,16 +121,15 @@ def evaluate(
             if not random:
                 doubts += auditor.young()
             counted = search.queries is not None or goal.universal  # what stands was asked about as often, or may not be, alone
-            if (
-                not random and not counted and not isinstance(threat, Physical)
-            ):  # whose success is a matter of chance, and so asked repeatedly
+            if not counted and not isinstance(threat, Physical):  # whose success is a matter of chance, and so asked repeatedly
                 standing = (clean & (broken_by < 0)).nonzero().squeeze(1)
-                last = closest(fresh, batch[standing], threat, points[standing], seed)
+                part, nearest = batch[standing], points[standing]
+                last = closest_by_votes(fresh, part, threat, nearest) if random else closest(fresh, part, threat, nearest, seed)
                 points[standing], broken_by[standing[last.broken]] = last.points, len(search.records)
                 spent.tried, spent.broken, doubts = len(standing), int(last.broken.sum()), [*doubts, *last.flags]
             undeclared = random and not reading.random
             if not undeclared and not any(flag.check == REPLAY for flag in doubts):
-                doubts += auditor.grown()
+                doubts += auditor.grown() or auditor.sloped()
         checked = verify(fresh, examples, threat, points, broken_by >= 0, seed, reading)
         correct, unbroken = said.correct & checked.correct, clean & checked.standing
         archive = None

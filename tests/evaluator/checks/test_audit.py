@@ -17,6 +17,7 @@ from evaluator.data.tensors import Examples
 from evaluator.draws import Draws
 from evaluator.ensembles import Sequence, Stage
 from evaluator.ensembles.members import Member, Members
+from evaluator.judging.closest_points import closest_by_votes
 from evaluator.judging.defense import Defense
 from evaluator.judging.evaluation import Verdict, evaluate
 from evaluator.models.meter import Meter, MeteredModel
@@ -25,6 +26,7 @@ from evaluator.models.reservoir import Model, Reservoir, itself
 from evaluator.records.report import Flag
 from evaluator.threats import L2, Linf, Union
 from evaluator.threats.grid import on_grid
+from tests.evaluator.cheats import changed
 
 ENSEMBLE = Sequence("test", (Stage("PGD", PGD(steps=10, loss="margin")),))
 COUNT = 40
@@ -160,6 +162,38 @@ def test_a_lie_in_the_gradient_of_wide_batches_is_heard_in_small_ones() -> None:
     verdict = judge(LyingInWideBatches)
     assert "replay" in flagged(verdict)
     assert "gradients of the search" in next(flag.evidence for flag in verdict.flags if flag.check == "replay")
+
+
+class LyingNearTheBoundary(Turning):
+    """Honest logits; where two classes are near each other, and nowhere else, the gradient is turned round."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        best = self.net(x.detach()).topk(2, dim=1).values
+        near = (best[:, 0] - best[:, 1]) < 0.3
+        logits: Tensor = self.net(changed(x, 1 - 2.0 * near.float()[:, None, None, None]))
+        return logits
+
+
+def test_a_lie_in_the_gradient_that_every_copy_tells_is_heard_where_the_search_went() -> None:
+    verdict = judge(LyingNearTheBoundary)
+    assert "replay" in flagged(verdict)
+    assert "cosine" in next(flag.evidence for flag in verdict.flags if flag.check == "replay")
+
+
+def test_the_closest_points_of_a_random_model_are_asked_once_more_by_votes() -> None:
+    """... of a fresh copy: what its votes lose there is a claim, whatever single answers of the search said."""
+    part, model = examples(), Noisy()
+    batch = Batch(part.x, part.y, Draws(5, part.ids), reading=Votes(1))
+    ends = PGD(steps=20, loss="margin")(Turning(), part.x, part.y, Linf(0.3))
+    asked = MeteredModel(lambda x: 20 * Turning()(x) + 0.05 * model(x), Meter(), classes=4)
+    found = closest_by_votes(asked, batch, Linf(0.3), ends)
+    truth = Turning()(ends).argmax(dim=1) != part.y
+    assert not bool((found.broken & ~truth).any())
+    assert int(found.broken.sum()) > int(truth.sum()) / 2 > 5
+    assert found.flags == []
+    assert not bool(closest_by_votes(asked, batch, Linf(0.3), part.x).broken.any())
+    outside = (part.x + 0.6).clamp(0, 1)
+    assert not bool(closest_by_votes(asked, batch, Linf(0.3), outside).broken.any())
 
 
 class Flattering(Noisy):

@@ -164,3 +164,10 @@ def test_a_host_in_this_process_leaves_no_mark_on_what_it_was_asked() -> None:
     answer = RemoteModel(SameProcess(Host(net())), classes=4)(x)
     assert not x.requires_grad, "the host's own leaf is another tensor"
     assert answer.grad_fn is None
+
+
+def test_a_host_in_this_process_is_differentiated_inside_a_backward_pass() -> None:
+    x = X.clone().requires_grad_(True)
+    answer = RemoteModel(SameProcess(Host(net().net)), classes=32 * 64)(x)
+    (gradient,) = torch.autograd.grad(answer.sum(), x)
+    assert bool(gradient.any())
