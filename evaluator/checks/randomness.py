@@ -18,7 +18,10 @@ class Randomness(Check):
         f"the class that wins moves by more than {TOLERANCE:g} of itself between the later four."
     )
     meaning = "One gradient of a random model says little, and one lucky draw is no success."
-    remedy = "Declare `randomized = true` and the number of `votes` in defense.toml; the entry is then judged by votes."
+    remedy = (
+        "Declare `randomized = true` and the number of `votes` in defense.toml; the entry is then judged by votes. Where "
+        "nothing in it is random, its answers depend on the other rows of a pass: put the model into eval mode."
+    )
 
     def run(self, subject: Subject) -> Finding:
         later = subject.repeats[1:]
