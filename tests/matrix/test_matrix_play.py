@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from arena.accounts.models import User
+from arena.accounts.services import make_token
 from arena.challenges.models import Challenge
 from arena.evaluations.models import Evaluation
 from arena.evaluations.services import enqueue
@@ -178,7 +179,8 @@ def test_whose_fault_a_failed_cell_was_is_kept_apart(challenge: Challenge, outco
         client.force_login(User.objects.get(username=name))
         page = client.get(f"/cells/{cell.public_id}/").content.decode()
         assert (f"<p>{outcome.detail}" in page) == reads, "what an entry said when it failed is its team's"
-    (told,) = client.get(f"/api/v1/attacks/{cell.attack.public_id}").json()["cells"]
+    headers = {"Authorization": f"Bearer {make_token(user=User.objects.get(username='bob'), name='t').secret}"}
+    (told,) = Client().get(f"/api/v1/attacks/{cell.attack.public_id}", headers=headers).json()["cells"]
     assert told["detail"] == ("KeyError" if state == "attack_failed" else "")
 
 
