@@ -22,7 +22,7 @@ from evaluator.threats.base import Threat
 _HIGHEST = 1e10
 _AHEAD = 2.0  # the first c is twice the one that takes a linear model across
 _FLAT, _LEAST, _MOST = 1e-12, 1e-3, 1e4  # least slope, and the range of the first c
-_SLOWEST, _WAY = 0.01, 4.0  # Adam's rate, and how far w must be able to go in one round, whatever the number of steps
+_SLOWEST, _ENOUGH, _FASTER = 0.01, 100, 20.0  # Adam's rate, for how many steps it is enough, and how much faster fewer may go
 _BISECTIONS = 6
 _STILL = 1e-3  # an example whose objective changed by less than this share since the last check leaves the round
 
@@ -96,7 +96,7 @@ class CWL2(MinimalNorm):
         worked = torch.zeros(len(batch), dtype=torch.bool, device=c.device)
         now = _Descent(batch, known, TanhAdam.at(batch.x), c, torch.full_like(c, torch.inf))
         every = max(self.steps // 10, 1)
-        rate = max(_SLOWEST, _WAY / self.steps) if self.rate is None else self.rate
+        rate = _SLOWEST * min(_FASTER, max(1.0, (_ENOUGH / self.steps) ** 2)) if self.rate is None else self.rate
         for step in range(self.steps):
             z = now.optimiser.x
             delta = z - now.batch.x
