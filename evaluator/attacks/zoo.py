@@ -20,6 +20,7 @@ from evaluator.threats.base import Threat, flat
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 _CAREFUL = 0.25  # share of the learning rate in the first round; it doubles from round to round
+_PATIENT = 0.5  # share of a round after which an image that has not fallen is treated boldly
 _BISECTIONS = 8  # of the way back to x, after each round
 
 
@@ -67,8 +68,10 @@ class ZOO(CountedMinimalNorm):
             if not len(rows):
                 break
             part = batch[rows].fork(number)
-            reach = self.learning_rate * min(2.0**number * _CAREFUL, 1.0)
-            found = self._round(queries, part, threat, rows, points[rows], c[rows], steps, count, reach)
+            bold = closest.distance[rows].isinf() & (number > 0)
+            careful = torch.full_like(c[rows], self.learning_rate * min(2.0**number * _CAREFUL, 1.0))
+            reach = torch.where(bold, self.learning_rate, careful)
+            found = self._round(queries, part, threat, rows, points[rows], c[rows], steps, count, reach, bold)
             fell = found.distance.isfinite()
             closest = closest.replaced(rows, closest[rows].updated(found.points, found.distance, fell))
             closest = self._drawn_closer(queries, batch, threat, rows[fell], closest)
@@ -103,9 +106,14 @@ class ZOO(CountedMinimalNorm):
         c: Tensor,
         steps: int,
         count: int,
-        reach: float,
+        reach: Tensor,
+        bold: Tensor,
     ) -> Closest:
-        """Adam from `points`; the closest adversarial points it met, or where it ended at infinite distance."""
+        """Adam from `points`; the closest adversarial points it met, or where it ended at infinite distance.
+
+        reach: (m,) the rate. bold: (m,) bool, which go as far in each coordinate, as Adam does; of the others all share one
+        scale, so that a coordinate that matters little moves little, which L2 pays for.
+        """
         x, z = flat(batch.x), flat(points).clone()
         first, second, times = torch.zeros_like(z), torch.zeros_like(z), torch.zeros_like(z)
         closest = Closest.none(batch, threat)
@@ -123,13 +131,13 @@ class ZOO(CountedMinimalNorm):
             new_second = _BETA_2 * old_second + (1 - _BETA_2) * slopes.square()
             first, second = first.scatter(1, chosen, new_first), second.scatter(1, chosen, new_second)
             times = times.scatter(1, chosen, time)
-            size = (
-                (new_second / (1 - _BETA_2**time)).mean(dim=1, keepdim=True).sqrt()
-            )  # one for all that move, so that a coordinate that
-            # matters little moves little: Adam's own way makes every step as long in each of them, which L2 pays for
+            own = new_second / (1 - _BETA_2**time)
+            late = closest.distance.isinf() & (step >= steps * _PATIENT)
+            size = torch.where((bold | late)[:, None], own, own.mean(dim=1, keepdim=True)).sqrt()
             ahead = new_first / (1 - _BETA_1**time) / (size + _TINY)
             found = closest.distance.isfinite()  # until then the step stays long
-            rate = torch.where(found, reach * (1 - step / steps), reach)[:, None]
+            longest = torch.where(late, self.learning_rate, reach)
+            rate = torch.where(found, reach * (1 - step / steps), longest)[:, None]
             z = z.scatter(1, chosen, (z.gather(1, chosen) - rate * ahead).clamp(0, 1))
             candidate = z.reshape(points.shape)
             success = queries.success(rows, candidate)
