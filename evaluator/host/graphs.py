@@ -107,7 +107,7 @@ class Graphs:
         self._differentiated.clear()
 
     def _whole_or_parts(self, x: Tensor, run: Run, kind: str) -> tuple[_Pass, Tensor]:
-        if self._room is None:
+        if self._room is None or not len(x):
             return self._whole(x, run, 0)
         if kind not in self._row_bytes:
             state, count = RandomState.now(), _Count(self._model, self._make_room)

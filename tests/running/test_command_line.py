@@ -133,7 +133,7 @@ def test_a_forged_receipt_and_a_wrong_folder_are_refused_before_anything_runs(
     [
         (("evaluate", "mnist-lin", "."), 2, 'Did you mean "mnist-linf"?'),
         (("evaluate", "mnist-linf", "/nowhere"), 2, "is not a folder"),
-        (("attack", "pdg", "--against", "mnist-standard"), 2, "Nearest: pgd"),
+        (("attack", "pdg", "--against", "mnist-standard"), 2, "Nearest: pdpgd, pgd"),
         (("attack", "pgd", "--against", "mnist-standard", "--epsilon", "-1"), 2, "greater than 0"),
         (("attack", "pgd", "--against", "mnist-standard", "--threat", "l0", "--epsilon", "5000"), 2, "must be at most 784"),
         (("attack", "pgd", "--against", "mnist-standard", "-o", "steps=0"), 2, "steps must be at least 1"),

@@ -164,7 +164,8 @@ def test_a_whole_verdict_on_a_shipped_network_has_no_flag_under_any_kind_of_thre
     verdict = evaluate(Defense.of(model), images, THREATS[threat], ensemble, seed=len(threat) % 3)
     assert [(flag.check, flag.evidence) for flag in verdict.flags] == []
     named = {record.name for record in verdict.attacks if record.broken}
-    assert named, "the report says which part of the search found what"
+    fell = bool((verdict.correct & ~verdict.robust).any())
+    assert bool(named) == fell, "the report says which part of the search found what"
 
 
 @pytest.mark.parametrize("seed", range(3))
