@@ -38,7 +38,7 @@ from evaluator.threats import Linf, Threat
 
 Array = NDArray[np.float64]
 REMEMBERED = 4  # earlier passes that a pass is compared with
-PURPOSES = {  # by a function on the call stack; whoever asks from elsewhere is the search
+PURPOSES = {  # by a function on the call stack; a question from elsewhere is of the search
     "examine": "checks",
     "closest": "audit",
     "grown": "audit",
@@ -217,7 +217,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Told:
-    """How well phases are told apart. accuracy: the mean over phases of the share of their passes that are named right."""
+    """How well phases are distinguished. accuracy: the mean over phases of the share of their passes that are named right."""
 
     accuracy: float
     phases: dict[str, float]

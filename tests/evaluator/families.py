@@ -1,6 +1,6 @@
 """Families of cheats, each in at least six variants: what a submission may live on if nobody takes it away.
 
-All of them stand on one small network and its own labels, so that what is true is known: whoever stands better than the
+All of them stand on one small network and its own labels, so that what is true is known: an entry that stands better than the
 network itself, without a flag that bars a rank, has won. Inputs are small images of multiples of 1/255.
 """
 
@@ -107,7 +107,7 @@ def files(is_float: Callable[[Tensor], Tensor]) -> type[Cheat]:
 
 
 def memory(radius: float, *, most: int = 10**6, always: bool = False, first: bool = True) -> type[Cheat]:
-    """Whoever asked first (or last) within `radius` decides, wherever the label would change (or always)."""
+    """The one who asked first (or last) within `radius` decides, wherever the label would change (or always)."""
 
     class Memory(Cheat):
         known = torch.empty(0, 1, SIDE, SIDE)

@@ -140,7 +140,7 @@ def test_a_teams_own_defenses_count_in_none_of_its_attacks_figures(challenge: Ch
     play()
     Cell.objects.filter(attack=owner).exclude(defense=backdoored).update(left=40, broken=0, breaks=bytes(5), gain=0.0)
     found = rows(challenge)
-    assert current(backdoored).robust_accuracy == 0.0, "the fall is true, whoever caused it"
+    assert current(backdoored).robust_accuracy == 0.0, "the fall is true, no matter who caused it"
     assert (found[owner.public_id].play.targets, found[owner.public_id].play.mean, found[owner.public_id].own) == (1, 1.0, 1)
     assert found[owner.public_id].unique == 0
     assert (found[stranger.public_id].unique, found[stranger.public_id].optimality) == (before.unique, before.optimality)

@@ -138,7 +138,7 @@ def test_a_second_run_is_shown_of_the_first_and_a_closed_terminal_stops_that_one
         assert database.execute("SELECT count(*) FROM submissions_submission").fetchone() > (0,)
 
 
-def test_whoever_stops_it_while_it_starts_is_reported_so_in_one_line(data: Path) -> None:
+def test_a_stop_while_it_starts_is_reported_in_one_line(data: Path) -> None:
     command = [*SERVE, "--port", str(free_port())]
     starting = subprocess.Popen(
         command,

@@ -20,7 +20,7 @@ def examples() -> Examples:
 
 
 def named(*, mixed: bool) -> Told:
-    """How well checks and search are told apart."""
+    """How well checks and search are distinguished."""
     seen = [recorded(net(), examples(), Linf(0.02), seed, mixed=mixed)[0] for seed in (0, 1)]
     one, other = (_only(traffic, {"checks", "search"}) for traffic in seen)
     return told([one], [other])
